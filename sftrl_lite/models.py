@@ -8,19 +8,22 @@ send no image, and Mllama then skips its cross-attention layers.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+import shutil
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import (
-    AutoProcessor,
+    AutoTokenizer,
     MllamaConfig,
     MllamaForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",
@@ -108,3 +111,97 @@ def tiny_config(vocab_size: int) -> MllamaConfig:
     return MllamaConfig(
         text_config=text, vision_config=vision, image_token_index=vocab_size, pad_token_id=0
     )
+
+
+# --- checkpoints -----------------------------------------------------------------------
+
+SUMS = "SHA256SUMS"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA-256 of every file in ``folder`` beside them, for ``check_sums``."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in (SUMS, "README.md"))
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files]
+    (folder / SUMS).write_text("".join(lines))
+
+
+def check_sums(folder: Path) -> None:
+    """Compare a shipped folder with its SHA256SUMS.
+
+    Raises:
+        FileNotFoundError: the folder, its sums or a listed file is missing.
+        ValueError: a file is not the one that was shipped.
+    """
+    if not (folder / SUMS).is_file():
+        raise FileNotFoundError(f"{folder}: no checkpoint here ({SUMS} is missing)")
+    for line in (folder / SUMS).read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; `git checkout {folder.name}`")
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise ValueError(
+                f"{folder / name} is damaged or changed (SHA-256 differs); "
+                f"restore it with git checkout"
+            )
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save model, tokenizer and sums; the folder appears whole or not at all."""
+    draft = folder.with_name(folder.name + ".part")
+    shutil.rmtree(draft, ignore_errors=True)
+    model.save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
+    write_sums(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def load(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer from a folder (checked against its sums) or from the Hub.
+
+    Args:
+        base: a folder, absolute or relative to here or to the repository, or a model id.
+
+    Raises:
+        FileNotFoundError, ValueError: a shipped folder is missing or damaged.
+        RuntimeError: a Hub model without a GPU, a network or the right to download it.
+    """
+    for folder in (Path(base), ROOT / base):
+        if folder.is_dir():
+            check_sums(folder)
+            return _from_pretrained(folder)
+    if str(base).startswith(("data/", "runs/", ".", "/")):
+        raise FileNotFoundError(f"{base}: no checkpoint here; is this the whole repository?")
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
+    try:
+        return _from_pretrained(base)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RuntimeError(
+            f"{base} could not be downloaded: {reason} "
+            f"(no network, or a gated model: accept its licence and run `hf auth login`)"
+        ) from error
+
+
+def _from_pretrained(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    logging.disable_progress_bar()
+    dtype, _ = precision()
+    model = MllamaForConditionalGeneration.from_pretrained(base, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    return model.to(device()), tokenizer
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision() -> tuple[torch.dtype, str]:
+    """Number format and the reason for it."""
+    if not torch.cuda.is_available():
+        return torch.float32, "float32: a CPU is fastest and exact enough in it"
+    if torch.cuda.get_device_capability() >= (8, 0):
+        return torch.bfloat16, "bfloat16: this GPU computes in it natively"
+    return torch.float32, "float32: this GPU has no native bfloat16"

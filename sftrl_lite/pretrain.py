@@ -10,15 +10,20 @@ mode. The shifted rule (J, Q, K = 11, 12, 13) and the development rule are never
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from tqdm.auto import tqdm
+from transformers import MllamaForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerFast
 
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, Rule
-from sftrl_lite.general_points import GeneralPoints, best_formula, write_answer
+from sftrl_lite.general_points import GeneralPoints, best_formula, vocabulary, write_answer
+from sftrl_lite.models import make_tokenizer, save, tiny_config
+from sftrl_lite.scales import seed_all, stream
 from sftrl_lite.solver import random_formula
 from sftrl_lite.verifier import FEEDBACK
 
@@ -108,23 +113,39 @@ def batches(
             yield ids, labels
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of pre-training: what is read, for how long, how fast."""
+
+    name: str
+    corpus: Corpus
+    steps: int
+    lr: float
+    batch: int = 128
+
+
+STAGES = (
+    Stage("textbook", TEXTBOOK, steps=1200, lr=2e-3),
+    Stage("homework", HOMEWORK, steps=300, lr=5e-4),
+)
+
+
 def learn(
     model: PreTrainedModel,
     data: Iterator[tuple[torch.Tensor, torch.Tensor]],
-    steps: int,
-    lr: float,
-    warmup: int = 50,
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    start: int = 0,
 ) -> Iterator[float]:
-    """Next-token training with AdamW; yields the loss of each step.
+    """Next-token training; yields the loss of each step from ``start`` on.
 
-    The learning rate warms up over ``warmup`` steps and then falls linearly to a tenth.
+    The learning rate warms up over 50 steps and then falls linearly to a tenth.
     Padding stands on the right, where causal attention cannot see it: no mask needed.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     model.train()
-    for step in range(steps):
+    for step in range(start, stage.steps):
         for group in optimizer.param_groups:
-            group["lr"] = lr * min((step + 1) / warmup, 1.0) * (1 - 0.9 * step / steps)
+            group["lr"] = stage.lr * min((step + 1) / 50, 1.0) * (1 - 0.9 * step / stage.steps)
         ids, labels = next(data)
         loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
@@ -132,3 +153,43 @@ def learn(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield loss.item()
+
+
+def make_base(
+    out: Path, seed: int = 0, threads: int = 2, stages: tuple[Stage, ...] = STAGES
+) -> PreTrainedModel:
+    """Pre-train the tiny base from nothing and save it in ``out``.
+
+    A checkpoint beside ``out`` every 100 steps lets an interrupted call go on; the
+    data stream is replayed up to it, so the result is the same.
+    """
+    torch.set_num_threads(threads)
+    seed_all(seed)
+    tokenizer = make_tokenizer(vocabulary())
+    model = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
+    path = out.with_name(out.name + ".checkpoint.pt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = torch.load(path, weights_only=True) if path.exists() else None
+    for number, stage in enumerate(stages):
+        if saved and saved["stage"] > number:
+            continue
+        data = batches(stage.corpus, tokenizer, stage.batch, stream(seed, stage.name))
+        optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+        start = 0
+        if saved and saved["stage"] == number:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            start = saved["step"]
+            for _ in range(start):
+                next(data)
+        losses = learn(model, data, stage, optimizer, start)
+        bar = tqdm(losses, stage.name, initial=start, total=stage.steps, unit="step")
+        for step, loss in enumerate(bar, start + 1):
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if step % 100 == 0:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save(state | {"stage": number, "step": step}, f"{path}.part")
+                os.replace(f"{path}.part", path)
+    save(model.eval(), tokenizer, out)
+    path.unlink(missing_ok=True)
+    return model

@@ -66,29 +66,22 @@ DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verifier says about one answer.
-
-    Args:
-        solved: the formula makes the target.
-        kind: a key of ``REWARDS``.
-        reward: ``REWARDS[kind]``.
-        message: what the model is told; "" without feedback.
-        read: the ``number`` list that the answer claims, None if absent or unreadable.
-    """
+    """What the verifier says about one answer."""
 
     solved: bool
-    kind: str
+    kind: str  # a key of REWARDS
     reward: float
-    message: str
-    read: tuple[int, ...] | None
+    message: str  # what the model is told
+    read: tuple[int, ...] | None  # the "number" list that the answer claims, if readable
 
 
 def _load(text: str) -> dict | None:
     try:
-        found = DECODER.decode(text)
+        found, end = DECODER.raw_decode(text)
     except (ValueError, RecursionError):  # "[[[[..." exhausts the decoder, harmlessly
         return None
-    return found if isinstance(found, dict) and "formula" in found else None
+    complete = end == len(text) and isinstance(found, dict) and "formula" in found
+    return found if complete else None
 
 
 def _mend(slip: re.Match[str]) -> str:
@@ -100,15 +93,14 @@ def _mend(slip: re.Match[str]) -> str:
 def read_answer(text: str) -> dict | None:
     """The answer object in ``text``, None when there is none.
 
-    JSON as models write it is accepted: text or code fences around it, single
-    quotes, trailing commas. A text that is JSON as a whole is taken as it is;
-    otherwise the last complete, flat object with a ``formula`` key counts, because
-    models think aloud first and conclude last. Time is linear in the text, and text
-    beyond ``MAX_ANSWER`` characters is not read.
+    JSON as models write it is accepted: text or code fences around it, single quotes,
+    trailing commas. A text that is JSON as a whole is taken as it is; otherwise the last
+    complete, flat object with a ``formula`` key counts, because models think aloud first
+    and conclude last. Linear time; text beyond ``MAX_ANSWER`` characters is not read.
     """
     if len(text) > MAX_ANSWER:
         return None
-    if (whole := _load(text)) is not None:
+    if (whole := _load(text.strip())) is not None:
         return whole
     for part in reversed(OBJECT.findall(text)):
         answer = _load(part) or _load(SLIP.sub(_mend, part))
@@ -121,9 +113,9 @@ def read_answer(text: str) -> dict | None:
 def postfix(template: str) -> tuple[str, ...] | None:
     """Program of a template such as ``(0+0)*0``; None if it is no legal formula.
 
-    "0" stands for the next number, "zero" for the left side of a leading minus. A
-    minus may lead the formula or a parenthesis, as in school: (-3+11)*3; 3*-8 is
-    illegal. This makes no further hand solvable, since -a+b is b-a.
+    "0" stands for the next number, "zero" for the left side of a leading minus. A minus
+    may lead the formula or a parenthesis, as in school: (-3+11)*3; 3*-8 is illegal. This
+    makes no further hand solvable, since -a+b is b-a.
     """
     program: list[str] = []
     waiting: list[str] = []
@@ -176,11 +168,7 @@ def _value(program: tuple[str, ...], numbers: list[int]) -> Pair | None:
 
 
 def _judge(formula: object, numbers: tuple[int, ...], target: int) -> tuple[str, list[int]]:
-    """Kind of a formula, and the numbers it uses (empty where it is illegal).
-
-    Syntax is checked first, then the numbers, then the value: only formulas over the
-    hand's own cards are ever computed.
-    """
+    """Kind of a formula, and the numbers it uses (empty where its syntax is illegal)."""
     if not isinstance(formula, str) or len(formula) > MAX_FORMULA:
         return "illegal", []
     if not formula.isascii():
@@ -193,13 +181,14 @@ def _judge(formula: object, numbers: tuple[int, ...], target: int) -> tuple[str,
     if program is None or (equals and claim is None):
         return "illegal", []
     used = list(map(int, parts[1::2]))
+    # Before the value, so that only formulas over the hand's own cards are computed
     if sorted(used) != sorted(numbers):
         return "wrong_numbers", used
     value = _value(program, used)
     if value is None:
         return "illegal", used
     met = value == (target, 1) and (claim is None or int(claim[1]) == target)
-    return ("solved" if met else "wrong_value"), used
+    return "solved" if met else "wrong_value", used
 
 
 def _hint(kind: str, formula: str, used: list[int], numbers: tuple[int, ...], target: int) -> str:
@@ -223,7 +212,6 @@ def verify_formula(
 
     The right-hand side is optional; one that names another target is a wrong value.
     Signs may be + - * / or × ÷ −, spaces are allowed, numbers are plain integers.
-    Source of rewards and messages: Chu et al. 2025, appendix A.3, figures 11 to 14.
 
     Args:
         answer: the model's text.
@@ -250,7 +238,7 @@ def verify_formula(
     else:
         message = "" if feedback == "none" else _hint(kind, formula, used, numbers, target)
     read = found.get("number")
-    plain = isinstance(read, list) and all(type(n) is int for n in read)
+    plain = isinstance(read, list) and set(map(type, read)) <= {int}  # a bool is no number
     return Verdict(solved, kind, REWARDS[kind], message, tuple(read) if plain else None)
 
 

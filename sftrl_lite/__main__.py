@@ -1,0 +1,183 @@
+"""Command line: ``python -m sftrl_lite COMMAND --help``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="SFT memorizes, RL generalizes: from a laptop CPU to Llama-3.2-11B-Vision.",
+)
+
+Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
+Task = Annotated[str, typer.Option(help="gp-l (more tasks join with their chapters)")]
+Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
+Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
+Base = Annotated[str, typer.Option(help="Init: a folder or a Hub id; default: the scale's")]
+Lr = Annotated[float, typer.Option(help="learning rate; 0: the scale's")]
+Steps = Annotated[int, typer.Option(help="training steps; 0: the scale's")]
+Tries = Annotated[int, typer.Option(help="verification budget; 0: the scale's")]
+Hands = Annotated[int, typer.Option(help="training problems; 0: the scale's")]
+Feedback = Annotated[str, typer.Option(help="none, binary, reason or leaky")]
+Record = Annotated[bool, typer.Option(help="append the result to results/ledger.csv")]
+Points = Annotated[int, typer.Option(help="evaluations after step 0")]
+Episodes = Annotated[int, typer.Option(help="episodes at an evaluation")]
+Final = Annotated[int, typer.Option(help="episodes at the first and last evaluation")]
+EvalTries = Annotated[str, typer.Option(help="budgets to evaluate with, as 1,3,5; default: --tries")]
+Splits = Annotated[str, typer.Option(help="id, dev-rule, ood-rule, with commas")]
+Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
+
+
+def _train(method: str, out: Path | None, record: bool, experiment: str, **fields) -> None:
+    from tqdm.auto import tqdm
+
+    from sftrl_lite import ledger, plots
+    from sftrl_lite.runs import Run, train
+
+    numbers = fields.pop("eval_tries")
+    fields["eval_tries"] = tuple(int(n) for n in numbers.split(",") if n)
+    fields["splits"] = tuple(fields["splits"].split(","))
+    run = Run(method, **fields)
+    out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
+    with tqdm(total=run.filled().steps, desc=method, unit="step") as bar:
+        show = lambda done, total: bar.update(done - bar.n)  # noqa: E731
+        target = ledger.LEDGER if record else None
+        train(run, out, experiment=experiment, progress=show, record=target)
+    table = ledger.read(out / "rows.csv")
+    typer.echo(plots.summary_table(table).to_string())
+    typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
+
+
+@app.command()
+def sft(
+    method: Annotated[str, typer.Option(help="sft or sft-varied")] = "sft",
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    seed: Seed = 0,
+    out: Out = None,
+    base: Base = "",
+    lr: Lr = 0.0,
+    steps: Steps = 0,
+    tries: Tries = 0,
+    hands: Hands = 0,
+    feedback: Feedback = "binary",
+    points: Points = 4,
+    eval_episodes: Episodes = 300,
+    final_episodes: Final = 300,
+    eval_tries: EvalTries = "",
+    splits: Splits = "id,ood-rule",
+    experiment: Experiment = "",
+    record: Record = False,
+) -> None:
+    """Supervised fine-tuning on correct answers under one rule."""
+    options = {k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")}
+    _train(method, out, record, experiment, **options)
+
+
+@app.command()
+def rl(
+    method: Annotated[str, typer.Option(help="rl-ppo, rl-grpo or rl-random")] = "rl-ppo",
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    seed: Seed = 0,
+    out: Out = None,
+    base: Base = "",
+    lr: Lr = 0.0,
+    steps: Steps = 0,
+    tries: Tries = 0,
+    hands: Hands = 0,
+    feedback: Feedback = "binary",
+    points: Points = 4,
+    eval_episodes: Episodes = 300,
+    final_episodes: Final = 300,
+    eval_tries: EvalTries = "",
+    splits: Splits = "id,ood-rule",
+    experiment: Experiment = "",
+    record: Record = False,
+) -> None:
+    """Reinforcement learning with verification iterations."""
+    options = {k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")}
+    _train(method, out, record, experiment, **options)
+
+
+@app.command("eval")
+def evaluate_command(
+    model: Annotated[str, typer.Option(help="a model folder or Hub id; default: the scale's base")] = "",
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    seed: Seed = 0,
+    tries: Tries = 5,
+    episodes: Episodes = 1000,
+    splits: Splits = "id,ood-rule",
+) -> None:
+    """Measure a model on in-distribution and shifted problems."""
+    from sftrl_lite.evaluate import evaluate
+    from sftrl_lite.general_points import general_points
+    from sftrl_lite.models import load
+    from sftrl_lite.runs import TASKS, held_out
+    from sftrl_lite.scales import get_scale
+
+    if task not in TASKS:
+        raise ValueError(f"unknown task {task!r}; choose {', '.join(TASKS)}")
+    row = get_scale(scale)
+    network, tokenizer = load(model or row.base)
+    for split in splits.split(","):
+        judge = general_points(split)
+        hands = held_out(judge, episodes, seed, ())
+        found, _ = evaluate(network, tokenizer, judge, hands, tries=tries, seed=seed, max_new_tokens=row.rl.max_new_tokens)
+        for name, e in found.items():
+            typer.echo(f"{split:10} {name:14} {100 * e.value:5.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}] n={e.n}")
+
+
+@app.command()
+def run(scale: Scale = "tiny", seed: Seed = 0, out: Path = Path("runs/headline")) -> None:
+    """The headline experiment: one Init, SFT against RL; table, figure, sentence."""
+    from sftrl_lite import plots
+    from sftrl_lite.headline import headline, sentence
+
+    table = headline(seed, scale, out)
+    figure = plots.curves(table)
+    figure.savefig(out / "headline.png")
+    typer.echo(plots.summary_table(table).to_string())
+    typer.echo(sentence(table))
+    typer.echo(f"figure: {out / 'headline.png'}")
+
+
+@app.command()
+def pretrain(
+    out: Path = Path("runs/tiny-gp-l"),
+    seed: Seed = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; numbers depend on it in the last digits")] = 2,
+) -> None:
+    """Make the tiny base model from nothing (about half an hour on two cores)."""
+    from sftrl_lite.pretrain import make_base
+
+    make_base(out, seed, threads)
+
+
+@app.command()
+def verify(feedback: Feedback = "binary") -> None:
+    """Judge JSON lines from standard input: one verdict a line on standard output."""
+    from sftrl_lite.verifier import verify_lines
+
+    for line in verify_lines(sys.stdin, feedback):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run a command; an expected error is one line, not a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        typer.echo(f"error: {str(error).splitlines()[0]}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

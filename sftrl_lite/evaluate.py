@@ -1,0 +1,138 @@
+"""What a policy can do: success, reading, format, diversity, distance; with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.stats import binomtest, norm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sftrl_lite.rl import pack, policy
+from sftrl_lite.rollouts import Episode, rollout
+from sftrl_lite.scales import stream
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value, the number of observations, a 95 % interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share with its Wilson score interval (Wilson 1927).
+
+    Raises:
+        ValueError: n is 0 or successes are outside 0..n.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} of {n} is not a share")
+    low, high = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return Estimate(successes / n, n, float(low), float(high))
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """A mean with its normal 95 % interval; the interval of one value is that value."""
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / max(n - 1, 1)
+    half = float(norm.ppf(0.975)) * math.sqrt(variance / n)
+    return Estimate(mean, n, mean - half, mean + half)
+
+
+def pass_at_k(correct: int, samples: int, k: int) -> float:
+    """Chance that at least one of k answers is right, from ``correct`` of ``samples``.
+
+    The unbiased estimate 1 - C(samples-correct, k) / C(samples, k) (Chen et al. 2021,
+    equation 1).
+
+    Raises:
+        ValueError: k is not in 1..samples.
+    """
+    if not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} needs at least {k} samples, not {samples}")
+    return 1 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def read_right(episode: Episode) -> bool:
+    """Whether the first answer states the numbers that the rule gives these cards."""
+    return episode.turns[0].verdict.read == tuple(episode.problem.numbers)
+
+
+def measure(episodes: Sequence[Episode]) -> dict[str, Estimate]:
+    """Metrics of played episodes (paper, appendix C.3).
+
+    ``success``: solved within the budget. ``success@1``: at the first try.
+    ``per_step``: share of right answers, every verification step counted on its own.
+    ``read``: first answers whose numbers are right. ``format_error``: illegal answers.
+    """
+    turns = [turn for episode in episodes for turn in episode.turns]
+    shares = {
+        "success": [e.solved for e in episodes],
+        "success@1": [e.turns[0].verdict.solved for e in episodes],
+        "per_step": [t.verdict.solved for t in turns],
+        "read": [read_right(e) for e in episodes],
+        "format_error": [t.verdict.kind == "illegal" for t in turns],
+    }
+    return {name: wilson(sum(hits), len(hits)) for name, hits in shares.items()}
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Any,
+    problems: Sequence[Any],
+    *,
+    tries: int = 5,
+    temperature: float = 1.0,
+    max_new_tokens: int = 40,
+    seed: int = 0,
+    batch: int = 500,
+) -> tuple[dict[str, Estimate], list[Episode]]:
+    """Play each problem once and measure; the same seed gives the same episodes."""
+    episodes: list[Episode] = []
+    for start in range(0, len(problems), batch):
+        generator = torch.Generator(model.device)
+        generator.manual_seed(stream(seed, "evaluate", start).getrandbits(60))
+        episodes += rollout(
+            model,
+            tokenizer,
+            task,
+            problems[start : start + batch],
+            tries=tries,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            generator=generator,
+        )
+    return measure(episodes), episodes
+
+
+@torch.no_grad()
+def distance(
+    model: PreTrainedModel,
+    init: PreTrainedModel,
+    episodes: Sequence[Episode],
+    pad: int,
+    batch: int = 250,
+) -> dict[str, Estimate]:
+    """How far ``model`` has moved, on episodes it sampled itself.
+
+    ``kl``: KL(model || init) of the first answer, in nats an answer (the k1 estimate,
+    unbiased). ``entropy``: of the model's next token, mean over answer tokens, in nats.
+    """
+    kl: list[float] = []
+    entropy: list[float] = []
+    for start in range(0, len(episodes), batch):
+        firsts = [Episode(e.problem, e.ids[: e.turns[0].end], e.turns[:1]) for e in episodes[start : start + batch]]
+        part = pack(firsts, pad, model.device)
+        logps, spread, _ = policy(model, part)
+        ref, _, _ = policy(init, part)
+        kl += (logps - ref).sum(1).tolist()
+        entropy += (spread.sum(1) / (part.turn >= 0).sum(1)).tolist()
+    return {"kl": mean_interval(kl), "entropy": mean_interval(entropy)}

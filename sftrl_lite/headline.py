@@ -1,0 +1,95 @@
+"""The headline experiment: from one Init, SFT on one core and RL on the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from sftrl_lite import ledger
+from sftrl_lite.runs import Run, train
+
+
+def _worker(name: str, run: Run, out: Path, messages, record: Path | None) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two processes on two cores: more threads only collide
+    try:
+        tell = lambda done, total: messages.put((name, done, total))  # noqa: E731
+        train(run, out, experiment="headline", progress=tell, record=record)
+        messages.put((name, "done", 0))
+    except Exception as error:
+        messages.put((name, "error", str(error).splitlines()[0]))
+
+
+def side_by_side(runs: dict[str, Run], out: Path, record: Path | None = None) -> pd.DataFrame:
+    """Do several runs at once, one process each, with a progress bar each.
+
+    Args:
+        runs: a label and a run each; run ``name`` lives in folder ``out / name``.
+
+    Returns:
+        all rows as a table in the form of the ledger.
+
+    Raises:
+        RuntimeError: a run failed; the message is its own.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    workers = {
+        name: context.Process(
+            target=_worker, args=(name, run, out / name, messages, record), daemon=True
+        )
+        for name, run in runs.items()
+    }
+    bars = {
+        name: tqdm(total=run.filled().steps, desc=f"{name:>4}", unit="step", position=i)
+        for i, (name, run) in enumerate(runs.items())
+    }
+    for worker in workers.values():
+        worker.start()
+    waiting, failed = set(runs), None
+    while waiting and failed is None:
+        try:
+            name, done, total = messages.get(timeout=1)
+        except queue.Empty:
+            dead = [n for n in waiting if not workers[n].is_alive()]
+            failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
+            continue
+        if done == "error":
+            failed = f"{name}: {total}"
+        elif done == "done":
+            bars[name].update(bars[name].total - bars[name].n)
+            waiting.discard(name)
+        else:
+            bars[name].update(done - bars[name].n)
+    for worker in workers.values():
+        if failed:
+            worker.terminate()
+        worker.join()
+    for bar in bars.values():
+        bar.close()
+    if failed:
+        raise RuntimeError(failed)
+    return pd.concat([ledger.read(out / name / "rows.csv") for name in runs], ignore_index=True)
+
+
+def headline(
+    seed: int = 0, scale: str | None = None, out: Path | str = "runs/headline"
+) -> pd.DataFrame:
+    """SFT and RL (PPO) from the same Init on the same hands; rows of both.
+
+    Args:
+        seed: chooses training hands, held-out hands and samples.
+        scale: a row of ``scales.SCALES``.
+        out: folder of the two runs; a second call continues or only reads it.
+    """
+    name = scale or os.environ.get("SFTRL_SCALE") or "tiny"
+    runs = {m: Run(m, seed=seed, scale=name) for m in ("sft", "rl-ppo")}
+    return side_by_side(runs, Path(out) / f"{name}-seed{seed}")

@@ -1,0 +1,365 @@
+"""Reinforcement learning on verified episodes: PPO with a value head, and GRPO.
+
+Both methods see the same thing: a batch of episodes (``rollouts.rollout``), each a chat
+with T turns, and a reward r_t for each turn. Notation: B episodes, L tokens, T turns.
+
+    policy       pi(answer_t | prompt, earlier answers and messages)
+    objective    E[ sum_t gamma^(t-1) r_t ]
+    gradient     E[ sum_t A_t * grad log pi(answer_t | ...) ]
+
+They differ in the baseline inside the advantage A_t: PPO learns it (a value head on
+the last prompt token of each turn), GRPO takes the mean of the group of samples of the
+same problem. The rest, ratio and clip, is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sftrl_lite.rollouts import Episode, rollout
+from sftrl_lite.scales import RLSettings, stream
+from sftrl_lite.verifier import Verdict
+
+# --- the mathematics, on plain tensors -------------------------------------------------
+
+
+def gae(
+    rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float
+) -> tuple[list[float], list[float]]:
+    """Generalised advantage estimation over the turns of one finished episode.
+
+        delta_t = r_t + gamma V_{t+1} - V_t        (V = 0 after the last turn)
+        A_t     = delta_t + gamma lam A_{t+1}
+
+    Args:
+        rewards, values: T numbers each.
+
+    Returns:
+        advantages A_t and value targets A_t + V_t, T numbers each.
+
+    Source: Schulman et al. 2016, equations 11 to 16. An episode ends when it is solved
+    or its tries are used up, and nothing leaks over that border.
+    """
+    advantages = [0.0] * len(rewards)
+    ahead = next_value = 0.0
+    for t in reversed(range(len(rewards))):
+        delta = rewards[t] + gamma * next_value - values[t]
+        ahead = advantages[t] = delta + gamma * lam * ahead
+        next_value = values[t]
+    return advantages, [a + v for a, v in zip(advantages, values, strict=True)]
+
+
+def rewards_to_go(rewards: Sequence[float], gamma: float) -> list[float]:
+    """R_t = r_t + gamma R_{t+1}: what came after (and with) turn t."""
+    totals, ahead = [], 0.0
+    for reward in reversed(rewards):
+        ahead = reward + gamma * ahead
+        totals.append(ahead)
+    return totals[::-1]
+
+
+def group_advantages(
+    returns: Tensor, played: Tensor, group: int, scale: bool = False
+) -> Tensor:
+    """GRPO's baseline: each return minus the mean of its group at the same turn.
+
+    Args:
+        returns: (B, T) rewards to go; episodes of one problem stand together.
+        played: (B, T) bool, whether that turn took place.
+        group: samples per problem; B is a multiple of it.
+        scale: also divide by the group's standard deviation (Shao et al. 2024,
+            equation 2). Off by default: it overweights hands that are nearly always
+            or nearly never solved (Liu et al. 2025).
+
+    Returns:
+        (B, T); zero where a group has one sample at that turn or no variance.
+    """
+    shape = (-1, group, returns.shape[1])
+    r, m = returns.reshape(shape), played.reshape(shape).to(returns.dtype)
+    count = m.sum(1, keepdim=True).clamp(min=1)
+    centred = (r - (r * m).sum(1, keepdim=True) / count) * m
+    if scale:
+        deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+        centred = centred / (deviation + 1e-4)
+    return centred.reshape(returns.shape)
+
+
+def clipped_objective(logp: Tensor, old_logp: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO's surrogate, elementwise; to be maximised.
+
+        ratio = pi_new / pi_old,   min(ratio * A, clip(ratio, 1-eps, 1+eps) * A)
+
+    The gradient vanishes once the ratio has left the interval in the direction that
+    the advantage asked for. Source: Schulman et al. 2017, equation 7.
+    """
+    ratio = (logp - old_logp).exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def kl_estimates(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
+    """Three estimates of KL(pi || ref) from samples of pi, elementwise.
+
+    With r = ref/pi: k1 = -log r is unbiased but noisy, k2 = (log r)^2 / 2 is biased
+    and calm, k3 = r - 1 - log r is unbiased and never negative (Schulman 2020).
+    """
+    log_r = ref_logp - logp
+    return {"k1": -log_r, "k2": log_r.square() / 2, "k3": log_r.expm1() - log_r}
+
+
+# --- from episodes to tensors ----------------------------------------------------------
+
+
+@dataclass
+class Batch:
+    """Episodes as tensors; answers are what the policy is trained on."""
+
+    ids: Tensor  # (B, L) tokens, right-padded
+    turn: Tensor  # (B, L) turn whose answer this token belongs to, -1 elsewhere
+    ask: Tensor  # (B, T) position of the last token before each answer
+    old_logps: Tensor  # (B, L) log-probability when sampled, 0 elsewhere
+    rewards: Tensor  # (B, T)
+    played: Tensor  # (B, T) bool
+
+    def rows(self, index: Tensor) -> Batch:
+        """These episodes only, without columns and turns that none of them needs."""
+        turns = max(int(self.played[index].sum(1).max()), 1)
+        width = int((self.turn[index] >= 0).any(0).nonzero().max()) + 1
+        return Batch(
+            self.ids[index, :width],
+            self.turn[index, :width],
+            self.ask[index, :turns],
+            self.old_logps[index, :width],
+            self.rewards[index, :turns],
+            self.played[index, :turns],
+        )
+
+
+def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cpu") -> Batch:
+    """Episodes to a right-padded ``Batch`` (causal attention never sees the padding)."""
+    rows, turns = len(episodes), max(len(e.turns) for e in episodes)
+    width = max(len(e.ids) for e in episodes)
+    ids = torch.full((rows, width), pad)
+    turn = torch.full((rows, width), -1)
+    ask = torch.zeros((rows, turns), dtype=torch.long)
+    old_logps, rewards = torch.zeros((rows, width)), torch.zeros((rows, turns))
+    played = torch.zeros((rows, turns), dtype=torch.bool)
+    for i, episode in enumerate(episodes):
+        ids[i, : len(episode.ids)] = torch.tensor(episode.ids)
+        for t, one in enumerate(episode.turns):
+            turn[i, one.start : one.end] = t
+            old_logps[i, one.start : one.end] = torch.tensor(one.logps)
+            ask[i, t], rewards[i, t], played[i, t] = one.start - 1, one.reward, True
+    parts = (ids, turn, ask, old_logps, rewards, played)
+    return Batch(*(part.to(device) for part in parts))
+
+
+class ValueHead(nn.Module):
+    """V(prompt and history): an MLP on the last hidden state before an answer.
+
+    The paper's is 4096-1024-512-1 on the same trunk; ours shrinks with the model.
+    """
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(hidden, hidden // 4),
+            nn.ReLU(),
+            nn.Linear(hidden // 4, hidden // 8),
+            nn.ReLU(),
+            nn.Linear(hidden // 8, 1),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., hidden) -> (...)"""
+        return self.layers(states.float()).squeeze(-1)
+
+
+def policy(
+    model: PreTrainedModel, batch: Batch, value_head: ValueHead | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One forward pass over whole episodes.
+
+    Returns:
+        log-probabilities (B, L) of the answer tokens (0 elsewhere), their entropies
+        (B, L) without gradient, and values (B, T) if there is a head.
+    """
+    states = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    logits = model.lm_head(states[:, :-1]).float().log_softmax(-1)
+    chosen = logits.gather(-1, batch.ids[:, 1:, None])[..., 0]
+    mask = (batch.turn[:, 1:] >= 0).to(chosen.dtype)
+    with torch.no_grad():
+        entropy = -(logits.exp() * logits).sum(-1) * mask
+    pad = (1, 0)  # token 0 is never predicted
+    values = None
+    if value_head is not None:
+        at = batch.ask[..., None].expand(-1, -1, states.shape[-1])
+        values = value_head(states.gather(1, at))
+    return nn.functional.pad(chosen * mask, pad), nn.functional.pad(entropy, pad), values
+
+
+def per_turn(batch: Batch, tokens: Tensor) -> Tensor:
+    """Sum a quantity of answer tokens (B, L) over each turn: (B, T)."""
+    turns = torch.zeros_like(batch.rewards)
+    return turns.scatter_add(1, batch.turn.clamp(min=0), tokens * (batch.turn >= 0))
+
+
+# --- the two losses --------------------------------------------------------------------
+
+
+def ppo_targets(
+    batch: Batch, values: Tensor, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """Advantages, normalised over the batch, and value targets; both (B, T)."""
+    advantages, targets = torch.zeros_like(values), torch.zeros_like(values)
+    for i, turns in enumerate(batch.played.sum(1).tolist()):
+        a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
+        advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
+    real = advantages[batch.played]
+    advantages = (advantages - real.mean()) / (real.std() + 1e-5) * batch.played
+    return advantages, targets
+
+
+def ppo_loss(
+    model: PreTrainedModel,
+    value_head: ValueHead,
+    batch: Batch,
+    advantages: Tensor,
+    targets: Tensor,
+    clip: float,
+    value_coef: float,
+) -> Tensor:
+    """PPO as in the paper: one ratio per turn (the whole answer is the action).
+
+        L = -mean_t min(ratio_t A_t, clip(ratio_t) A_t) + c_v * mean_t (V_t - target_t)^2
+
+    Source: Chu et al. 2025, appendix C.2 and the released code (clip 0.1, c_v 0.5).
+    """
+    logps, _, values = policy(model, batch, value_head)
+    gain = clipped_objective(
+        per_turn(batch, logps), per_turn(batch, batch.old_logps), advantages, clip
+    )
+    value_error = (values - targets).square()
+    return (value_coef * value_error - gain)[batch.played].mean()
+
+
+def grpo_loss(model: PreTrainedModel, batch: Batch, advantages: Tensor, clip: float) -> Tensor:
+    """GRPO without a reference model: one ratio per token, the turn's advantage.
+
+    The mean runs over all answer tokens of the batch at once, so a token weighs the
+    same in a long answer as in a short one (Yu et al. 2025, section 3.3).
+    """
+    logps, _, _ = policy(model, batch)
+    answer = batch.turn >= 0
+    per_token = advantages.gather(1, batch.turn.clamp(min=0))
+    gain = clipped_objective(logps, batch.old_logps, per_token, clip)
+    return -gain[answer].mean()
+
+
+# --- one step of training --------------------------------------------------------------
+
+
+@dataclass
+class Learner:
+    """Everything that changes while training, and nothing else."""
+
+    model: PreTrainedModel
+    value_head: ValueHead
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
+    """A fresh value head and optimizer around ``model``."""
+    torch.manual_seed(seed)
+    head = ValueHead(model.config.get_text_config().hidden_size).to(model.device)
+    policy_weights = [w for w in model.parameters() if w.requires_grad]
+    groups = [
+        {"params": policy_weights, "lr": settings.lr},
+        {"params": list(head.parameters()), "lr": settings.value_lr},
+    ]
+    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7))
+
+
+def rl_step(
+    learner: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Any,
+    problems: Sequence[Any],
+    settings: RLSettings,
+    seed: int,
+    reward: Callable[[Verdict], float] | None = None,
+) -> dict[str, float]:
+    """Sample episodes, compute advantages, take the clipped gradient steps.
+
+    All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
+    draws the same problems and answers.
+
+    Returns:
+        figures of this step: success, reward, entropy per token, share of clipped
+        turns, tokens generated and trained on.
+    """
+    model, head, s = learner.model, learner.value_head, settings
+    rng = stream(seed, "rl", learner.step)
+    generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
+    chosen = rng.sample(list(problems), min(s.problems, len(problems)))
+    episodes = rollout(
+        model,
+        tokenizer,
+        task,
+        chosen,
+        samples=s.samples,
+        tries=s.tries,
+        temperature=s.temperature,
+        max_new_tokens=s.max_new_tokens,
+        generator=generator,
+        reward=reward,
+    )
+    batch = pack(episodes, tokenizer.pad_token_id, model.device)
+    if s.method == "rl-ppo":
+        with torch.no_grad():
+            values = policy(model, batch, head)[2]
+        advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
+    else:
+        returns = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
+        advantages = group_advantages(torch.tensor(returns), batch.played, s.samples)
+        advantages = advantages.to(model.device)
+    losses = []
+    for _ in range(s.epochs):
+        order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
+        for rows in order.split(s.minibatch):
+            part = batch.rows(rows)
+            turns = slice(0, part.rewards.shape[1])
+            if s.method == "rl-ppo":
+                loss = ppo_loss(
+                    model,
+                    head,
+                    part,
+                    advantages[rows, turns],
+                    targets[rows, turns],
+                    s.clip,
+                    s.value_coef,
+                )
+            else:
+                loss = grpo_loss(model, part, advantages[rows, turns], s.clip)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
+            learner.optimizer.step()
+            learner.optimizer.zero_grad(set_to_none=True)
+            losses.append(loss.item())
+    learner.step += 1
+    answer_tokens = sum(len(t.logps) for e in episodes for t in e.turns)
+    return {
+        "success": sum(e.solved for e in episodes) / len(episodes),
+        "success_first": sum(e.turns[0].verdict.solved for e in episodes) / len(episodes),
+        "reward": float(batch.rewards.sum(1).mean()),
+        "loss": sum(losses) / len(losses),
+        "answers": int(batch.played.sum()),
+        "generated": answer_tokens,
+        "trained": s.epochs * sum(len(e.ids) for e in episodes),
+    }

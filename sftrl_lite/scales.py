@@ -1,0 +1,131 @@
+"""One table for all scales. ``--scale`` (or SFTRL_SCALE) picks the row; every number
+that depends on size is in it, and nothing else decides anything by scale.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """Imitation: how trl's ``SFTTrainer`` is run."""
+
+    lr: float
+    steps: int
+    batch: int
+    hands: int  # distinct training problems
+
+
+@dataclass(frozen=True)
+class RLSettings:
+    """Trial and verifier: how ``rl.rl_step`` is run."""
+
+    lr: float
+    steps: int
+    problems: int  # problems a step
+    samples: int  # episodes a problem
+    minibatch: int  # episodes per gradient step
+    method: str = "rl-ppo"  # or rl-grpo
+    tries: int = 5  # verification budget
+    epochs: int = 1
+    clip: float = 0.2
+    gamma: float = 0.9
+    lam: float = 0.95
+    value_coef: float = 0.5
+    value_lr: float = 1e-3
+    max_grad_norm: float = 1.0
+    temperature: float = 1.0
+    max_new_tokens: int = 40
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A row of the table.
+
+    ``base`` is a folder of this repository or a model id of the Hub; ``memory`` the
+    GiB of accelerator memory that the row is meant for (0: none).
+    """
+
+    name: str
+    base: str
+    memory: int
+    sft: SFTSettings
+    rl: RLSettings
+    eval_episodes: int
+
+
+SCALES = {
+    "tiny": Scale(
+        name="tiny",
+        base="data/tiny-gp-l",
+        memory=0,
+        sft=SFTSettings(lr=1e-3, steps=600, batch=64, hands=300),
+        rl=RLSettings(lr=2e-4, steps=40, problems=24, samples=16, minibatch=96),
+        eval_episodes=500,
+    ),
+    "t4": Scale(
+        name="t4",
+        base="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        memory=15,
+        sft=SFTSettings(lr=1e-5, steps=400, batch=32, hands=10_000),
+        rl=RLSettings(
+            lr=2e-6, steps=100, problems=8, samples=8, minibatch=8, max_new_tokens=160
+        ),
+        eval_episodes=234,
+    ),
+    # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,
+    # gradient steps of 128, 4 epochs, 20 updates; SFT batches of 128, Init at step 400.
+    "full": Scale(
+        name="full",
+        base="meta-llama/Llama-3.2-11B-Vision-Instruct",
+        memory=80,
+        sft=SFTSettings(lr=1e-6, steps=400, batch=128, hands=800_000),
+        rl=RLSettings(
+            lr=1e-6,
+            steps=20,
+            problems=512,
+            samples=1,
+            minibatch=32,
+            epochs=4,
+            clip=0.1,
+            value_lr=1e-6,
+            max_grad_norm=0.01,
+            temperature=0.2,
+            max_new_tokens=512,
+        ),
+        eval_episodes=234,
+    ),
+}
+
+
+def get_scale(name: str | None = None) -> Scale:
+    """The row ``name``, or the one that SFTRL_SCALE names, or ``tiny``.
+
+    Raises:
+        ValueError: no such row.
+    """
+    name = name or os.environ.get("SFTRL_SCALE") or "tiny"
+    if name not in SCALES:
+        raise ValueError(f"unknown scale {name!r}; choose {', '.join(SCALES)}")
+    return SCALES[name]
+
+
+def stream(*names: object) -> random.Random:
+    """A source of chance that depends only on its names: ``stream(seed, "rl", step)``.
+
+    Streams replace hidden state: whoever resumes at step 17 asks for step 17's stream.
+    """
+    return random.Random("/".join(map(str, names)))
+
+
+def seed_all(seed: int) -> None:
+    """Seed everything that draws without a stream of its own (weights, trl)."""
+    from transformers import set_seed
+
+    set_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)

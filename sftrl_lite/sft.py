@@ -1,0 +1,98 @@
+"""Supervised fine-tuning: imitation of correct answers, by trl's ``SFTTrainer``.
+
+As in the paper: single-turn pairs of prompt and best answer, all under one frozen rule,
+loss on the answer only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from sftrl_lite.scales import SFTSettings
+
+
+def demonstrations(task: Any, problems: Sequence[Any]) -> Dataset:
+    """Prompt and correct answer of each problem, as chat messages for trl."""
+    return Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": task.prompt(problem)}],
+                "completion": [{"role": "assistant", "content": task.demonstration(problem)}],
+            }
+            for problem in problems
+        ]
+    )
+
+
+class AtSteps(TrainerCallback):
+    """Call ``hook(step)`` after the given steps (step 0 is the caller's)."""
+
+    def __init__(self, steps: Sequence[int], hook: Callable[[int], None]):
+        self.steps, self.hook = set(steps), hook
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step in self.steps:
+            kwargs["model"].eval()
+            self.hook(state.global_step)
+            kwargs["model"].train()
+
+
+def train_sft(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Dataset,
+    settings: SFTSettings,
+    out: Path,
+    seed: int,
+    *,
+    hook: Callable[[int], None] = lambda step: None,
+    at: Sequence[int] = (),
+    save_every: int = 0,
+    progress: bool = True,
+) -> list[float]:
+    """Fine-tune ``model`` in place; returns the logged training losses.
+
+    Args:
+        data: rows with ``prompt`` and ``completion`` messages.
+        out: folder for trl's checkpoints; an interrupted run continues from the last.
+        hook: called with the step number after each step in ``at``.
+        save_every: steps between checkpoints, 0 for none.
+        progress: show trl's progress bar.
+    """
+    on_cpu = model.device.type == "cpu"
+    config = SFTConfig(
+        output_dir=str(out),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch,
+        learning_rate=settings.lr,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=10,
+        weight_decay=0.0,
+        logging_steps=10,
+        save_strategy="steps" if save_every else "no",
+        save_steps=save_every or settings.steps,
+        save_total_limit=1,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=on_cpu,
+        bf16=not on_cpu and model.dtype.itemsize == 2,
+        gradient_checkpointing=not on_cpu,
+        report_to="none",
+        disable_tqdm=not progress,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer,
+        callbacks=[AtSteps(at, hook)],
+    )
+    trainer.train(resume_from_checkpoint=bool(save_every) and any(out.glob("checkpoint-*")))
+    model.eval()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

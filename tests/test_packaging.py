@@ -1,0 +1,104 @@
+"""pyproject.toml, constraints.txt, environment.yml, Makefile and README say the same."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HEADLINE = {"jupyterlab", "torch", "transformers", "trl", "peft", "ipywidgets", "seaborn", "nbmake"}
+
+
+def by_name(lines: list[str]) -> dict[str, Requirement]:
+    """Requirements under their canonical names."""
+    found = [Requirement(line) for line in lines]
+    return {canonicalize_name(r.name): r for r in found}
+
+
+TEST = by_name(PROJECT["optional-dependencies"]["test"])
+RANGES = by_name(PROJECT["dependencies"]) | TEST
+PINS = by_name(
+    [s for s in (ROOT / "constraints.txt").read_text().splitlines() if s and s[0] != "#"]
+)
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+
+def target_lines(text: str) -> set[str]:
+    """Words after ``make`` in code spans and code blocks of a Markdown text."""
+    code = re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
+    return {w for c in code for w in re.findall(r"(?:^|[`\s])make ([a-z]+)", c, flags=re.MULTILINE)}
+
+
+def test_every_dependency_is_pinned_within_its_range():
+    assert RANGES.keys() <= PINS.keys()
+    for name, wanted in RANGES.items():
+        (pin,) = PINS[name].specifier
+        assert wanted.specifier.contains(pin.version), f"{wanted} does not admit {pin.version}"
+
+
+def test_pins_are_exact_and_portable():
+    for requirement in PINS.values():
+        assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(requirement.specifier)), requirement
+        assert not requirement.url
+
+
+def test_ranges_are_closed():
+    for requirement in by_name(PROJECT["dependencies"]).values():
+        assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
+
+
+def test_headline_packages_are_declared():
+    assert RANGES.keys() >= HEADLINE
+
+
+def test_conda_environment_agrees():
+    conda = [d for d in CONDA["dependencies"] if isinstance(d, str)]
+    (pip,) = (d["pip"] for d in CONDA["dependencies"] if isinstance(d, dict))
+    python = next(d for d in conda if d.startswith("python="))
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+    assert "pip" in conda
+    assert {"-c constraints.txt", "-e .[test]"} <= set(pip)
+    named = by_name([line for line in pip if not line.startswith("-")])
+    assert named.keys() == HEADLINE
+    assert all(named[name] == RANGES[name] for name in named)
+
+
+def test_every_import_is_declared():
+    """What the package imports is in its dependencies (or comes inside one of them)."""
+    bundled = {"tokenizers": "transformers"}
+    own = by_name(PROJECT["dependencies"]).keys()
+    for path in (ROOT / "sftrl_lite").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in {n.partition(".")[0] for n in names} - sys.stdlib_module_names:
+                known = canonicalize_name(bundled.get(name, name))
+                assert known in own | {"sftrl-lite"}, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("text", ["make run", "`make run`", "```\nmake lab  # open\nmake run\n```"])
+def test_target_lines(text):
+    assert ("run" in target_lines(text)) == ("`" in text)
+
+
+def test_readme_commands_are_make_targets():
+    used = target_lines((ROOT / "README.md").read_text())
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"run", "lab", "test"} <= used
+    assert used <= targets
+
+
+def test_readme_links_exist():
+    readme = (ROOT / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)#]+)", readme):
+        if "://" not in link:
+            assert (ROOT / link).exists(), f"README links to {link}"
