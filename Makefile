@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CHAPTER_0 := notebooks/00_the_result_in_five_minutes.ipynb
 JOBS ?= 2
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c \
-	'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+	'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && exit; done; echo python3)
 
 # One thread a process that waits without spinning: OpenMP's defaults make two
 # processes on two cores 5 to 15 times slower.
@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-IN_VENV := PATH="$$PWD/.venv/bin:$$PATH" PYTHONPATH= python -m
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup run test lab bench clean
 
@@ -25,32 +25,34 @@ help:  ## list the targets
 setup: .venv/.installed  ## create .venv and install the project, once
 
 run: setup  ## the headline experiment at the tiny scale
-	$(IN_VENV) sftrl_lite run
+	.venv/bin/python -m sftrl_lite run
 
 test: export SFTRL_SCALE = tiny
 test: setup  ## lint, unit tests, every notebook
-	$(IN_VENV) ruff check
-	$(IN_VENV) ruff format --check
-	$(IN_VENV) pytest -n $(JOBS)
-	$(if $(wildcard notebooks/*.ipynb),$(IN_VENV) pytest --nbmake --nbmake-timeout=1800 -n $(JOBS) notebooks)
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+	.venv/bin/python -m pytest -n $(JOBS)
+	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 -n $(JOBS) notebooks)
 
 lab: setup  ## JupyterLab, opened at chapter 0
-	$(IN_VENV) jupyterlab $(CHAPTER_0)
+	.venv/bin/python -m jupyterlab $(CHAPTER_0)
 
 bench: setup  ## time the parts that matter
-	$(IN_VENV) sftrl_lite.bench
+	.venv/bin/python -m sftrl_lite.bench
 
 clean:  ## remove .venv and caches; keep runs, data and results
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find sftrl_lite tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "setup: '$(PYTHON)' is not Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || \
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv >/dev/null 2>&1 || \
 		{ echo "setup: $(PYTHON) cannot create .venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv, once; this takes some minutes (log: .venv/install.log)"
 	@.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]' \
-		>.venv/install.log 2>&1 || \
-		{ echo "setup: pip failed: $$(grep -iE 'connection|resolution|^ERROR' .venv/install.log | head -n 1)" >&2; exit 1; }
+		>.venv/install.log 2>&1 || { \
+		if grep -q 'connection broken' .venv/install.log; then why="no network: pip cannot reach its package index"; \
+		else why=$$(grep '^ERROR' .venv/install.log | head -n 1); fi; \
+		echo "setup: $${why:-pip failed} (log: .venv/install.log)" >&2; exit 1; }
 	@touch $@

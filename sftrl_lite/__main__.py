@@ -29,7 +29,9 @@ Record = Annotated[bool, typer.Option(help="append the result to results/ledger.
 Points = Annotated[int, typer.Option(help="evaluations after step 0")]
 Episodes = Annotated[int, typer.Option(help="episodes at an evaluation")]
 Final = Annotated[int, typer.Option(help="episodes at the first and last evaluation")]
-EvalTries = Annotated[str, typer.Option(help="budgets to evaluate with, as 1,3,5; default: --tries")]
+EvalTries = Annotated[
+    str, typer.Option(help="budgets to evaluate with, as 1,3,5; default: --tries")
+]
 Splits = Annotated[str, typer.Option(help="id, dev-rule, ood-rule, with commas")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
@@ -76,7 +78,9 @@ def sft(
     record: Record = False,
 ) -> None:
     """Supervised fine-tuning on correct answers under one rule."""
-    options = {k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")}
+    options = {
+        k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")
+    }
     _train(method, out, record, experiment, **options)
 
 
@@ -102,13 +106,17 @@ def rl(
     record: Record = False,
 ) -> None:
     """Reinforcement learning with verification iterations."""
-    options = {k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")}
+    options = {
+        k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")
+    }
     _train(method, out, record, experiment, **options)
 
 
 @app.command("eval")
 def evaluate_command(
-    model: Annotated[str, typer.Option(help="a model folder or Hub id; default: the scale's base")] = "",
+    model: Annotated[
+        str, typer.Option(help="a model folder or Hub id; default: the scale's base")
+    ] = "",
     scale: Scale = "tiny",
     task: Task = "gp-l",
     seed: Seed = 0,
@@ -130,9 +138,19 @@ def evaluate_command(
     for split in splits.split(","):
         judge = general_points(split)
         hands = held_out(judge, episodes, seed, ())
-        found, _ = evaluate(network, tokenizer, judge, hands, tries=tries, seed=seed, max_new_tokens=row.rl.max_new_tokens)
+        found, _ = evaluate(
+            network,
+            tokenizer,
+            judge,
+            hands,
+            tries=tries,
+            seed=seed,
+            max_new_tokens=row.rl.max_new_tokens,
+        )
         for name, e in found.items():
-            typer.echo(f"{split:10} {name:14} {100 * e.value:5.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}] n={e.n}")
+            typer.echo(
+                f"{split:10} {name:14} {100 * e.value:5.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}] n={e.n}"
+            )
 
 
 @app.command()
@@ -153,7 +171,9 @@ def run(scale: Scale = "tiny", seed: Seed = 0, out: Path = Path("runs/headline")
 def pretrain(
     out: Path = Path("runs/tiny-gp-l"),
     seed: Seed = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads; numbers depend on it in the last digits")] = 2,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads; numbers depend on it in the last digits")
+    ] = 2,
 ) -> None:
     """Make the tiny base model from nothing (about half an hour on two cores)."""
     from sftrl_lite.pretrain import make_base

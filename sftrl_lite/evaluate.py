@@ -129,7 +129,10 @@ def distance(
     kl: list[float] = []
     entropy: list[float] = []
     for start in range(0, len(episodes), batch):
-        firsts = [Episode(e.problem, e.ids[: e.turns[0].end], e.turns[:1]) for e in episodes[start : start + batch]]
+        firsts = [
+            Episode(e.problem, e.ids[: e.turns[0].end], e.turns[:1])
+            for e in episodes[start : start + batch]
+        ]
         part = pack(firsts, pad, model.device)
         logps, spread, _ = policy(model, part)
         ref, _, _ = policy(init, part)

@@ -93,3 +93,29 @@ def headline(
     name = scale or os.environ.get("SFTRL_SCALE") or "tiny"
     runs = {m: Run(m, seed=seed, scale=name) for m in ("sft", "rl-ppo")}
     return side_by_side(runs, Path(out) / f"{name}-seed{seed}")
+
+
+def sentence(table: pd.DataFrame) -> str:
+    """What the headline table shows, with its own numbers and no more than they say."""
+
+    def ends(method: str, split: str, metric: str = "success") -> tuple[float, float]:
+        part = table[
+            (table["method"] == method) & (table["split"] == split) & (table["metric"] == metric)
+        ]
+        by_step = part.groupby("step")["value"].mean().sort_index() * 100
+        return by_step.iloc[0], by_step.iloc[-1]
+
+    def moved(method: str, split: str) -> str:
+        start, end = ends(method, split)
+        verb = "rose" if end > start else "fell"
+        return f"{verb} from {start:.0f} to {end:.0f} %"
+
+    seeds = table["seed"].nunique()
+    reads = ends("sft", "ood-rule", "read")[1], ends("rl-ppo", "ood-rule", "read")[1]
+    return (
+        f"From the same Init ({seeds} seed{'s' * (seeds > 1)}), success under the shifted rule "
+        f"{moved('rl-ppo', 'ood-rule')} with RL and {moved('sft', 'ood-rule')} with SFT; under "
+        f"the trained rule it {moved('rl-ppo', 'id')} with RL and {moved('sft', 'id')} with SFT. "
+        f"Afterwards RL still reads the shifted rule in {reads[1]:.0f} % of the hands, "
+        f"SFT in {reads[0]:.0f} %."
+    )

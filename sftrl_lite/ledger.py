@@ -6,13 +6,13 @@ The code that measures appends; figures, tables, README and slides only read.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from sftrl_lite.models import ROOT
 
@@ -55,8 +55,7 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    with path.open("a+", newline="") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(f"{path}.lock"), path.open("a+", newline="") as file:
         if file.seek(0, os.SEEK_END) == 0:
             writer.writeheader()
         else:

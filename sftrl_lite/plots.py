@@ -50,7 +50,9 @@ def with_flops(table: pd.DataFrame, accounting: str = "flops_paper") -> pd.DataF
     keys = ["method", "tries", "seed", "step"]
     cost = table[table["metric"] == accounting].set_index(keys)["value"]
     cost = cost[~cost.index.duplicated()]
-    return table.assign(flops=[cost.get(k, np.nan) for k in table[keys].itertuples(index=False, name=None)])
+    return table.assign(
+        flops=[cost.get(k, np.nan) for k in table[keys].itertuples(index=False, name=None)]
+    )
 
 
 def curves(
@@ -76,13 +78,34 @@ def curves(
                 if part.empty:
                     continue
                 colour, marker, line, label = LOOKS[method]
-                x = [cost.get(k, 0) / 1e12 for k in part[["method", "tries", "step"]].itertuples(index=False, name=None)]
+                x = [
+                    cost.get(k, 0) / 1e12
+                    for k in part[["method", "tries", "step"]].itertuples(index=False, name=None)
+                ]
                 axis.plot(x, part["mean"], color=colour, marker=marker, ls=line, label=label)
-                axis.fill_between(x, part["low"].clip(0), part["high"].clip(upper=1), color=colour, alpha=0.18, lw=0)
+                axis.fill_between(
+                    x,
+                    part["low"].clip(0),
+                    part["high"].clip(upper=1),
+                    color=colour,
+                    alpha=0.18,
+                    lw=0,
+                )
             start = summary[(summary["split"] == split) & (summary["step"] == 0)]["mean"].mean()
             axis.axhline(start, color="#555555", lw=1, ls=(0, (1, 2)))
-            axis.annotate("Init", (0.99, start), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#555555")
-            axis.set(title=NAMES.get(split, split), xlabel="training compute (TFLOP, paper's count)", ylim=(0, None))
+            axis.annotate(
+                "Init",
+                (0.99, start),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                color="#555555",
+            )
+            axis.set(
+                title=NAMES.get(split, split),
+                xlabel="training compute (TFLOP, paper's count)",
+                ylim=(0, None),
+            )
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
         axes[0][0].legend(loc="best")
@@ -90,16 +113,25 @@ def curves(
     return figure
 
 
-def summary_table(table: pd.DataFrame, metrics: Sequence[str] = ("success", "read")) -> pd.DataFrame:
+def summary_table(
+    table: pd.DataFrame, metrics: Sequence[str] = ("success", "read")
+) -> pd.DataFrame:
     """Init and the last step of each method: per cent with 95 % intervals, as text."""
     summary = over_seeds(table[table["metric"].isin(metrics)])
     last = summary.groupby("method")["step"].transform("max")
     ends = summary[(summary["step"] == last) | (summary["step"] == 0)].copy()
     ends["who"] = np.where(ends["step"] == 0, "Init", ends["method"].map(lambda m: LOOKS[m][3]))
     ends = ends[ends["split"] != "train"].drop_duplicates(["who", "split", "metric"])
-    text = [f"{100 * r.mean:.1f} [{100 * max(r.low, 0):.1f}, {100 * min(r.high, 1):.1f}]" for r in ends.rename(columns={"mean": "mean_"}).rename(columns={"mean_": "mean"}).itertuples()]
+    text = [
+        f"{100 * r.mean:.1f} [{100 * max(r.low, 0):.1f}, {100 * min(r.high, 1):.1f}]"
+        for r in ends.rename(columns={"mean": "mean_"})
+        .rename(columns={"mean_": "mean"})
+        .itertuples()
+    ]
     ends["text"] = text
-    wide = ends.pivot_table(index="who", columns=["metric", "split"], values="text", aggfunc="first", sort=False)
+    wide = ends.pivot_table(
+        index="who", columns=["metric", "split"], values="text", aggfunc="first", sort=False
+    )
     order = ["Init", *[LOOKS[m][3] for m in LOOKS if LOOKS[m][3] in wide.index]]
     return wide.loc[order]
 
@@ -107,5 +139,8 @@ def summary_table(table: pd.DataFrame, metrics: Sequence[str] = ("success", "rea
 def alt_text(table: pd.DataFrame, metric: str = "success") -> str:
     """The figure in one sentence, made from the numbers it draws."""
     wide = summary_table(table, [metric])
-    parts = [f"{who}: ID {row[(metric, 'id')]} %, OOD {row[(metric, 'ood-rule')]} %" for who, row in wide.iterrows()]
+    parts = [
+        f"{who}: ID {row[(metric, 'id')]} %, OOD {row[(metric, 'ood-rule')]} %"
+        for who, row in wide.iterrows()
+    ]
     return f"Two panels of {metric} against training compute. " + "; ".join(parts) + "."

@@ -221,7 +221,7 @@ def ppo_targets(
         a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
         advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
     real = advantages[batch.played]
-    advantages = (advantages - real.mean()) / (real.std() + 1e-5) * batch.played
+    advantages = (advantages - real.mean()) / (real.std(correction=0) + 1e-5) * batch.played
     return advantages, targets
 
 
@@ -262,6 +262,14 @@ def grpo_loss(model: PreTrainedModel, batch: Batch, advantages: Tensor, clip: fl
 
 
 # --- one step of training --------------------------------------------------------------
+
+PART = 16  # episodes in one forward pass: bounds memory, and little padding when sorted
+
+
+def parts(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:
+    """``rows`` in groups of at most ``PART`` episodes of similar length."""
+    last = (batch.turn >= 0).cumsum(1).argmax(1).cpu()  # position of the last answer token
+    return rows[last[rows].argsort(stable=True)].split(PART)
 
 
 @dataclass
@@ -322,36 +330,39 @@ def rl_step(
     )
     batch = pack(episodes, tokenizer.pad_token_id, model.device)
     if s.method == "rl-ppo":
+        values = torch.zeros_like(batch.rewards)
         with torch.no_grad():
-            values = policy(model, batch, head)[2]
+            for few in parts(batch, torch.arange(len(episodes))):
+                part = batch.rows(few)
+                values[few, : part.rewards.shape[1]] = policy(model, part, head)[2]
         advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
     else:
         returns = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
-        advantages = group_advantages(torch.tensor(returns), batch.played, s.samples)
+        advantages = group_advantages(torch.tensor(returns), batch.played.cpu(), s.samples)
         advantages = advantages.to(model.device)
+    units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     losses = []
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
         for rows in order.split(s.minibatch):
-            part = batch.rows(rows)
-            turns = slice(0, part.rewards.shape[1])
-            if s.method == "rl-ppo":
-                loss = ppo_loss(
-                    model,
-                    head,
-                    part,
-                    advantages[rows, turns],
-                    targets[rows, turns],
-                    s.clip,
-                    s.value_coef,
-                )
-            else:
-                loss = grpo_loss(model, part, advantages[rows, turns], s.clip)
-            loss.backward()
+            whole = 0.0
+            for few in parts(batch, rows):
+                part = batch.rows(few)
+                turns = slice(0, part.rewards.shape[1])
+                gains = advantages[few, turns]
+                if s.method == "rl-ppo":
+                    aims = targets[few, turns]
+                    loss = ppo_loss(model, head, part, gains, aims, s.clip, s.value_coef)
+                else:
+                    loss = grpo_loss(model, part, gains, s.clip)
+                # parts differ in size: weighted like this, their sum is the minibatch's mean
+                loss = loss * (units[few].sum() / units[rows].sum())
+                loss.backward()
+                whole += loss.item()
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             learner.optimizer.step()
             learner.optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.item())
+            losses.append(whole)
     learner.step += 1
     answer_tokens = sum(len(t.logps) for e in episodes for t in e.turns)
     return {

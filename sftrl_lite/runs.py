@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, text_parameters
@@ -43,7 +42,10 @@ class Run:
     Args:
         method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
             ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
-        points: number of evaluations after step 0, spread evenly over the steps.
+        tflop: stop as soon as the training compute (paper's count) reaches this many
+            teraflop, for comparisons at equal compute; 0 for no limit.
+        points: number of evaluations after step 0, spread evenly over the steps; a run
+            with a ``tflop`` limit is measured at its two ends only.
         splits: where it is evaluated.
         final_episodes: episodes at the last point, ``eval_episodes`` elsewhere.
     """
@@ -57,6 +59,7 @@ class Run:
     steps: int = 0
     tries: int = 0
     hands: int = 0
+    tflop: float = 0.0
     feedback: str = "binary"
     points: int = 4
     eval_episodes: int = 300
@@ -94,6 +97,8 @@ class Run:
     def eval_steps(self) -> list[int]:
         """Steps at which the run is evaluated: 0, then ``points`` more."""
         steps = self.filled().steps
+        if self.tflop:
+            return [0, steps]
         return sorted({round(steps * i / self.points) for i in range(self.points + 1)})
 
 
@@ -153,8 +158,8 @@ class Recorder:
         run, new = self.run, []
         for metric, value in flops(self.parameters, trained, generated).items():
             new.append(self.row(step, "train", metric, Estimate(value, 1, value, value)))
-        last = step == run.steps
-        episodes_here = run.final_episodes if last or step == 0 else run.eval_episodes
+        ends = step in (0, run.steps) or run.tflop
+        episodes_here = run.final_episodes if ends else run.eval_episodes
         for split in (*run.splits, "train"):
             task = general_points("id" if split == "train" else split, feedback=run.feedback)
             hands = self.train[:episodes_here]
@@ -194,9 +199,13 @@ def train(
         PermissionError: ``out`` cannot be written.
     """
     run, experiment = run.filled(), experiment or run.method
-    claim(run, out)
-    if (out / "model").is_dir():
-        return read_rows(out)
+    with claim(run, out):
+        if not (out / "model").is_dir():
+            _train(run, out, experiment, progress, record)
+    return read_rows(out)
+
+
+def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
     model, tokenizer = load(run.base)
     task = general_points("id", feedback=run.feedback)
@@ -208,7 +217,6 @@ def train(
         ledger.append(read_rows(out), record)
     save(model, tokenizer, out / "model")
     (out / "checkpoint.pt").unlink(missing_ok=True)
-    return read_rows(out)
 
 
 def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> None:
@@ -270,7 +278,12 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
     evals = run.eval_steps()
     if learner.step == 0:
         write_rows(out, recorder.at(0, 0, 0))
-    while learner.step < run.steps:
+
+    def finished() -> bool:
+        spent = flops(recorder.parameters, trained, generated)["flops_paper"] / 1e12
+        return learner.step >= run.steps or 0 < run.tflop <= spent
+
+    while not finished():
         reward = None
         if run.method == "rl-random":  # paid like a solver, but by a coin
             coin = stream(run.seed, "coin", learner.step)
@@ -279,7 +292,7 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
         trained += stats["trained"]
         generated += stats["generated"]
         progress(learner.step, run.steps)
-        if learner.step in evals:
+        if learner.step in evals or finished():
             write_rows(out, recorder.at(learner.step, trained, generated))
         if learner.step in evals or learner.step % 10 == 0:
             suspend(learner, out, trained, generated)
@@ -288,13 +301,18 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
 # --- the folder of a run ---------------------------------------------------------------
 
 
-def claim(run: Run, out: Path) -> None:
-    """Make ``out`` the folder of this run; refuse the folder of another."""
+def claim(run: Run, out: Path) -> FileLock:
+    """Make ``out`` the folder of this run; refuse the folder of another.
+
+    Returns:
+        a held lock: until it is released no other process can train in this folder.
+    """
+    lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".probe"
-        probe.touch()
-        probe.unlink()
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{out} is in use by another process; wait for it or stop it") from None
     except OSError as error:
         raise PermissionError(f"{out} cannot be written: {error.strerror}") from error
     config = out / "config.json"
@@ -307,6 +325,7 @@ def claim(run: Run, out: Path) -> None:
             raise ValueError(f"{out} holds a run with other settings; choose another --out")
     else:
         _write(config, json.dumps({"hash": run.hash, **asdict(run)}, indent=1).encode())
+    return lock
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -380,11 +399,10 @@ def command(run: Run, experiment: str) -> str:
     verb = "sft" if run.method.startswith("sft") else "rl"
     options = {k: v for k, v in asdict(run).items() if v != getattr(Run(run.method), k)}
     parts = [f"--{k.replace('_', '-')} {_word(v)}" for k, v in options.items()]
-    return " ".join(["python -m sftrl_lite", verb, "--method", run.method, f"--experiment {experiment}", *parts])
+    return " ".join(
+        ["python -m sftrl_lite", verb, "--method", run.method, f"--experiment {experiment}", *parts]
+    )
 
 
 def _word(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-__all__ = ["METHODS", "TASKS", "PreTrainedModel", "PreTrainedTokenizerBase", "Run", "sys", "train"]

@@ -73,9 +73,7 @@ SCALES = {
         base="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         memory=15,
         sft=SFTSettings(lr=1e-5, steps=400, batch=32, hands=10_000),
-        rl=RLSettings(
-            lr=2e-6, steps=100, problems=8, samples=8, minibatch=8, max_new_tokens=160
-        ),
+        rl=RLSettings(lr=2e-6, steps=100, problems=8, samples=8, minibatch=8, max_new_tokens=160),
         eval_episodes=234,
     ),
     # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,

@@ -43,6 +43,19 @@ class AtSteps(TrainerCallback):
             kwargs["model"].train()
 
 
+class ResumableTrainer(SFTTrainer):
+    """``SFTTrainer`` that resumes Mllama.
+
+    Checkpoints of Mllama name their weights as on the Hub, the live model names them
+    otherwise, and the stock trainer then only warns and trains on from the wrong
+    weights (seen with transformers 5.23). ``from_pretrained`` knows both names.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        saved = type(self.model).from_pretrained(resume_from_checkpoint)
+        self.model.load_state_dict(saved.state_dict())
+
+
 def train_sft(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -82,11 +95,11 @@ def train_sft(
         data_seed=seed,
         use_cpu=on_cpu,
         bf16=not on_cpu and model.dtype.itemsize == 2,
-        gradient_checkpointing=not on_cpu,
+        activation_checkpointing=not on_cpu,
         report_to="none",
         disable_tqdm=not progress,
     )
-    trainer = SFTTrainer(
+    trainer = ResumableTrainer(
         model=model,
         args=config,
         train_dataset=data,

@@ -8,7 +8,7 @@ Everything is solved once per multiset of numbers and then remembered.
 from __future__ import annotations
 
 import random
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from math import gcd
 
@@ -44,7 +44,7 @@ def write(op: str, a: Term, b: Term) -> Term:
     return left + op + right, level
 
 
-@lru_cache(maxsize=None)
+@cache
 def splits(n: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """All ways to part positions 0..n-1 into two non-empty groups (unordered)."""
     everything = frozenset(range(n))
@@ -57,7 +57,7 @@ def splits(n: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     return tuple(halves)
 
 
-@lru_cache(maxsize=None)
+@cache
 def reachable(numbers: tuple[int, ...]) -> dict[Pair, Term]:
     """Each value that the sorted ``numbers`` can make, with one formula for it."""
     if len(numbers) == 1:
@@ -82,7 +82,7 @@ def reachable(numbers: tuple[int, ...]) -> dict[Pair, Term]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
     goal = (target, 1)
     if len(numbers) == 1:

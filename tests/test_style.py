@@ -10,7 +10,7 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.colors import to_rgb, to_rgba
 
-STYLE = plt.style.core.rc_params_from_file(
+STYLE = mpl.rc_params_from_file(
     Path(__file__).parents[1] / "sftrl_lite/house.mplstyle", use_default_template=False
 )
 BACKGROUND = STYLE["figure.facecolor"]

@@ -1,0 +1,920 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. The base model: tokens, prompt, what it can and cannot do
+#
+# Before any fine-tuning, a model of under a million parameters reads the announced rule
+# and sometimes solves the hand, under rules it has never seen; success and pass@k with
+# intervals show it, a false announcement and blind guessing are the controls.
+#
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+#
+# @@BADGES@@
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# - **Trace** a prompt from text to tokens to next-token chances, with shapes.
+# - **Compare** a tiny Mllama with the 11B model, and say which parts a text skips.
+# - **Describe** what the base has read, and what was kept from it on purpose.
+# - **Pre-train** a model of the same shape for a hundred steps.
+# - **Measure** reading and success under three rules, with intervals and controls.
+# - **Answer** with pass@k whether a skill is absent or only unlikely.
+
+# %%
+from sftrl_lite import notebook
+from sftrl_lite.notebook import exercise, show
+
+scale = notebook.setup()
+
+# %% [markdown]
+# ## 2.1 One hand, as a model sees it
+#
+# Cards **A 5 7 J**, and the announcement says *J counts as 7*. Before you look for 24,
+# notice what comes first: the answer must state what the cards count.
+#
+#     "number": [1, 5, 7, _
+#
+# Fill the blank.
+
+# %% [markdown]
+# Seven. Not because a jack is usually anything, but because a sentence further up says
+# so. You looked from the blank to the card, from the card to the sentence, and copied a
+# number. Then comes the second half, which is search:
+
+# %%
+7 * 5 - 7 - 1, 7 + 7 + 5 * 1, (7 - 1) * 5 - 7, (5 - 1) * 7 - 7
+
+# %% [markdown]
+# Two skills, then. **Reading** is looking up and copying. **Calculating** is finding a
+# formula. They fail separately, so we measure them separately: the numbers that the
+# answer states, and the formula that it ends with.
+
+# %%
+from sftrl_lite.cards import Rule
+from sftrl_lite.general_points import Hand, best_formula
+
+hand = Hand(("A", "5", "7", "J"), Rule(7, 3, 12))
+print(hand.numbers, best_formula(hand))
+
+# %% [markdown]
+# ## 2.2 From text to tokens
+#
+# A model reads numbers, not letters. A *tokenizer* cuts the text into pieces that it
+# knows and replaces each by its index. Ours always takes the longest piece that fits.
+# A toy with four pieces:
+
+# %%
+from sftrl_lite.models import make_tokenizer
+
+toy = make_tokenizer(["J counts as ", "J", "7", "1"])
+ids = toy("J counts as 71J")["input_ids"]
+print(ids)
+print([toy.decode(i) for i in ids])
+
+# %% [markdown]
+# "J counts as " is one piece, the later "J" another. And what no piece covers becomes
+# the unknown token, here for the Q:
+
+# %%
+toy.decode(toy("QJ")["input_ids"])
+
+# %% [markdown]
+# The real list of pieces is cut out of the prompt and the answer themselves.
+
+# %%
+from sftrl_lite.general_points import vocabulary
+
+pieces = vocabulary()
+tokenizer = make_tokenizer(pieces)
+print(len(tokenizer), "tokens; the longest and some short ones:")
+print([max(pieces, key=len), *pieces[-8:]])
+
+# %% [markdown]
+# Whole sentences that never change cost one token each. Every number, card and sign
+# that *can* change is a token of its own. The text is exactly what the 11B model reads;
+# only the cutting differs. Does it come back letter by letter?
+
+# %%
+from sftrl_lite.general_points import prompt
+
+text = prompt(hand)
+ids = tokenizer(text)["input_ids"]
+print(len(text), "characters,", len(ids), "tokens")
+print("same text back:", tokenizer.decode(ids) == text)
+
+# %% [markdown]
+# A chat adds who is speaking. The template is Llama's: a beginning mark, a header for
+# each turn, an end-of-turn mark.
+
+# %%
+chat = [{"role": "user", "content": text}]
+print(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+
+# %% [markdown]
+# The last line opens the assistant's turn and stops. Everything the model does in this
+# course is to continue from there.
+
+# %% [markdown]
+# ### Exercise 2.1: The longest piece wins
+#
+# Difficulty ●●○○○ · 8 minutes
+#
+# Write the cutting yourself. From the left, take the longest piece that the text begins
+# with; a character that no piece covers is taken alone.
+
+# %%
+def cut(text: str, pieces: list[str]) -> list[str]:
+    """Cut a text into pieces, longest match first.
+
+    >>> cut("11+1", ["1", "11", "+"])
+    ['11', '+', '1']
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("2.1"):
+    assert cut("11+1", ["1", "11", "+"]) == ["11", "+", "1"], "11 is longer than 1"
+    assert cut("1?1", ["1"]) == ["1", "?", "1"], "an unknown character stands alone"
+    assert cut("", ["1"]) == [], "nothing to cut"
+    answer = '"number": [1, 13]'
+    assert cut(answer, vocabulary())[-2:] == [", 13", "]"], "list items carry the comma"
+    assert "".join(cut(answer, vocabulary())) == answer, "no letter may get lost"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `max((p for p in pieces if text.startswith(p)), key=len, default=text[0])`, then go on
+# with the rest of the text.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def cut(text: str, pieces: list[str]) -> list[str]:
+#     found = []
+#     while text:
+#         fits = (p for p in pieces if text.startswith(p))
+#         found.append(max(fits, key=len, default=text[0]))
+#         text = text[len(found[-1]) :]
+#     return found
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 2.3 The model
+#
+# The paper fine-tunes Llama-3.2-11B-Vision. Its class in `transformers` is
+# `MllamaForConditionalGeneration`, and so is ours; the configuration is smaller.
+
+# %%
+import torch
+from transformers import MllamaForConditionalGeneration
+
+from sftrl_lite.models import tiny_config
+
+fresh = MllamaForConditionalGeneration(tiny_config(len(tokenizer))).eval()
+print(f"{fresh.num_parameters():,} parameters")
+
+# %% [markdown]
+# For the comparison we do not need the 11B weights. On PyTorch's *meta* device a model
+# has shapes and no memory, and the class's default configuration is the 11B one.
+
+# %%
+from transformers import MllamaConfig
+
+with torch.device("meta"):
+    large = MllamaForConditionalGeneration(MllamaConfig())
+print(f"{large.num_parameters():,} parameters")
+
+# %% [markdown]
+# Where are they?
+
+# %%
+import pandas as pd
+
+
+def parts(model):
+    count = dict.fromkeys(("tokens in and out", "self-attention", "cross-attention",
+                           "vision"), 0)
+    crossed = model.config.text_config.cross_attention_layers
+    for name, weight in model.named_parameters():
+        layer = name.partition("language_model.layers.")[2].partition(".")[0]
+        if layer:
+            kind = "cross-attention" if int(layer) in crossed else "self-attention"
+        else:
+            seeing = "vision" in name or "projector" in name
+            kind = "vision" if seeing else "tokens in and out"
+        count[kind] += weight.numel()
+    return count
+
+
+table = pd.DataFrame({"tiny": parts(fresh), "11B": parts(large)})
+table.map("{:,}".format)
+
+# %% [markdown]
+# The *cross-attention* layers let the text look at a picture. GP-L has no picture. Then
+# these layers have nothing to look at, and Mllama leaves them out. We can check that
+# claim in a rude way: fill everything that belongs to pictures with *not a number*. One
+# use of it anywhere and the whole output is ruined.
+
+# %%
+ids = torch.tensor([ids])  # (1, T): a batch of one prompt
+with torch.inference_mode():
+    before = fresh(input_ids=ids).logits
+    for name, weight in fresh.named_parameters():
+        if "vision" in name or "projector" in name or ".layers.2." in name:
+            weight.fill_(torch.nan)
+    after = fresh(input_ids=ids).logits
+print("shape", tuple(before.shape), "same output:", torch.equal(before, after))
+
+# %% [markdown]
+# So a text passes through token embeddings, self-attention layers and the output
+# matrix, nothing else. The shape is (batch $B$, tokens $T$, vocabulary $V$): for every
+# position a score for every possible next token. A softmax makes chances of scores,
+#
+# $$\pi(y \mid x_{\le t}) = \frac{\exp z_{t,y}}{\sum_{y'} \exp z_{t,y'}},
+# \qquad z \in \mathbb{R}^{B \times T \times V},$$
+#
+# and the chance of an answer is the product of the chances of its tokens.
+
+# %%
+chances = before[0, -1].softmax(-1)  # (V,): after the last token of the prompt
+print(f"sum {chances.sum():.3f}, largest {chances.max():.3f}, 1/V {1 / len(tokenizer):.3f}")
+
+# %% [markdown]
+# An untrained model: the chances add up to one and are spread over all tokens.
+
+# %% [markdown]
+# ### Exercise 2.2: Count a layer
+#
+# Difficulty ●●●○○ · 10 minutes
+#
+# Count the parameters of one self-attention layer from its configuration. It has four
+# attention matrices (query, key, value, output), three of the feed-forward part (gate,
+# up, down), two normalisation vectors and no biases. Keys and values have fewer heads
+# than queries.
+
+# %%
+def layer_parameters(width: int, heads: int, kv_heads: int, hidden: int) -> int:
+    """Parameters of one Llama layer; ``hidden`` is the feed-forward width.
+
+    >>> layer_parameters(width=2, heads=1, kv_heads=1, hidden=3)
+    38
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("2.2"):
+    assert layer_parameters(2, 1, 1, 3) == 38, "4 * 2*2 attention, 3 * 2*3 MLP, 2 * 2 norm"
+    tiny = layer_parameters(128, 4, 1, 352)
+    assert tiny == 176_384, f"the tiny layer has 176,384, not {tiny:,}: see kv_heads"
+    llama = layer_parameters(4096, 32, 8, 14_336)
+    assert llama == 218_112_000, f"the 11B layer has 218,112,000, not {llama:,}"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# A head is `width // heads` wide. The key matrix maps `width` to `kv_heads` heads.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def layer_parameters(width: int, heads: int, kv_heads: int, hidden: int) -> int:
+#     kv = width // heads * kv_heads
+#     attention = 2 * width * width + 2 * width * kv
+#     return attention + 3 * width * hidden + 2 * width
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 2.4 What it has read
+#
+# Llama has read much of the web, house rules of card games included. Our model is read
+# to from a corpus that we write. It has two parts. The *textbook* holds solved hands:
+
+# %%
+from sftrl_lite.pretrain import TEXTBOOK, write_chat
+from sftrl_lite.scales import stream
+
+
+def show_chat(chat):
+    for message in chat:
+        for line in message["content"].splitlines():
+            print(f"{message['role']:>9} | {line[:76]}")
+
+
+show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
+
+# %% [markdown]
+# The *homework* holds chats of students with a verifier. Every student reads cards and
+# rule correctly. But many only guess a formula:
+
+# %%
+from sftrl_lite.pretrain import HOMEWORK
+
+show_chat(write_chat(HOMEWORK, stream("chapter 2", 3)))
+
+# %% [markdown]
+# A careful student and a careless one, under every rule alike. How often is a first
+# homework answer right? Count, with the paper's verifier:
+
+# %%
+import json
+import re
+
+from sftrl_lite.evaluate import wilson
+from sftrl_lite.verifier import verify_formula
+
+rng = stream("chapter 2", "homework")
+chats = [write_chat(HOMEWORK, rng) for _ in range(500)]
+firsts = [chat[1]["content"] for chat in chats]
+solved = [verify_formula(a, json.loads(a)["number"]).solved for a in firsts]
+first = wilson(sum(solved), len(solved))
+show(f"First answers right: {first.value:.0%} [{first.low:.0%}, {first.high:.0%}].")
+
+# %% [markdown]
+# What was kept from it? The shifted rule and the development rule are never announced,
+# in either part. Look for both in 3000 textbook chats.
+
+# %%
+announced = re.compile(r"J counts as (\d+), Q counts as (\d+) and K counts as (\d+)")
+texts = [write_chat(TEXTBOOK, rng)[0]["content"] for _ in range(3000)]
+rules = [tuple(map(int, announced.search(t).groups())) for t in texts]
+print("different rules:", len(set(rules)))
+print("share of J=Q=K=10:", rules.count((10, 10, 10)) / len(rules))
+print("held-out rules seen:", rules.count((11, 12, 13)) + rules.count((13, 11, 12)))
+
+# %% [markdown]
+# Be clear about what this is. The base was **bred for the experiment**: it has read
+# many announced rules, so that a rule *can* be read, and careless answers, so that
+# there is something to improve that all rules share. Such a model organism shows how an
+# effect can come about. That it does come about in a model bred by nobody is the
+# paper's evidence, at 11 billion parameters.
+
+# %% [markdown]
+# ### Exercise 2.3: How long is a homework chat?
+#
+# Difficulty ●●○○○ · 6 minutes
+#
+# A student answers until the answer is right, five times at most. If each answer fails
+# with chance `fail`, independently, how many answers does a chat hold on average?
+
+# %%
+def expected_answers(fail: float, tries: int) -> float:
+    """Mean number of answers in a chat that stops at the first success.
+
+    >>> expected_answers(0.5, 2)
+    1.5
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("2.3"):
+    assert expected_answers(0.0, 5) == 1, "who never fails answers once"
+    assert expected_answers(1.0, 5) == 5, "who always fails uses all tries"
+    assert expected_answers(0.5, 2) == 1.5, "the second answer is given half the time"
+    assert abs(expected_answers(0.65, 5) - 2.5256) < 1e-3, "1 + f + f^2 + f^3 + f^4"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Answer number $k$ is given exactly when the $k-1$ answers before it failed. Add up
+# these chances.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def expected_answers(fail: float, tries: int) -> float:
+#     return sum(fail**k for k in range(tries))
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 2.5 Pre-training, a hundred steps of it
+#
+# Learning means making the corpus likely. The loss is the mean surprise per answer
+# token, in nats:
+#
+# $$L(\theta) = -\frac{1}{N} \sum_{t \,\in\, \text{answers}} \log \pi_\theta(x_t \mid
+# x_{<t}).$$
+#
+# A model that spreads its chances evenly is surprised by $\log V$ at every token. That
+# is where training should start.
+
+# %%
+import math
+
+print(f"log V = {math.log(len(tokenizer)):.2f}")
+
+# %% [markdown]
+# A batch is chats of similar length, padded on the right. Labels are −100 where nothing
+# is to be learned: on the prompt and on the padding.
+
+# %%
+from sftrl_lite.pretrain import batches
+
+data = batches(TEXTBOOK, tokenizer, 64, stream(0, "live textbook"))
+ids, labels = next(data)
+print("ids", tuple(ids.shape), "labels", tuple(labels.shape))
+print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
+
+# %% [markdown]
+# Now train, from nothing. The shipped base took many more steps of twice the size; a
+# hundred are enough to see what is learned first.
+
+# %%
+from tqdm.auto import tqdm
+
+from sftrl_lite.pretrain import Stage, learn
+
+small = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
+stage = Stage("textbook", TEXTBOOK, steps=100, lr=2e-3, batch=64)
+optimizer = torch.optim.AdamW(small.parameters(), betas=(0.9, 0.98))
+losses = list(tqdm(learn(small, data, stage, optimizer), total=stage.steps))
+for step in (1, 20, 40, 60, 80, 100):
+    print(f"step {step:3}  loss {losses[step - 1]:.2f}")
+
+# %% [markdown]
+# The loss begins near $\log V$ and falls by steps, one habit after the other. What are
+# the habits? Ask the hundred-step model for our hand, and print what it was shown and
+# what it wrote.
+
+# %%
+from sftrl_lite.general_points import GeneralPoints
+from sftrl_lite.rollouts import rollout
+
+
+def ask(model, hand, samples=1, temperature=0.0, generator=None):
+    episodes = rollout(
+        model, tokenizer, GeneralPoints(hand.rule), [hand], tries=1, samples=samples,
+        temperature=temperature, generator=generator,
+        max_new_tokens=scale.rl.max_new_tokens,
+    )
+    return [episode.turns[0] for episode in episodes]
+
+
+(turn,) = ask(small, hand)
+print(hand.cards, "count", hand.numbers)
+print(turn.answer)
+print(turn.verdict.kind)
+
+# %% [markdown]
+# The form comes first: keys, brackets, "=24". It is the same in every chat and the
+# cheapest to learn. Which cards and numbers stand inside is learned later, and the
+# arithmetic last. The paper starts RL from a fine-tuned model, and one reason is this
+# order: the plain 11B model rarely writes the form, and then no answer earns a reward.
+
+# %% [markdown]
+# ## 2.6 The shipped base
+#
+# From here on we use the base that comes with the repository (at larger scales, from
+# the Hub). `load` first compares every file with its SHA-256 sum, so that all of us
+# start from the same numbers.
+
+# %%
+from sftrl_lite.models import load
+
+base, tokenizer = load(scale.base)
+print(f"{scale.base}: {base.num_parameters():,} parameters")
+
+# %% [markdown]
+# Does the check notice one changed character? Try it on a folder of our own.
+
+# %%
+import tempfile
+from pathlib import Path
+
+from sftrl_lite.models import check_sums, write_sums
+
+with tempfile.TemporaryDirectory() as folder:
+    weights = Path(folder) / "weights"
+    weights.write_text("0.125")
+    write_sums(Path(folder))
+    weights.write_text("0.126")
+    try:
+        check_sums(Path(folder))
+    except ValueError as error:
+        print(str(error).replace(folder, "..."))
+
+# %% [markdown]
+# ## 2.7 One answer, and many
+#
+# *Greedy* decoding takes the likeliest token every time: one answer, always the same.
+
+# %%
+(turn,) = ask(base, hand)
+print(turn.answer, turn.verdict.kind)
+
+# %% [markdown]
+# *Sampling* draws each token with its chance. The temperature $\tau$ sharpens or
+# flattens the chances before the draw:
+#
+# $$\pi_\tau(y) \propto \exp(z_y / \tau).$$
+#
+# A toy with three tokens:
+
+# %%
+scores = torch.tensor([2.0, 1.0, 0.0])
+for temperature in (0.2, 1.0, 5.0):
+    print(temperature, (scores / temperature).softmax(-1).numpy().round(3))
+
+# %% [markdown]
+# Now the model, eight samples at temperature 1:
+
+# %%
+generator = torch.Generator(base.device).manual_seed(0)
+for turn in ask(base, hand, samples=8, temperature=1.0, generator=generator):
+    formula = turn.answer.partition('"formula": ')[2].rstrip("}")
+    print(f"{turn.verdict.read!s:14} {formula:18} {turn.verdict.kind}")
+
+# %% [markdown]
+# The two students of the homework speak with one mouth. The numbers are read with care;
+# the formula is found in some samples and guessed in others. Reinforcement learning
+# will have something to choose from: with only one kind of answer there is nothing to
+# prefer.
+
+# %% [markdown]
+# ### Exercise 2.4: Temperature
+#
+# Difficulty ●●○○○ · 8 minutes
+#
+# Turn scores into chances at a temperature. Temperature 0 is greedy: all the chance on
+# the largest score.
+
+# %%
+def tempered(scores: list[float], temperature: float) -> list[float]:
+    """Chances proportional to exp(score / temperature); greedy at 0.
+
+    >>> tempered([1.0, 1.0], 0.7)
+    [0.5, 0.5]
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("2.4"):
+    assert tempered([1.0, 1.0], 0.7) == [0.5, 0.5], "equal scores, equal chances"
+    assert tempered([1.0, 3.0, 2.0], 0) == [0, 1, 0], "0 is greedy: one token takes all"
+    hot, cold = tempered([2.0, 0.0], 2.0)[0], tempered([2.0, 0.0], 0.5)[0]
+    assert abs(hot - 0.7311) < 1e-3 and abs(cold - 0.9820) < 1e-3, "divide, then exp"
+    assert tempered([1000.0, 0.0], 1.0) == [1, 0], "subtract the maximum before exp"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `exp(1000)` overflows. Chances do not change when the same number is subtracted from
+# every score, so subtract the largest first.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import math
+#
+#
+# def tempered(scores: list[float], temperature: float) -> list[float]:
+#     top = max(scores)
+#     if temperature == 0:
+#         return [float(i == scores.index(top)) for i in range(len(scores))]
+#     weights = [math.exp((s - top) / temperature) for s in scores]
+#     return [x / sum(weights) for x in weights]
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 2.8 Three rules
+#
+# One hand is an anecdote. We deal fresh hands under the trained, the development and
+# the shifted rule, and ask once each, greedily and at temperature 1.
+#
+# A word on looking: nothing is chosen in this chapter, so reporting the shifted rule
+# costs nothing. When later chapters choose settings, they look at the development rule.
+
+# %%
+from sftrl_lite.general_points import general_points
+
+n = scale.eval_episodes
+hands = {}
+for split in ("id", "dev-rule", "ood-rule"):
+    task, rng = general_points(split), stream("chapter 2", split)
+    hands[split] = [task.sample(rng) for _ in range(n)]
+print({split: len(dealt) for split, dealt in hands.items()})
+
+# %%
+from sftrl_lite.evaluate import evaluate
+
+played, rows = {}, []
+for split, dealt in hands.items():
+    for temperature in (0.0, 1.0):
+        found, played[split, temperature] = evaluate(
+            base, tokenizer, general_points(split), dealt, tries=1,
+            temperature=temperature, max_new_tokens=scale.rl.max_new_tokens,
+        )
+        for metric in ("success", "read", "format_error"):
+            rows.append((split, temperature, metric, found[metric]))
+
+# %%
+def interval(e):
+    return f"{100 * e.value:.1f} [{100 * e.low:.1f}, {100 * e.high:.1f}]"
+
+
+columns = ["rule", "temperature", "metric", "estimate"]
+table = pd.DataFrame(rows, columns=columns)
+table["estimate"] = table["estimate"].map(interval)
+table.pivot(index=["rule", "temperature"], columns="metric", values="estimate")
+
+# %%
+values = {(split, t, metric): e for split, t, metric, e in rows}
+show(
+    f"In per cent, with 95 % Wilson intervals, {n} hands a rule. Under the shifted rule, "
+    "which it has never read, the base states the right numbers in "
+    f"**{values['ood-rule', 1.0, 'read'].value:.0%}** of its samples, and solves "
+    f"**{values['ood-rule', 1.0, 'success'].value:.1%}** of the hands; under J=Q=K=10 "
+    f"it solves {values['id', 1.0, 'success'].value:.1%}."
+)
+
+# %% [markdown]
+# Reading carries over to a new rule. Calculating is weaker there: the values 11 to 13
+# stood on few cards of the corpus, so sums with them are less practised.
+
+# %% [markdown]
+# **The control.** Does it really read the sentence, or has it some way of guessing the
+# rule from the cards? Announce one rule and judge by another. A reader must fail.
+
+# %%
+from dataclasses import replace
+
+from sftrl_lite.cards import ID_RULE
+
+
+class FalseAnnouncement(GeneralPoints):
+    """Says J=Q=K=10, judges by the rule of the hand."""
+
+    def prompt(self, hand):
+        return prompt(replace(hand, rule=ID_RULE))
+
+
+misled, _ = evaluate(
+    base, tokenizer, FalseAnnouncement(), hands["ood-rule"], tries=1,
+    max_new_tokens=scale.rl.max_new_tokens,
+)
+print("success", interval(misled["success"]), " read", interval(misled["read"]))
+
+# %% [markdown]
+# The same cards, the same verifier, one false sentence in the prompt: if success were
+# possible without that sentence, some of it would be left.
+
+# %% [markdown]
+# ## 2.9 More tries
+#
+# In an episode the model may answer up to five times and reads the verifier's message
+# in between. How much does that help a model that was not trained for it?
+
+# %%
+tries = scale.rl.tries
+for split in ("id", "ood-rule"):
+    found, episodes = evaluate(
+        base, tokenizer, general_points(split), hands[split], tries=tries,
+        max_new_tokens=scale.rl.max_new_tokens,
+    )
+    print(f"{split:9} first try {interval(found['success@1']):18} "
+          f"within {tries} {interval(found['success'])}")
+
+# %% [markdown]
+# Part of that gain is simply more chances: five draws instead of one. To separate
+# chances from learning we need a measure of chances alone.
+
+# %% [markdown]
+# ## 2.10 pass@k: absent, or only unlikely?
+#
+# Draw $n$ answers to one problem and count the $c$ right ones. *pass@k* is the chance
+# that at least one of $k$ of them is right. Drawing $k$ of the $n$ without replacement
+# gives the unbiased estimate (Chen et al. 2021)
+#
+# $$\text{pass@}k = 1 - \binom{n-c}{k} \Big/ \binom{n}{k}.$$
+#
+# By hand: four answers, one right, and two are drawn. Of the six pairs, three contain
+# the right one.
+
+# %%
+from sftrl_lite.evaluate import pass_at_k
+
+pass_at_k(correct=1, samples=4, k=2)
+
+# %% [markdown]
+# ### Exercise 2.5: Why not 1 − (1 − c/n)^k?
+#
+# Difficulty ●●●○○ · 10 minutes
+#
+# It is tempting to estimate the chance of success as $c/n$ and to put it into
+# $1-(1-p)^k$. Return both estimates, the tempting one first, and see how they differ.
+
+# %%
+from math import comb
+
+
+def two_estimates(correct: int, samples: int, k: int) -> tuple[float, float]:
+    """pass@k: the plug-in 1 - (1 - c/n)**k, and the unbiased one.
+
+    >>> two_estimates(1, 2, 2)
+    (0.75, 1.0)
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("2.5"):
+    assert two_estimates(1, 2, 2) == (0.75, 1.0), "drawing both must find the right one"
+    assert two_estimates(0, 16, 8) == (0, 0), "no right answer, no pass"
+    plug, fair = two_estimates(1, 16, 8)
+    assert abs(fair - 0.5) < 1e-9, "half of the 16 are drawn: chance 1/2 to have it"
+    assert plug < fair, "with replacement the same wrong answer may be drawn twice"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `comb(n - c, k)` counts the draws that miss every right answer; it is 0 when fewer
+# than `k` wrong answers exist.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from math import comb
+#
+#
+# def two_estimates(correct: int, samples: int, k: int) -> tuple[float, float]:
+#     plug = 1 - (1 - correct / samples) ** k
+#     return plug, 1 - comb(samples - correct, k) / comb(samples, k)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# Sixteen samples a hand, 250 hands a rule. Two controls go through the same count: the
+# false announcement, and a *guesser* that knows the right numbers and writes random
+# formulas. With sixteen chances even the guesser is sometimes lucky, and a curve counts
+# as skill only above his.
+
+# %%
+from sftrl_lite.general_points import write_answer
+from sftrl_lite.solver import random_formula
+
+SAMPLES, HANDS = 16, 250
+
+
+def right_answers(task, dealt, seed=0):
+    """For each hand, how many of the model's samples are right."""
+    counts = []
+    for start in range(0, len(dealt), 50):
+        generator = torch.Generator(base.device).manual_seed(seed + start)
+        part = rollout(
+            base, tokenizer, task, dealt[start : start + 50], samples=SAMPLES, tries=1,
+            generator=generator, max_new_tokens=scale.rl.max_new_tokens,
+        )
+        hits = torch.tensor([e.solved for e in part]).view(-1, SAMPLES)
+        counts += hits.sum(1).tolist()
+    return counts
+
+
+# %%
+names = {"id": "J = Q = K = 10", "dev-rule": "13, 11, 12 (never read)",
+         "ood-rule": "11, 12, 13 (never read)"}
+counts = {
+    name: right_answers(general_points(split), hands[split][:HANDS])
+    for split, name in names.items()
+}
+shifted = hands["ood-rule"][:HANDS]
+counts["control: told 10, judged by 11, 12, 13"] = right_answers(
+    FalseAnnouncement(), shifted
+)
+rng, judge = stream("chapter 2", "guesser"), general_points("ood-rule")
+
+
+def lucky(hand):
+    return judge.verify(hand, write_answer(hand, random_formula(hand.numbers, rng))).solved
+
+
+counts["control: right numbers, guessed formula"] = [
+    sum(lucky(hand) for _ in range(SAMPLES)) for hand in shifted
+]
+
+# %% [markdown]
+# A curve is a mean over hands, so its interval is over hands too.
+
+# %%
+from sftrl_lite.evaluate import mean_interval
+
+ks = (1, 2, 4, 8, 16)
+passes = {
+    name: [mean_interval([pass_at_k(c, SAMPLES, k) for c in right]) for k in ks]
+    for name, right in counts.items()
+}
+for name, curve in passes.items():
+    print(f"{name:40} pass@1 {interval(curve[0]):20} pass@16 {interval(curve[-1])}")
+
+# %%
+import matplotlib.pyplot as plt
+
+looks = (("#0072B2", "o", "-"), ("#009E73", "^", "-."), ("#D55E00", "s", "--"),
+         ("#555555", "x", ":"), ("#767676", "v", ":"))
+fig, ax = plt.subplots(figsize=(8.6, 3.8))
+ax.set(xscale="log", xticks=ks, xticklabels=ks, xlabel="k, answers a hand")
+ax.set(ylabel="pass@k, %", title="What the base can do, given chances")
+ax.minorticks_off()
+for (name, curve), (colour, marker, line) in zip(passes.items(), looks, strict=True):
+    y = [100 * e.value for e in curve]
+    bars = [[100 * (e.value - e.low) for e in curve],
+            [100 * (e.high - e.value) for e in curve]]
+    ax.errorbar(ks, y, bars, color=colour, marker=marker, ls=line, capsize=3, label=name)
+ax.set_ylim(bottom=-2)
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+said = "; ".join(f"{name}: {interval(c[0])} and {interval(c[-1])}"
+                 for name, c in passes.items())
+notebook.figure(fig, alt=f"pass@k against k. pass@1 and pass@16 in per cent: {said}.")
+
+# %%
+ood, told, luck = (passes[name] for name in list(passes)[2:])
+show(
+    f"**Finding.** Under the shifted rule the base solves {interval(ood[0])} % of the "
+    f"hands with one sample and {interval(ood[-1])} % with sixteen. Guessing with the "
+    f"right numbers reaches {interval(luck[-1])} % with sixteen, and the false "
+    f"announcement {interval(told[-1])} %. "
+    + ("The skill is there and unlikely, not absent." if ood[-1].low > luck[-1].high
+       else "These samples do not separate skill from luck.")
+)
+
+# %% [markdown]
+# Read the figure as a forecast. Training that only makes likely what the base already
+# does now and then could lift pass@1 towards pass@16. It has material under *every*
+# rule, because the careful answers share their method. Whether training on one rule
+# moves the others along is the question of the next three chapters.
+
+# %% [markdown]
+# ## 2.11 A place to play
+#
+# Every box is a token: grey ones were given, the others were written, and the deeper
+# the orange, the less likely the token was. Change the rule, the cards and the
+# temperature. Where does the model hesitate?
+
+# %%
+from sftrl_lite.widgets import token_view
+
+token_view(base, tokenizer, cards="A 5 7 J", rule="7-3-12")
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# - The base reads an announced rule that it has never seen. What a fine-tuned model does
+#   with the rule later is therefore the doing of the fine-tuning.
+# - It is a model organism. Its corpus was written so that it holds careful and careless
+#   answers under many rules. The numbers of this chapter say nothing about Llama.
+# - One base, one seed of its pre-training. The intervals cover the choice of hands and
+#   samples, not another base.
+# - pass@k with k up to 16 is a lower bound on what the model can produce, and what counts
+#   as "can" is a matter of budget: with enough samples, luck solves everything. That is
+#   why the guesser stands in the figure.
+# - The paper reports no pass@k, so there is nothing to compare this figure with.
+
+# %% [markdown]
+# ## Further reading
+#
+# - [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161), section 5.3 and
+#   appendix D: why the 11B model needs SFT before RL (15 minutes)
+# - [Evaluating Large Language Models Trained on Code](https://arxiv.org/abs/2107.03374),
+#   section 2.1: pass@k and its unbiased estimate (10 minutes)
+# - [Does Reinforcement Learning Really Incentivize Reasoning Capacity in LLMs Beyond the
+#   Base Model?](https://arxiv.org/abs/2504.13837): pass@k before and after RL
+#   (30 minutes)
+# - [RL Squeezes, SFT Expands](https://arxiv.org/abs/2509.21128): what either method does
+#   to right and wrong answers of the base (30 minutes)
+
+# %% [markdown]
+# **Next:** [3. SFT memorises](03_sft_memorises.ipynb): what imitating one rule does to
+# reading the rule.

@@ -1,0 +1,279 @@
+"""How fast the course's parts are, and trl's on the same work: ``python -m sftrl_lite.bench``.
+
+Rivals run in one process, one after the other in each round, from the same weights and
+with the same problems, samples, tries and answer length; a figure is the median round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import random
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields, replace
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
+from trl import GRPOTrainer
+
+from sftrl_lite.general_points import GeneralPoints, write_answer
+from sftrl_lite.library_way import make_trainer
+from sftrl_lite.models import ROOT, load
+from sftrl_lite.rl import new_learner, rl_step
+from sftrl_lite.rollouts import rollout
+from sftrl_lite.scales import RLSettings, get_scale
+from sftrl_lite.solver import random_formula
+from sftrl_lite.verifier import FAILURE, REWARDS, Verdict
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    value: float
+    unit: str
+
+
+def clock(work: Callable[[], Any]) -> float:
+    """Seconds that ``work`` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def typical(work: Callable[[], Any], rounds: int) -> float:
+    """Median seconds of ``work``."""
+    return statistics.median(clock(work) for _ in range(rounds))
+
+
+def verifier_figures(rounds: int) -> list[Figure]:
+    """Verdicts on whole, distinct answers, and new solvable hands."""
+    task, rng = GeneralPoints(), random.Random(0)
+    hands = [task.sample(rng) for _ in range(20_000)]
+    answers = [write_answer(hand, random_formula(hand.numbers, rng)) for hand in hands]
+
+    def verify() -> None:
+        for hand, answer in zip(hands, answers, strict=True):
+            task.verify(hand, answer)
+
+    def deal() -> None:
+        for _ in hands:
+            task.sample(rng)
+
+    return [
+        Figure("verdicts on distinct answers", len(hands) / typical(verify, rounds), "1/s"),
+        Figure("new solvable hands", len(hands) / typical(deal, rounds), "1/s"),
+    ]
+
+
+# --- environment_factory: an answer has to look like a tool call -----------------------
+
+TOOL_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% set role = 'user' if m['role'] == 'tool' else m['role'] %}"
+    "{{ '<|start_header_id|>' + role + '<|end_header_id|>\n\n' + m['content'] }}"
+    "{% if m['tool_calls'] %}{{ m['tool_calls'] | tojson }}{% endif %}{{ '<|eot_id|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+OPENING = "{"  # of an answer; the parser swallows it
+SUBMIT = {"name": "submit", "arguments": {"answer": "{content}"}}
+RESPONSE_TEMPLATE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "fields": {
+        "tool_calls": {
+            "open": OPENING,
+            "close_pattern": r"<\|eot_id\|>",
+            "repeats": True,
+            "content": "text",
+            "transform": {"type": "function", "function": SUBMIT},
+        },
+        "content": {"close_pattern": r"<\|eot_id\|>", "content": "text"},
+    },
+}
+
+
+def environment_hooks(task: Any, problems: list, settings: RLSettings) -> dict[str, Any]:
+    """The verifier as trl's environment. It cannot end an episode: solved hands go on."""
+    by_prompt = {task.prompt(problem): problem for problem in problems}
+
+    class Table:
+        def reset(self, prompt, **row) -> None:
+            self.hand = by_prompt[prompt[0]["content"]]
+            self.points, self.solved = 0.0, False
+
+        def submit(self, answer: str) -> str:
+            """Hand in an answer.
+
+            Args:
+                answer: the JSON answer.
+            """
+            verdict = task.verify(self.hand, OPENING + answer)
+            if not self.solved:
+                self.points += verdict.reward
+            self.solved |= verdict.solved
+            return verdict.message
+
+    def reward(completions, environments, **_) -> list[float]:
+        for messages, table in zip(completions, environments, strict=True):
+            for call in messages[-1].get("tool_calls") or ():  # trl does not execute the last
+                table.submit(call["function"]["arguments"]["answer"])
+        return [t.points + (0 if t.solved else REWARDS["over_budget"]) for t in environments]
+
+    return {
+        "environment_factory": Table,
+        "reward_funcs": reward,
+        "config": {
+            "max_tool_calling_iterations": settings.tries - 1,
+            "generation_kwargs": {"max_new_tokens": settings.max_new_tokens},
+        },
+    }
+
+
+# --- whole steps -----------------------------------------------------------------------
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds from the first step of trl to the end of the last, without its set-up."""
+
+    def on_train_begin(self, *args, **kwargs) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *args, **kwargs) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def trl_step(trainer: GRPOTrainer) -> tuple[float, float]:
+    """Seconds of trl's rollout and of its whole step."""
+    watch, inside = Stopwatch(), []
+    trainer.add_callback(watch)
+    trainer.remove_callback(PrinterCallback)
+    generate = trainer._generate
+
+    def timed(prompts):
+        start = time.perf_counter()
+        result = generate(prompts)
+        inside.append(time.perf_counter() - start)
+        return result
+
+    trainer._generate = timed
+    trainer.train()
+    return sum(inside), watch.seconds
+
+
+def episode_figures(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: RLSettings,
+    rounds: int,
+) -> list[Figure]:
+    """Verified episodes a second, ours and trl's: one step of GRPO each."""
+    s, task, rng = replace(settings, method="rl-grpo", steps=1), GeneralPoints(), random.Random(1)
+    problems = [task.sample(rng) for _ in range(s.problems)]
+    weights = copy.deepcopy(model.state_dict())
+    tool_tokenizer = copy.deepcopy(tokenizer)
+    tool_tokenizer.chat_template = TOOL_TEMPLATE
+    tool_tokenizer.response_template = RESPONSE_TEMPLATE
+    model.config.max_position_embeddings = tokenizer.model_max_length  # trl looks for it here
+
+    def ours() -> tuple[float, float]:
+        chance = torch.Generator(model.device).manual_seed(0)
+        names = ("samples", "tries", "max_new_tokens", "temperature")
+        budget = {name: getattr(s, name) for name in names}
+        args = (tokenizer, task, problems)
+        play = clock(lambda: rollout(model, *args, generator=chance, **budget))
+        learner = new_learner(model, s, 0)
+        return play, clock(lambda: rl_step(learner, *args, s, 0))
+
+    def trl(tokens: PreTrainedTokenizerBase, **hooks: Any) -> tuple[float, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            return trl_step(make_trainer(model, tokens, task, problems, s, folder, 0, **hooks))
+
+    ways = {
+        "ours": ours,
+        "trl rollout_func": lambda: trl(tokenizer),
+        "trl environment_factory": lambda: trl(
+            tool_tokenizer, **environment_hooks(task, problems, s)
+        ),
+    }
+    seconds = {way: [] for way in ways}
+    for _ in range(rounds + 1):  # the first round warms up
+        for way, work in ways.items():
+            model.load_state_dict(weights)
+            seconds[way].append(work())
+    model.load_state_dict(weights)
+    figures = []
+    for part, name in enumerate(("rollout", "whole step")):
+        middle = {way: statistics.median(r[part] for r in rows[1:]) for way, rows in seconds.items()}
+        for way, typical_seconds in middle.items():
+            rate = s.problems * s.samples / typical_seconds
+            figures.append(Figure(f"{name}, {way}", rate, "episodes/s"))
+            if way != "ours":
+                figures.append(Figure(f"{name}, ours/{way}", typical_seconds / middle["ours"], "x"))
+    return figures
+
+
+class Unsolvable(GeneralPoints):
+    """The same game with a verifier that always says no: every try is used."""
+
+    def verify(self, hand: Any, answer: str) -> Verdict:
+        return Verdict(False, "wrong_value", -1.0, FAILURE, None)
+
+
+def tries_figures(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: RLSettings, rounds: int
+) -> list[Figure]:
+    """Cost of a rollout against its tries: linear means a flat number of tokens a second."""
+    task, rng, figures = Unsolvable(), random.Random(2), []
+    problems = [task.sample(rng) for _ in range(settings.problems)]
+    for tries in (1, 3, 5, 10):
+        episodes = []
+
+        def play(tries: int = tries, episodes: list = episodes) -> None:
+            episodes[:] = rollout(model, tokenizer, task, problems, samples=8, tries=tries)
+
+        seconds = typical(play, rounds)
+        tokens = sum(len(turn.logps) for episode in episodes for turn in episode.turns)
+        figures.append(Figure(f"rollout of {tries} tries", seconds, "s"))
+        figures.append(Figure(f"rollout of {tries} tries, answer tokens", tokens / seconds, "1/s"))
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table; ``--record`` also writes results/bench.csv."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", default=get_scale("tiny").base, help="folder of the tiny model")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that the median is of")
+    parser.add_argument("--record", action="store_true", help="write results/bench.csv")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # one core each: the ratio does not depend on who shares better
+    torch.manual_seed(0)
+    model, tokenizer = load(options.base)
+    figures = verifier_figures(options.rounds)
+    figures += episode_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
+    figures += tries_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
+    for figure in figures:
+        print(f"{figure.name:48}{figure.value:12,.2f} {figure.unit}")
+    if options.record:
+        with (ROOT / "results" / "bench.csv").open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(field.name for field in fields(Figure))
+            table.writerows(map(astuple, figures))
+
+
+if __name__ == "__main__":
+    main()

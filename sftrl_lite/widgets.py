@@ -1,0 +1,257 @@
+"""Things to play with. Each widget carries a still picture of itself as HTML, which
+shows wherever no kernel runs (GitHub, the printed page, ``SFTRL_STATIC=1``).
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import random
+from collections.abc import Sequence
+
+import ipywidgets as w
+import pandas as pd
+import torch
+from IPython.display import display
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sftrl_lite.cards import parse_rule
+from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, write_answer
+from sftrl_lite.rollouts import Episode, rollout
+from sftrl_lite.verifier import Verdict, read_answer
+
+BOX = "display:inline-block;margin:2px;padding:2px 6px;border-radius:4px;color:#1a1a1a;"
+CARD = BOX + "background:#ffffff;border:1px solid #767676;font-size:150%"
+
+
+def present(widget: w.Widget, still: str) -> None:
+    """Show the widget where one can run, ``still`` everywhere else."""
+    bundle = {"text/html": still, "text/plain": "an interactive table"}
+    if not os.environ.get("SFTRL_STATIC"):
+        live = widget._repr_mimebundle_()
+        view = "application/vnd.jupyter.widget-view+json"
+        bundle[view] = (live[0] if isinstance(live, tuple) else live)[view]
+    display(bundle, raw=True)
+
+
+# --- a hand and its verifier -------------------------------------------------------------
+
+
+def judge(task: GeneralPoints, hand: Hand, formula: str) -> Verdict:
+    """The verdict on a formula typed by a person, who may or may not write ``=24``."""
+    return task.verify(hand, write_answer(hand, formula.partition("=")[0].strip()))
+
+
+def table_html(hand: Hand, tries: Sequence[tuple[str, Verdict]]) -> str:
+    """The cards, their rule and every try so far."""
+    cards = "".join(f'<span style="{CARD}">{card}</span>' for card in hand.cards)
+    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
+    rows = "".join(
+        f"<tr><td>{i}</td><td><code>{html.escape(formula)}</code></td><td>{v.kind}</td>"
+        f"<td>{v.reward:+g}</td><td>{html.escape(v.message)}</td></tr>"
+        for i, (formula, v) in enumerate(tries, 1)
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("try", "formula", "kind", "reward", "message"))
+    return f"<p>{cards}</p><p>{rule}; make {hand.target}</p><table><tr>{head}</tr>{rows}</table>"
+
+
+def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
+    """Deal a hand, type a formula, read verdict, reward and message; tries add up."""
+    rng = random.Random(seed)
+    hand, tries = task.sample(rng), []
+    values = list(map(str, hand.numbers))
+    examples = ["+".join(values), "*".join(values[:3]), best_formula(hand)]
+    still = table_html(hand, [(f, judge(task, hand, f)) for f in examples])
+
+    page = w.HTML(table_html(hand, tries))
+    box = w.Text(placeholder="(1+2+3)*4", description="Formula", continuous_update=False)
+    again = w.Button(description="Deal a hand")
+    solve = w.Button(description="Show a solution")
+
+    def typed(change: dict) -> None:
+        if change["new"].strip():
+            tries.append((change["new"], judge(task, hand, change["new"])))
+            page.value, box.value = table_html(hand, tries), ""
+
+    def dealt(_: w.Button) -> None:
+        nonlocal hand
+        hand = task.sample(rng)
+        tries.clear()
+        page.value = table_html(hand, tries)
+
+    def solved(_: w.Button) -> None:
+        box.value = best_formula(hand)
+
+    box.observe(typed, "value")
+    again.on_click(dealt)
+    solve.on_click(solved)
+    present(w.VBox([page, box, w.HBox([again, solve])]), still)
+
+
+# --- a chat as tokens --------------------------------------------------------------------
+
+
+def tokens_html(pieces: Sequence[str], chances: Sequence[float | None]) -> str:
+    """One box a token; a deeper orange is a less likely token, grey was given."""
+    boxes = []
+    for piece, chance in zip(pieces, chances, strict=True):
+        if chance is None:
+            colour, note = "#e8e8e8", "given"
+        else:
+            colour, note = f"hsl(35,90%,{60 + 35 * chance:.0f}%)", f"chance {100 * chance:.1f} %"
+        text = html.escape(piece).replace("\n", "⏎").replace(" ", "·")
+        boxes.append(f'<span style="{BOX}background:{colour}" title="{note}">{text}</span>')
+    return f'<div style="line-height:1.9">{"".join(boxes)}</div>'
+
+
+def answer_html(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, hand: Hand, temperature: float
+) -> str:
+    """Prompt and one answer as boxes, and what the verifier says."""
+    (episode,) = rollout(
+        model, tokenizer, GeneralPoints(hand.rule), [hand], tries=1, temperature=temperature
+    )
+    (turn,) = episode.turns
+    given: list[float | None] = [None] * turn.start
+    chances = given + torch.tensor(turn.logps).exp().tolist()
+    boxes = tokens_html([tokenizer.decode([i]) for i in episode.ids], chances)
+    said = f"{turn.verdict.kind}, reward {turn.verdict.reward:+g}"
+    return f"{boxes}<p>{turn.start} tokens read, {turn.end - turn.start} written: {said}</p>"
+
+
+def token_view(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    cards: str = "5 7 J K",
+    rule: str = "10",
+    temperature: float = 1.0,
+) -> None:
+    """Choose cards, rule and temperature; see every token and how likely it was."""
+    fields = w.Text(cards, description="Cards"), w.Text(rule, description="Rule")
+    slider = w.FloatSlider(temperature, min=0, max=2, step=0.1, description="Temperature")
+    ask = w.Button(description="Answer")
+
+    def answer(*_: object) -> None:
+        try:
+            hand = Hand(tuple(fields[0].value.upper().split()), parse_rule(fields[1].value))
+            _ = hand.numbers  # complains about an unknown card
+            page.value = answer_html(model, tokenizer, hand, slider.value)
+        except ValueError as error:
+            page.value = html.escape(str(error))
+
+    page = w.HTML()
+    answer()
+    ask.on_click(answer)
+    present(w.VBox([*fields, slider, ask, page]), page.value)
+
+
+# --- an episode, try by try --------------------------------------------------------------
+
+
+def episode_html(
+    episode: Episode, tokenizer: PreTrainedTokenizerBase, upto: int | None = None
+) -> str:
+    """The first ``upto`` tries of an episode: numbers read, formula, verdict, message."""
+    hand, rows = episode.problem, []
+    for i, turn in enumerate(episode.turns[:upto], 1):
+        answer, v = read_answer(turn.answer) or {}, turn.verdict
+        read = "–" if v.read is None else ", ".join(map(str, v.read))
+        right = v.read == tuple(hand.numbers)
+        cells = [
+            f"{i}",
+            f"{html.escape(read)} ({'right' if right else 'wrong'})",
+            f"<code>{html.escape(str(answer.get('formula', turn.answer)))}</code>",
+            v.kind,
+            f"{turn.reward:+g}",
+            html.escape(v.message),
+            f"{turn.end - turn.start}",
+        ]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    names = ("try", "numbers read", "formula", "verdict", "reward", "message", "tokens")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    cards = "".join(f'<span style="{CARD}">{html.escape(card)}</span>' for card in hand.cards)
+    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
+    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    asked = tokenizer.decode(episode.ids[: episode.turns[0].start], skip_special_tokens=True)
+    return f'<p title="{html.escape(asked)}">{cards} {rule}</p>{table}'
+
+
+def revision_viewer(
+    episodes: Sequence[Episode], tokenizer: PreTrainedTokenizerBase, still: int = 3
+) -> None:
+    """Step through the tries of played episodes: answer, verdict, message.
+
+    Args:
+        episodes: GeneralPoints episodes.
+        tokenizer: theirs, to show the prompt (hover over the cards).
+        still: episodes in the still picture.
+
+    Raises:
+        ValueError: no episode to show.
+    """
+    if not episodes:
+        raise ValueError("no episode to show")
+    page = w.HTML()
+    which = w.BoundedIntText(1, min=1, max=len(episodes), description="Episode")
+    upto = w.IntSlider(1, min=1, max=max(len(episodes[0].turns), 1), description="Tries")
+
+    def draw(*_: object) -> None:
+        page.value = episode_html(episodes[which.value - 1], tokenizer, upto.value)
+
+    def turned(_: object) -> None:
+        upto.value = 1
+        upto.max = len(episodes[which.value - 1].turns)
+        draw()
+
+    which.observe(turned, "value")
+    upto.observe(draw, "value")
+    draw()
+    pages = [episode_html(e, tokenizer) for e in episodes[:still]]
+    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+
+
+# --- a training, step by step ------------------------------------------------------------
+
+BARS = {"sft": ("SFT", "#D55E00"), "rl-ppo": ("RL (PPO)", "#0072B2")}
+
+
+def bars_html(table: pd.DataFrame, point: int) -> str:
+    """Success of SFT and RL at evaluation ``point``, as bars with their intervals."""
+    boxes = []
+    for method, (name, colour) in BARS.items():
+        run = table[(table["method"] == method) & (table["metric"] == "success")]
+        steps = sorted(run["step"].unique())
+        if not steps:
+            continue
+        step = steps[min(point, len(steps) - 1)]
+        lines = [f"<b>{name}</b>, step {step} of {steps[-1]}"]
+        for split, label in (("id", "trained rule"), ("ood-rule", "shifted rule")):
+            row = run[(run["step"] == step) & (run["split"] == split)].iloc[0]
+            share = f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+            bar = (
+                f'<span style="display:inline-block;height:1em;background:{colour};'
+                f'width:{max(200 * row["value"], 1):.0f}px"></span>'
+            )
+            lines.append(f"{label}<br>{bar} {share}")
+        boxes.append(f'<div style="flex:1;min-width:16em">{"<br>".join(lines)}</div>')
+    return f'<div style="display:flex;flex-wrap:wrap;gap:2em">{"".join(boxes)}</div>'
+
+
+def training_slider(table: pd.DataFrame) -> None:
+    """Drag over the evaluations of a training; SFT and RL move side by side.
+
+    Args:
+        table: rows of one seed in the form of the ledger.
+
+    Raises:
+        ValueError: no success of SFT or RL in the table.
+    """
+    run = table[(table["metric"] == "success") & table["method"].isin(list(BARS))]
+    if run.empty:
+        raise ValueError("the table holds no success of sft or rl-ppo")
+    last = int(run.groupby("method")["step"].nunique().max()) - 1
+    page = w.HTML(bars_html(table, 0))
+    slider = w.IntSlider(0, min=0, max=last, description="Evaluation")
+    slider.observe(lambda change: setattr(page, "value", bars_html(table, change["new"])), "value")
+    still = "<hr>".join(bars_html(table, point) for point in range(last + 1))
+    present(w.VBox([slider, page]), still)

@@ -1,0 +1,101 @@
+"""Shared pieces: a tiny random model, toy tasks, hand-made episodes."""
+
+import os
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import copy
+from dataclasses import dataclass
+
+import pytest
+import torch
+from transformers import MllamaForConditionalGeneration
+
+from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.general_points import Hand, prompt, vocabulary
+from sftrl_lite.models import make_tokenizer, tiny_config
+from sftrl_lite.rollouts import Episode, Turn
+from sftrl_lite.verifier import FAILURE, SUCCESS, Verdict
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer(vocabulary())
+
+
+@pytest.fixture(scope="session")
+def random_model(tokenizer):
+    """Random weights, for reading only; ``fresh_model`` may be trained."""
+    torch.manual_seed(0)
+    config = tiny_config(len(tokenizer))
+    text = config.text_config
+    text.hidden_size, text.intermediate_size, text.initializer_range = 32, 64, 0.2
+    text.num_hidden_layers, text.cross_attention_layers = 3, [1]
+    text.num_attention_heads, text.num_key_value_heads, text.head_dim = 4, 1, 8
+    return MllamaForConditionalGeneration(config).eval()
+
+
+@pytest.fixture
+def fresh_model(random_model):
+    return copy.deepcopy(random_model)
+
+
+@pytest.fixture(scope="session")
+def hands():
+    """Prompts of different lengths: three rules, two targets, three to five cards."""
+    return [
+        Hand(("A", "5", "J"), ID_RULE, 24),
+        Hand(("2", "3", "K", "Q"), OOD_RULE, 10),
+        Hand(("9", "9", "8", "7", "2"), DEV_RULE, 24),
+        Hand(("4", "4", "10", "J"), ID_RULE, 13),
+    ]
+
+
+@dataclass
+class LengthTask:
+    """Solved when the answer's length divides by ``every``; a random model often is."""
+
+    every: int = 3
+
+    def prompt(self, hand):
+        return prompt(hand)
+
+    def verify(self, hand, answer):
+        if len(answer) % self.every == 0:
+            return Verdict(True, "solved", 5.0, SUCCESS, None)
+        # messages differ in their number of tokens, so that cache columns have holes
+        message = FAILURE if len(answer) % 2 else "7 8 9"
+        return Verdict(False, "wrong_value", -1.0, message, None)
+
+
+class SevenTask(LengthTask):
+    """Never solved; a point for each 7 in the answer. Something a few steps can teach."""
+
+    def verify(self, hand, answer):
+        return Verdict(False, "wrong_value", float(answer.count("7")), FAILURE, None)
+
+
+@pytest.fixture
+def length_task():
+    return LengthTask()
+
+
+@pytest.fixture
+def seven_task():
+    return SevenTask()
+
+
+def make_episode(rewards, *, prompt_len=3, answer_len=2, kinds=None, read=None, problem=None):
+    """An episode with given rewards; between answers stand two verifier tokens."""
+    ids, turns = list(range(10, 10 + prompt_len)), []
+    for t, reward in enumerate(rewards):
+        kind = kinds[t] if kinds else "wrong_value"
+        verdict = Verdict(kind == "solved", kind, reward, "", read)
+        start = len(ids)
+        ids += [30 + t] * answer_len
+        turns.append(Turn(start, len(ids), [-0.5 - t] * answer_len, "", verdict, reward))
+        if t + 1 < len(rewards):
+            ids += [40, 41]
+    return Episode(problem, ids, turns)

@@ -1,0 +1,324 @@
+"""The mathematics of PPO and GRPO by hand, and a training step as a whole."""
+
+import copy
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import make_episode
+
+from sftrl_lite import rl
+from sftrl_lite.rollouts import rollout
+from sftrl_lite.scales import SCALES
+
+SETTINGS = replace(
+    SCALES["tiny"].rl, problems=4, samples=4, minibatch=8, tries=3, max_new_tokens=4, lr=1e-3
+)
+METHODS = ["rl-ppo", "rl-grpo"]
+
+
+# --- advantages ------------------------------------------------------------------------
+
+
+def test_gae_by_hand():
+    # delta = -1 + .5*2 - 1, -1 + .5*4 - 2, 5 - 4 = -1, -1, 1; gamma * lam = 1/4
+    advantages, targets = rl.gae([-1, -1, 5], [1, 2, 4], gamma=0.5, lam=0.5)
+    assert advantages == [-1 - 0.75 / 4, -1 + 1 / 4, 1]
+    assert targets == [-0.1875, 1.25, 5]
+
+
+def test_gae_between_its_two_ends():
+    rewards, values, gamma = [-1.0, -2.0, 5.0], [0.3, -0.7, 2.0], 0.9
+    monte_carlo, _ = rl.gae(rewards, values, gamma, lam=1)
+    returns = rl.rewards_to_go(rewards, gamma)
+    assert monte_carlo == pytest.approx([r - v for r, v in zip(returns, values, strict=True)])
+    one_step, _ = rl.gae(rewards, values, gamma, lam=0)
+    ahead = [*values[1:], 0.0]
+    assert one_step == pytest.approx(
+        [r + gamma * n - v for r, n, v in zip(rewards, ahead, values, strict=True)]
+    )
+
+
+def test_rewards_to_go_by_hand():
+    assert rl.rewards_to_go([-1, -1, 4], gamma=0.5) == [-0.5, 1.0, 4.0]
+    assert rl.rewards_to_go([], gamma=0.5) == []
+
+
+def test_group_advantages_leave_unplayed_turns_out():
+    returns = torch.tensor([[1.0, 4], [3, 99], [5, 8], [2, 6], [2, 9], [2, 0]])
+    played = torch.tensor([[1, 1], [1, 0], [1, 1], [1, 1], [1, 0], [1, 0]], dtype=torch.bool)
+    found = rl.group_advantages(returns, played, group=3)
+    # turn 2 of group 1 has the mean of 4 and 8; of group 2 a single sample
+    assert found.tolist() == [[-2, -2], [0, 0], [2, 2], [0, 0], [0, 0], [0, 0]]
+    scaled = rl.group_advantages(returns, played, group=3, scale=True)
+    deviation = (8 / 3) ** 0.5
+    assert scaled[:3, 0].tolist() == pytest.approx([-2 / deviation, 0, 2 / deviation], rel=1e-3)
+    assert torch.equal(scaled[3:], torch.zeros(3, 2))
+
+
+def test_a_group_without_variance_or_company_has_no_advantage():
+    same = torch.tensor([[0.1], [0.1], [0.1]])
+    played = torch.ones(3, 1, dtype=torch.bool)
+    for scale in (False, True):
+        assert not rl.group_advantages(same, played, 3, scale).any()
+        assert not rl.group_advantages(torch.randn(3, 1), played, 1, scale).any()
+
+
+# --- the objective ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "value", "slope"),
+    [
+        (1.0, 2.0, 2.0, 2.0),
+        (1.1, 2.0, 2.2, 2.2),
+        (1.5, 2.0, 2.4, 0.0),  # gone up far enough
+        (0.5, 2.0, 1.0, 1.0),  # fell although it should rise: full force
+        (1.0, -2.0, -2.0, -2.0),
+        (0.9, -2.0, -1.8, -1.8),
+        (0.5, -2.0, -1.6, 0.0),  # gone down far enough
+        (1.5, -2.0, -3.0, -3.0),  # rose although it should fall: full force
+    ],
+)
+def test_clipped_objective(ratio, advantage, value, slope):
+    old = torch.tensor(-1.0, dtype=torch.float64)
+    logp = (old + torch.tensor(ratio, dtype=torch.float64).log()).requires_grad_()
+    gain = rl.clipped_objective(logp, old, torch.tensor(advantage), clip=0.2)
+    gain.backward()
+    assert gain.item() == pytest.approx(value)
+    assert logp.grad.item() == pytest.approx(slope)  # d ratio / d logp = ratio
+
+
+def test_kl_estimates_against_the_exact_divergence():
+    pi = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    far = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64)
+    near = torch.tensor([0.51, 0.29, 0.2], dtype=torch.float64)
+    for ref in (far, near):
+        exact = (pi * (pi / ref).log()).sum().item()
+        found = rl.kl_estimates(pi.log(), ref.log())
+        assert (pi * found["k1"]).sum().item() == pytest.approx(exact)
+        assert (pi * found["k3"]).sum().item() == pytest.approx(exact)
+        assert (found["k3"] >= 0).all() and (found["k2"] >= 0).all()
+    assert (pi * found["k2"]).sum().item() == pytest.approx(exact, rel=0.02)
+    assert (rl.kl_estimates(pi.log(), pi.log())["k3"] == 0).all()
+
+
+# --- tensors ---------------------------------------------------------------------------
+
+
+def test_pack_lays_episodes_out():
+    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    assert batch.ids.tolist() == [
+        [10, 11, 12, 30, 30, 0, 0, 0, 0],
+        [10, 11, 12, 30, 30, 40, 41, 31, 31],
+    ]
+    assert batch.turn.tolist() == [
+        [-1, -1, -1, 0, 0, -1, -1, -1, -1],
+        [-1, -1, -1, 0, 0, -1, -1, 1, 1],
+    ]
+    assert batch.old_logps[1].tolist() == [0, 0, 0, -0.5, -0.5, 0, 0, -1.5, -1.5]
+    assert batch.ask[0, 0] == 2 and batch.ask[1].tolist() == [2, 6]
+    assert batch.rewards.tolist() == [[1, 0], [-1, 5]]
+    assert batch.played.tolist() == [[True, False], [True, True]]
+    assert rl.per_turn(batch, batch.old_logps).tolist() == [[-1, 0], [-1, -3]]
+    # tokens outside the answers count for nothing
+    assert rl.per_turn(batch, torch.ones(2, 9)).tolist() == [[2, 0], [2, 2]]
+
+
+def test_rows_keep_everything_that_matters(fresh_model):
+    episodes = [make_episode([1.0] * n, prompt_len=n + 1) for n in (3, 1, 2)]
+    batch = rl.pack(episodes, pad=0)
+    part = batch.rows(torch.tensor([2, 1]))
+    want = rl.pack([episodes[2], episodes[1]], pad=0)
+    for name in ("ids", "turn", "ask", "old_logps", "rewards", "played"):
+        assert torch.equal(getattr(part, name), getattr(want, name)), name
+    whole, alone = (rl.policy(fresh_model, b)[0] for b in (batch, part))
+    assert torch.allclose(whole[[2, 1], : alone.shape[1]], alone, atol=1e-5)
+
+
+def test_policy_entropy_and_values(fresh_model):
+    torch.manual_seed(0)
+    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    head = rl.ValueHead(32)
+    logps, entropy, values = rl.policy(fresh_model, batch, head)
+    out = fresh_model(input_ids=batch.ids[1:], output_hidden_states=True)
+    want = out.logits[0].log_softmax(-1)
+    assert logps[1, 7].item() == pytest.approx(want[6, 31].item(), abs=1e-5)
+    spread = -(want[6].exp() * want[6]).sum()
+    assert entropy[1, 7].item() == pytest.approx(spread.item(), abs=1e-5)
+    assert not logps[batch.turn < 0].any() and not entropy[batch.turn < 0].any()
+    state = fresh_model.model(input_ids=batch.ids[1:]).last_hidden_state[0, 6]
+    assert values[1, 1].item() == pytest.approx(head(state).item(), abs=1e-5)
+
+
+def test_ppo_targets_ignore_turns_that_were_not_played():
+    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0]), make_episode([2.0])], pad=0)
+    values = torch.tensor([[0.5, 77.0], [1.0, 2.0], [0.0, -33.0]])
+    advantages, targets = rl.ppo_targets(batch, values, gamma=1.0, lam=1.0)
+    assert targets.tolist() == [[1, 0], [4, 5], [2, 0]]
+    assert advantages[~batch.played].tolist() == [0, 0]
+    real = advantages[batch.played]
+    assert real.mean().item() == pytest.approx(0, abs=1e-6)
+    assert real.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    raw = torch.tensor([0.5, 3.0, 3.0, 2.0])  # return minus value
+    assert torch.allclose(real, (raw - raw.mean()) / raw.std(correction=0), atol=1e-4)
+
+
+def test_ppo_targets_of_a_single_turn_are_numbers():
+    batch = rl.pack([make_episode([1.0])], pad=0)
+    advantages, targets = rl.ppo_targets(batch, torch.zeros(1, 1), 0.9, 0.95)
+    assert advantages.tolist() == [[0]] and targets.tolist() == [[1]]
+
+
+# --- gradients -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_loss_gradient_against_finite_differences(method, fresh_model, monkeypatch):
+    # float() stands in the code for "at least float32": here it means float64
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.manual_seed(0)
+    model, head = fresh_model.double(), rl.ValueHead(32).double()
+    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    batch.rewards = batch.rewards.double()
+    with torch.no_grad():
+        batch.old_logps = rl.policy(model, batch)[0]  # on-policy: every ratio is 1
+    advantages = torch.tensor([[0.7, 0.0], [-1.3, 0.4]], dtype=torch.float64)
+    targets = torch.tensor([[1.0, 0.0], [-2.0, 5.0]], dtype=torch.float64)
+
+    def loss():
+        if method == "rl-grpo":
+            return rl.grpo_loss(model, batch, advantages, clip=0.2)
+        return rl.ppo_loss(model, head, batch, advantages, targets, clip=0.2, value_coef=0.5)
+
+    loss().backward()
+    weights = [model.lm_head.weight, model.model.language_model.layers[0].mlp.up_proj.weight]
+    if method == "rl-ppo":
+        weights.append(head.layers[0].weight)
+    for weight in weights:
+        for at in weight.grad.abs().flatten().topk(3).indices.tolist():
+            kept, step, around = weight.data.view(-1)[at].item(), 1e-4, []
+            with torch.no_grad():
+                for side in (kept + step, kept - step):
+                    weight.view(-1)[at] = side
+                    around.append(loss().item())
+                weight.view(-1)[at] = kept
+            slope = (around[0] - around[1]) / (2 * step)
+            assert slope == pytest.approx(weight.grad.view(-1)[at].item(), rel=5e-3)
+
+
+def test_losses_on_policy_by_hand(fresh_model):
+    batch = rl.pack([make_episode([1.0], answer_len=1), make_episode([-1.0, 5.0])], pad=0)
+    with torch.no_grad():
+        batch.old_logps = rl.policy(fresh_model, batch)[0]
+    advantages = torch.tensor([[3.0, 9.0], [-1.0, 2.0]])
+    # one token, two and two: a token counts once however long its answer is
+    grpo = rl.grpo_loss(fresh_model, batch, advantages, clip=0.2)
+    assert grpo.item() == pytest.approx(-(3 - 1 - 1 + 2 + 2) / 5, abs=1e-5)
+    head = rl.ValueHead(32)
+    values = rl.policy(fresh_model, batch, head)[2]
+    ppo = rl.ppo_loss(fresh_model, head, batch, advantages, values.detach() + 2, 0.2, 0.5)
+    assert ppo.item() == pytest.approx(0.5 * 4 - (3 - 1 + 2) / 3, abs=1e-5)
+
+
+# --- a whole step ----------------------------------------------------------------------
+
+
+def train(model, tokenizer, task, hands, settings, steps, seed=0, resume_at=None):
+    learner = rl.new_learner(copy.deepcopy(model), settings, seed)
+    figures = []
+    for step in range(steps):
+        if step == resume_at:  # a new process: nothing but the saved state survives
+            saved = copy.deepcopy(
+                (learner.model, learner.value_head, learner.optimizer.state_dict(), learner.step)
+            )
+            random.seed(99)
+            torch.manual_seed(99)
+            learner = rl.new_learner(saved[0], settings, seed=98)
+            learner.value_head.load_state_dict(saved[1].state_dict())
+            learner.optimizer.load_state_dict(saved[2])
+            learner.step = saved[3]
+        figures.append(rl.rl_step(learner, tokenizer, task, hands, settings, seed))
+    return learner, figures
+
+
+def same(one, two):
+    parts = zip(
+        [*one.model.parameters(), *one.value_head.parameters()],
+        [*two.model.parameters(), *two.value_head.parameters()],
+        strict=True,
+    )
+    return all(torch.equal(a, b) for a, b in parts)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_replays_training_also_after_a_resume(
+    method, random_model, tokenizer, length_task, hands
+):
+    settings = replace(SETTINGS, method=method, problems=3, samples=4, minibatch=6, epochs=2)
+    args = (random_model, tokenizer, length_task, hands, settings, 3)
+    whole, figures = train(*args)
+    again, _ = train(*args)
+    resumed, later = train(*args, resume_at=2)
+    other, _ = train(*args, seed=1)
+    assert same(whole, again)
+    assert same(whole, resumed) and figures == later
+    assert not same(whole, other)
+    assert whole.step == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parts_of_a_minibatch_add_up(
+    method, random_model, tokenizer, length_task, hands, monkeypatch
+):
+    weights = []
+    for size in (1000, 3):
+        monkeypatch.setattr(rl, "PART", size)
+        settings = replace(SETTINGS, method=method, minibatch=16)
+        learner = rl.new_learner(copy.deepcopy(random_model), settings, 0)
+        # plain gradient descent: Adam would blow rounding errors up
+        learner.optimizer = torch.optim.SGD(
+            [*learner.model.parameters(), *learner.value_head.parameters()], lr=0.1
+        )
+        rl.rl_step(learner, tokenizer, length_task, hands, settings, 0)
+        weights.append([*learner.model.parameters(), *learner.value_head.parameters()])
+        assert not torch.allclose(learner.model.lm_head.weight, random_model.lm_head.weight)
+    for one, two in zip(*weights, strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+
+
+def test_step_reports_what_happened(random_model, tokenizer, length_task, hands):
+    settings = replace(SETTINGS, epochs=2)
+    _, (figures,) = train(random_model, tokenizer, length_task, hands, settings, 1)
+    # the first pass of a step draws before it trains: play the same episodes again
+    rng = rl.stream(0, "rl", 0)
+    chance = torch.Generator().manual_seed(rng.getrandbits(60))
+    chosen = rng.sample(list(hands), 4)
+    episodes = rollout(
+        random_model,
+        tokenizer,
+        length_task,
+        chosen,
+        samples=4,
+        tries=3,
+        max_new_tokens=4,
+        generator=chance,
+    )
+    turns = [turn for episode in episodes for turn in episode.turns]
+    assert figures["success"] == sum(e.solved for e in episodes) / 16
+    assert figures["success_first"] == sum(e.turns[0].verdict.solved for e in episodes) / 16
+    assert figures["reward"] == pytest.approx(sum(turn.reward for turn in turns) / 16)
+    assert figures["answers"] == len(turns)
+    assert figures["generated"] == sum(len(turn.logps) for turn in turns)
+    assert figures["trained"] == 2 * sum(len(e.ids) for e in episodes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_raises_the_reward(method, random_model, tokenizer, seven_task, hands):
+    settings = replace(
+        SETTINGS, method=method, samples=32, minibatch=64, tries=1, max_new_tokens=4, lr=3e-3
+    )
+    _, figures = train(random_model, tokenizer, seven_task, hands, settings, 25)
+    rewards = [f["reward"] for f in figures]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0

@@ -1,0 +1,171 @@
+"""Batched multi-turn play against the same thing done slowly."""
+
+import pytest
+import torch
+from transformers.cache_utils import DynamicLayer
+
+from sftrl_lite.rl import pack, policy
+from sftrl_lite.rollouts import Decoder, RoomyLayer, reply_tokens, rollout, sample_tokens
+from sftrl_lite.verifier import REWARDS
+
+
+def play(model, tokenizer, task, hands, seed=0, **options):
+    chance = torch.Generator().manual_seed(seed)
+    options = {"samples": 4, "tries": 4, "max_new_tokens": 6} | options
+    return rollout(model, tokenizer, task, hands, generator=chance, **options)
+
+
+def ids(episodes):
+    return [episode.ids for episode in episodes]
+
+
+@pytest.fixture
+def episodes(random_model, tokenizer, length_task, hands):
+    return play(random_model, tokenizer, length_task, hands, samples=8)
+
+
+def test_cached_log_probabilities_are_those_of_a_full_pass(
+    random_model, tokenizer, episodes, hands
+):
+    # what the check is about: uneven prompts, rows that left early, late turns
+    assert len({e.turns[0].start for e in episodes}) > 1
+    assert {len(e.turns) for e in episodes} == {1, 2, 3, 4}
+    batch = pack(episodes, tokenizer.pad_token_id)
+    logps = policy(random_model, batch)[0]
+    assert (logps - batch.old_logps).abs().max() < 1e-4
+    for episode in episodes:  # and alone, without any padding
+        with torch.no_grad():
+            logits = random_model(input_ids=torch.tensor([episode.ids])).logits[0]
+        for turn in episode.turns:
+            rows = logits[turn.start - 1 : turn.end - 1].log_softmax(-1)
+            chosen = rows.gather(1, torch.tensor(episode.ids[turn.start : turn.end])[:, None])
+            assert torch.allclose(chosen[:, 0], torch.tensor(turn.logps), atol=1e-4)
+
+
+def test_an_episode_ends_when_solved_or_out_of_tries(episodes, hands):
+    assert len(episodes) == 8 * len(hands)
+    assert [e.problem for e in episodes] == [hand for hand in hands for _ in range(8)]
+    for episode in episodes:
+        *before, last = episode.turns
+        assert not any(turn.verdict.solved for turn in before)
+        assert last.verdict.solved or len(episode.turns) == 4
+        assert last.end == len(episode.ids)  # nothing is written after the last answer
+        assert all(turn.reward == turn.verdict.reward for turn in before)
+        fine = 0 if last.verdict.solved else REWARDS["over_budget"]
+        assert last.reward == last.verdict.reward + fine
+
+
+def test_one_try_and_another_reward(random_model, tokenizer, length_task, hands):
+    for episode in play(
+        random_model, tokenizer, length_task, hands, tries=1, reward=lambda verdict: 7.0
+    ):
+        assert len(episode.turns) == 1
+        assert episode.turns[0].reward == (7.0 if episode.solved else 6.0)
+
+
+def test_answers_end_at_end_of_turn_or_are_cut_and_closed(tokenizer, episodes):
+    eot, cut = tokenizer.eos_token_id, 0
+    for episode in episodes:
+        for turn in episode.turns:
+            answer = episode.ids[turn.start : turn.end]
+            assert len(answer) == len(turn.logps) <= 6
+            assert eot not in answer[:-1]
+            if answer[-1] != eot:
+                assert len(answer) == 6
+                if turn is not episode.turns[-1]:
+                    cut += 1
+                    assert episode.ids[turn.end] == eot
+    assert cut
+
+
+def test_the_tokens_are_the_chat_template_of_the_messages(
+    random_model, tokenizer, length_task, hands
+):
+    special, checked = set(tokenizer.all_special_ids) | {4, 5}, 0
+    for episode in play(random_model, tokenizer, length_task, hands, samples=16):
+        chat = [{"role": "user", "content": length_task.prompt(episode.problem)}]
+        said = []
+        for turn in episode.turns:
+            chat += [
+                {"role": "assistant", "content": turn.answer},
+                {"role": "user", "content": turn.verdict.message},
+            ]
+            said += episode.ids[turn.start : turn.end]
+        plain = [i for i in said if i != tokenizer.eos_token_id]
+        if special & set(plain):  # a random model also writes headers
+            continue
+        checked += len(episode.turns) > 1
+        text = tokenizer.apply_chat_template(chat[:-1], tokenize=False)
+        closing = "" if episode.ids[-1] == tokenizer.eos_token_id else tokenizer.eos_token
+        assert tokenizer.decode(episode.ids) + closing == text
+    assert checked > 3
+
+
+def test_greedy_play_draws_nothing(random_model, tokenizer, length_task, hands):
+    one = play(random_model, tokenizer, length_task, hands, seed=1, temperature=0)
+    two = play(random_model, tokenizer, length_task, hands, seed=2, temperature=0)
+    assert ids(one) == ids(two)
+    assert ids(one)[0] == ids(one)[3]  # all samples of a problem agree
+
+
+def test_a_seed_replays_the_batch(random_model, tokenizer, length_task, hands):
+    one, two, other = (
+        play(random_model, tokenizer, length_task, hands, seed=seed) for seed in (1, 1, 2)
+    )
+    assert ids(one) == ids(two) != ids(other)
+    assert [t.logps for e in one for t in e.turns] == [t.logps for e in two for t in e.turns]
+
+
+def test_a_batch_plays_as_its_rows_would_alone(random_model, tokenizer, length_task, hands):
+    options = dict(samples=1, temperature=0, tries=5)
+    together = play(random_model, tokenizer, length_task, hands, **options)
+    alone = [play(random_model, tokenizer, length_task, [h], **options)[0] for h in hands]
+    assert ids(together) == ids(alone)
+
+
+def test_sampling_follows_the_tempered_policy():
+    logits = torch.tensor([[2.0, 1.0, 0.0]]).repeat(20_000, 1)
+    chance = torch.Generator().manual_seed(0)
+    tokens, logps = sample_tokens(logits, 0.5, chance)
+    share = torch.bincount(tokens, minlength=3) / len(tokens)
+    assert torch.allclose(share, (logits[0] / 0.5).softmax(-1), atol=0.01)
+    assert torch.allclose(logps, logits[0].log_softmax(-1)[tokens])
+
+
+def test_reply_tokens_continue_the_chat(tokenizer):
+    (reply,) = reply_tokens(tokenizer, ["7 8"])
+    head = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
+    before = tokenizer.apply_chat_template(head, return_dict=False)
+    after = tokenizer.apply_chat_template(
+        [*head, {"role": "user", "content": "7 8"}], add_generation_prompt=True, return_dict=False
+    )
+    assert before + reply == after
+
+
+def test_roomy_layer_is_the_stock_layer():
+    torch.manual_seed(0)
+    ours, stock = RoomyLayer(), DynamicLayer()
+    for step, (rows, width) in enumerate([(3, 5), (3, 1), (6, 1), (6, 9), (3, 1), (3, 1)]):
+        keys, values = torch.randn(2, rows, 2, width, 4)
+        for got, want in zip(ours.update(keys, values), stock.update(keys, values), strict=True):
+            assert torch.equal(got, want)
+        if step == 1:
+            ours.batch_repeat_interleave(2)
+            stock.batch_repeat_interleave(2)
+        if step == 3:
+            ours.batch_select_indices(torch.tensor([0, 3, 5]))
+            stock.batch_select_indices(torch.tensor([0, 3, 5]))
+        assert torch.equal(ours.keys, stock.keys) and torch.equal(ours.values, stock.values)
+        assert ours.get_seq_length() == stock.get_seq_length()
+
+
+def test_decoder_forgets_dropped_rows_only(random_model, tokenizer):
+    rows = [[1, 8, 9], [1, 8, 9, 10, 11], [1, 12]]
+    with torch.no_grad():
+        decoder = Decoder(random_model, tokenizer.pad_token_id)
+        decoder.feed(rows)
+        decoder.keep([2, 0])
+        logits = decoder.feed([[13, 14], [15]])
+        for i, row in enumerate(([1, 12, 13, 14], [1, 8, 9, 15])):
+            want = random_model(input_ids=torch.tensor([row])).logits[0, -1]
+            assert torch.allclose(logits[i], want, atol=1e-4)
