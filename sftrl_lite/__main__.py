@@ -21,7 +21,8 @@ Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
 Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
 Base = Annotated[str, typer.Option(help="Init: a folder or a Hub id; default: the scale's")]
 Lr = Annotated[float, typer.Option(help="learning rate; 0: the scale's")]
-Steps = Annotated[int, typer.Option(help="training steps; 0: the scale's")]
+Steps = Annotated[int, typer.Option(help="training steps; 0: until --tflop is spent")]
+Tflop = Annotated[float, typer.Option(help="training compute, paper's count; 0: the scale's")]
 Tries = Annotated[int, typer.Option(help="verification budget; 0: the scale's")]
 Hands = Annotated[int, typer.Option(help="training problems; 0: the scale's")]
 Feedback = Annotated[str, typer.Option(help="none, binary, reason or leaky")]
@@ -40,6 +41,7 @@ def _train(method: str, out: Path | None, record: bool, experiment: str, **field
     from tqdm.auto import tqdm
 
     from sftrl_lite import ledger, plots
+    from sftrl_lite.headline import BAR
     from sftrl_lite.runs import Run, train
 
     numbers = fields.pop("eval_tries")
@@ -47,8 +49,8 @@ def _train(method: str, out: Path | None, record: bool, experiment: str, **field
     fields["splits"] = tuple(fields["splits"].split(","))
     run = Run(method, **fields)
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
-    with tqdm(total=run.filled().steps, desc=method, unit="step") as bar:
-        show = lambda done, total: bar.update(done - bar.n)  # noqa: E731
+    with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
+        show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
         train(run, out, experiment=experiment, progress=show, record=target)
     table = ledger.read(out / "rows.csv")
@@ -66,6 +68,7 @@ def sft(
     base: Base = "",
     lr: Lr = 0.0,
     steps: Steps = 0,
+    tflop: Tflop = 0.0,
     tries: Tries = 0,
     hands: Hands = 0,
     feedback: Feedback = "binary",
@@ -94,6 +97,7 @@ def rl(
     base: Base = "",
     lr: Lr = 0.0,
     steps: Steps = 0,
+    tflop: Tflop = 0.0,
     tries: Tries = 0,
     hands: Hands = 0,
     feedback: Feedback = "binary",

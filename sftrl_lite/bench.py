@@ -2,6 +2,7 @@
 
 Rivals run in one process, one after the other in each round, from the same weights and
 with the same problems, samples, tries and answer length; a figure is the median round.
+Time is CPU time of this one-threaded process, so that a busy machine disturbs it less.
 """
 
 from __future__ import annotations
@@ -15,42 +16,30 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOTrainer
 
 from sftrl_lite.general_points import GeneralPoints, write_answer
 from sftrl_lite.library_way import make_trainer
-from sftrl_lite.models import ROOT, load
+from sftrl_lite.models import CHAT_TEMPLATE, ROOT, load
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import RLSettings, get_scale
 from sftrl_lite.solver import random_formula
 from sftrl_lite.verifier import FAILURE, REWARDS, Verdict
 
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: float
-    unit: str
+Figure = tuple[str, float, str]  # name, value, unit
 
 
 def clock(work: Callable[[], Any]) -> float:
-    """Seconds that ``work`` takes."""
-    start = time.perf_counter()
+    """CPU seconds that ``work`` takes."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def typical(work: Callable[[], Any], rounds: int) -> float:
@@ -73,20 +62,15 @@ def verifier_figures(rounds: int) -> list[Figure]:
             task.sample(rng)
 
     return [
-        Figure("verdicts on distinct answers", len(hands) / typical(verify, rounds), "1/s"),
-        Figure("new solvable hands", len(hands) / typical(deal, rounds), "1/s"),
+        ("verdicts on distinct answers", len(hands) / typical(verify, rounds), "1/s"),
+        ("new solvable hands", len(hands) / typical(deal, rounds), "1/s"),
     ]
 
 
 # --- environment_factory: an answer has to look like a tool call -----------------------
 
-TOOL_TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}"
-    "{% set role = 'user' if m['role'] == 'tool' else m['role'] %}"
-    "{{ '<|start_header_id|>' + role + '<|end_header_id|>\n\n' + m['content'] }}"
-    "{% if m['tool_calls'] %}{{ m['tool_calls'] | tojson }}{% endif %}{{ '<|eot_id|>' }}"
-    "{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+TOOL_TEMPLATE = CHAT_TEMPLATE.replace("m['role'] +", "m['role'].replace('tool', 'user') +").replace(
+    "{{ m['content']", "{{ m['content'] + (m.tool_calls | tojson if m.tool_calls else '')"
 )
 OPENING = "{"  # of an answer; the parser swallows it
 SUBMIT = {"name": "submit", "arguments": {"answer": "{content}"}}
@@ -146,32 +130,20 @@ def environment_hooks(task: Any, problems: list, settings: RLSettings) -> dict[s
 # --- whole steps -----------------------------------------------------------------------
 
 
-class Stopwatch(TrainerCallback):
-    """Seconds from the first step of trl to the end of the last, without its set-up."""
-
-    def on_train_begin(self, *args, **kwargs) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_end(self, *args, **kwargs) -> None:
-        self.seconds = time.perf_counter() - self.start
-
-
 def trl_step(trainer: GRPOTrainer) -> tuple[float, float]:
-    """Seconds of trl's rollout and of its whole step."""
-    watch, inside = Stopwatch(), []
-    trainer.add_callback(watch)
-    trainer.remove_callback(PrinterCallback)
-    generate = trainer._generate
+    """CPU seconds of trl's rollout and of its whole step, without its set-up."""
+    stamps, generate = [], trainer._generate
 
-    def timed(prompts):
-        start = time.perf_counter()
+    def timed(prompts: list) -> Any:
+        stamps.append(time.process_time())
         result = generate(prompts)
-        inside.append(time.perf_counter() - start)
+        stamps.append(time.process_time())
         return result
 
     trainer._generate = timed
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return sum(inside), watch.seconds
+    return stamps[1] - stamps[0], time.process_time() - stamps[0]
 
 
 def episode_figures(
@@ -217,12 +189,11 @@ def episode_figures(
     model.load_state_dict(weights)
     figures = []
     for part, name in enumerate(("rollout", "whole step")):
-        middle = {way: statistics.median(r[part] for r in rows[1:]) for way, rows in seconds.items()}
-        for way, typical_seconds in middle.items():
-            rate = s.problems * s.samples / typical_seconds
-            figures.append(Figure(f"{name}, {way}", rate, "episodes/s"))
-            if way != "ours":
-                figures.append(Figure(f"{name}, ours/{way}", typical_seconds / middle["ours"], "x"))
+        own = statistics.median(row[part] for row in seconds["ours"][1:])
+        for way, rows in seconds.items():
+            middle = statistics.median(row[part] for row in rows[1:])
+            figures.append((f"{name}, {way}", s.problems * s.samples / middle, "episodes/s"))
+            figures.append((f"{name}, ours against {way}", middle / own, "x"))
     return figures
 
 
@@ -247,8 +218,8 @@ def tries_figures(
 
         seconds = typical(play, rounds)
         tokens = sum(len(turn.logps) for episode in episodes for turn in episode.turns)
-        figures.append(Figure(f"rollout of {tries} tries", seconds, "s"))
-        figures.append(Figure(f"rollout of {tries} tries, answer tokens", tokens / seconds, "1/s"))
+        figures.append((f"rollout of {tries} tries", seconds, "s"))
+        figures.append((f"rollout of {tries} tries, answer tokens", tokens / seconds, "1/s"))
     return figures
 
 
@@ -266,13 +237,11 @@ def main(arguments: list[str] | None = None) -> None:
     figures = verifier_figures(options.rounds)
     figures += episode_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
     figures += tries_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
-    for figure in figures:
-        print(f"{figure.name:48}{figure.value:12,.2f} {figure.unit}")
+    for name, value, unit in figures:
+        print(f"{name:50}{value:12,.2f} {unit}")
     if options.record:
         with (ROOT / "results" / "bench.csv").open("w", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(field.name for field in fields(Figure))
-            table.writerows(map(astuple, figures))
+            csv.writer(file, lineterminator="\n").writerows([("name", "value", "unit"), *figures])
 
 
 if __name__ == "__main__":

@@ -10,23 +10,27 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sftrl_lite import ledger
+from sftrl_lite import ledger, plots
 from sftrl_lite.runs import Run, train
 
+BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
 
-def _worker(name: str, run: Run, out: Path, messages, record: Path | None) -> None:
+
+def _worker(name: str, run: Run, out: Path, messages, experiment: str, record) -> None:
     import torch
 
     torch.set_num_threads(1)  # two processes on two cores: more threads only collide
     try:
-        tell = lambda done, total: messages.put((name, done, total))  # noqa: E731
-        train(run, out, experiment="headline", progress=tell, record=record)
-        messages.put((name, "done", 0))
+        tell = lambda share: messages.put((name, share))  # noqa: E731
+        train(run, out, experiment=experiment, progress=tell, record=record)
+        messages.put((name, "done"))
     except Exception as error:
-        messages.put((name, "error", str(error).splitlines()[0]))
+        messages.put((name, error))
 
 
-def side_by_side(runs: dict[str, Run], out: Path, record: Path | None = None) -> pd.DataFrame:
+def side_by_side(
+    runs: dict[str, Run], out: Path, experiment: str = "", record: Path | None = None
+) -> pd.DataFrame:
     """Do several runs at once, one process each, with a progress bar each.
 
     Args:
@@ -44,31 +48,29 @@ def side_by_side(runs: dict[str, Run], out: Path, record: Path | None = None) ->
     messages = context.Queue()
     workers = {
         name: context.Process(
-            target=_worker, args=(name, run, out / name, messages, record), daemon=True
+            target=_worker, args=(name, run, out / name, messages, experiment, record), daemon=True
         )
         for name, run in runs.items()
     }
     bars = {
-        name: tqdm(total=run.filled().steps, desc=f"{name:>4}", unit="step", position=i)
-        for i, (name, run) in enumerate(runs.items())
+        name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR) for i, name in enumerate(runs)
     }
     for worker in workers.values():
         worker.start()
     waiting, failed = set(runs), None
     while waiting and failed is None:
         try:
-            name, done, total = messages.get(timeout=1)
+            name, news = messages.get(timeout=1)
         except queue.Empty:
             dead = [n for n in waiting if not workers[n].is_alive()]
             failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
             continue
-        if done == "error":
-            failed = f"{name}: {total}"
-        elif done == "done":
-            bars[name].update(bars[name].total - bars[name].n)
+        if isinstance(news, Exception):
+            failed = f"{name}: {str(news).splitlines()[0]}"
+            continue
+        bars[name].update((1.0 if news == "done" else news) - bars[name].n)
+        if news == "done":
             waiting.discard(name)
-        else:
-            bars[name].update(done - bars[name].n)
     for worker in workers.values():
         if failed:
             worker.terminate()
@@ -92,7 +94,7 @@ def headline(
     """
     name = scale or os.environ.get("SFTRL_SCALE") or "tiny"
     runs = {m: Run(m, seed=seed, scale=name) for m in ("sft", "rl-ppo")}
-    return side_by_side(runs, Path(out) / f"{name}-seed{seed}")
+    return side_by_side(runs, Path(out) / f"{name}-seed{seed}", "headline")
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -102,8 +104,8 @@ def sentence(table: pd.DataFrame) -> str:
         part = table[
             (table["method"] == method) & (table["split"] == split) & (table["metric"] == metric)
         ]
-        by_step = part.groupby("step")["value"].mean().sort_index() * 100
-        return by_step.iloc[0], by_step.iloc[-1]
+        by_point = plots.with_points(part).groupby("point")["value"].mean() * 100
+        return by_point.iloc[0], by_point.iloc[-1]
 
     def moved(method: str, split: str) -> str:
         start, end = ends(method, split)

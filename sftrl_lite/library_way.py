@@ -78,13 +78,14 @@ def make_trainer(
     settings: RLSettings,
     output_dir: str | Path,
     seed: int,
+    steps: int,
     config: dict[str, Any] | None = None,
     **hooks: Any,
 ) -> GRPOTrainer:
     """A trainer with our settings; other ``hooks`` may replace ``rollout_func``."""
     parts = settings.problems * settings.samples // settings.minibatch
     arguments = dict(
-        max_steps=settings.steps * settings.epochs * parts,
+        max_steps=steps * settings.epochs * parts,
         per_device_train_batch_size=settings.minibatch,
         steps_per_generation=parts,
         num_generations=settings.samples,

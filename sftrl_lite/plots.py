@@ -22,6 +22,15 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
 NAMES = {"id": "trained rule (J = Q = K = 10)", "ood-rule": "shifted rule (11, 12, 13)"}
 
 
+def with_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``point``: 0 for Init, 1, 2, ... for the evaluations of a run in their order.
+
+    Runs of equal compute need different numbers of steps, so points are compared.
+    """
+    run = ["experiment", "method", "tries", "seed"]
+    return table.assign(point=table.groupby(run)["step"].rank("dense").astype(int) - 1)
+
+
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % interval of each metric over seeds.
 
@@ -29,11 +38,11 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     independent trainings, so the interval is Student's over the seeds' values.
 
     Returns:
-        columns method, tries, step, split, metric, mean, low, high, seeds, n.
+        columns method, tries, point, split, metric, mean, low, high, seeds, n.
     """
-    keys = ["method", "tries", "step", "split", "metric"]
+    keys = ["method", "tries", "point", "split", "metric"]
     rows = []
-    for key, part in table.groupby(keys, sort=False):
+    for key, part in with_points(table).groupby(keys, sort=False):
         values = part["value"].to_numpy(float)
         mean, k = values.mean(), len(values)
         if k == 1:
@@ -45,67 +54,42 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds", "n"])
 
 
-def with_flops(table: pd.DataFrame, accounting: str = "flops_paper") -> pd.DataFrame:
-    """Add a column ``flops`` to each row: the run's training compute at that step."""
-    keys = ["method", "tries", "seed", "step"]
-    cost = table[table["metric"] == accounting].set_index(keys)["value"]
-    cost = cost[~cost.index.duplicated()]
-    return table.assign(
-        flops=[cost.get(k, np.nan) for k in table[keys].itertuples(index=False, name=None)]
-    )
-
-
 def curves(
     table: pd.DataFrame,
     metric: str = "success",
     splits: Sequence[str] = ("id", "ood-rule"),
     methods: Sequence[str] = ("rl-ppo", "sft"),
     ylabel: str = "success within 5 tries",
+    accounting: str = "flops_paper",
 ) -> Figure:
     """Metric against training compute, one panel a split, one line a method.
 
     Args:
         table: rows in the form of the ledger; bands are 95 % intervals.
+        accounting: ``flops_paper`` or ``flops_cache``.
     """
+    summary = over_seeds(table[table["metric"].isin([metric, accounting])])
+    cost = summary[summary["metric"] == accounting].set_index(["method", "point"])["mean"]
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, len(splits), figsize=(4.6 * len(splits), 3.5), squeeze=False)
-        cost = with_flops(table).groupby(["method", "tries", "step"])["flops"].mean()
-        summary = over_seeds(table[table["metric"] == metric])
+        size = (4.6 * len(splits), 3.6)
+        figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False)
         for axis, split in zip(axes[0], splits, strict=True):
+            here = summary[(summary["metric"] == metric) & (summary["split"] == split)]
             for method in methods:
-                part = summary[(summary["method"] == method) & (summary["split"] == split)]
-                part = part.sort_values("step")
+                part = here[here["method"] == method].sort_values("point")
                 if part.empty:
                     continue
                 colour, marker, line, label = LOOKS[method]
-                x = [
-                    cost.get(k, 0) / 1e12
-                    for k in part[["method", "tries", "step"]].itertuples(index=False, name=None)
-                ]
+                x = [cost[method, point] / 1e12 for point in part["point"]]
                 axis.plot(x, part["mean"], color=colour, marker=marker, ls=line, label=label)
-                axis.fill_between(
-                    x,
-                    part["low"].clip(0),
-                    part["high"].clip(upper=1),
-                    color=colour,
-                    alpha=0.18,
-                    lw=0,
-                )
-            start = summary[(summary["split"] == split) & (summary["step"] == 0)]["mean"].mean()
+                low, high = part["low"].clip(lower=0), part["high"].clip(upper=1)
+                axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+            start = here[here["point"] == 0]["mean"].mean()
             axis.axhline(start, color="#555555", lw=1, ls=(0, (1, 2)))
-            axis.annotate(
-                "Init",
-                (0.99, start),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
-                color="#555555",
-            )
-            axis.set(
-                title=NAMES.get(split, split),
-                xlabel="training compute (TFLOP, paper's count)",
-                ylim=(0, None),
-            )
+            end = dict(xy=(0.99, start), xycoords=("axes fraction", "data"))
+            axis.annotate("Init", **end, ha="right", va="bottom", color="#555555")
+            axis.set_title(NAMES.get(split, split))
+            axis.set(xlabel="training compute in TFLOP (paper's count)", ylim=(0, None))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
         axes[0][0].legend(loc="best")
@@ -117,23 +101,19 @@ def summary_table(
     table: pd.DataFrame, metrics: Sequence[str] = ("success", "read")
 ) -> pd.DataFrame:
     """Init and the last step of each method: per cent with 95 % intervals, as text."""
-    summary = over_seeds(table[table["metric"].isin(metrics)])
-    last = summary.groupby("method")["step"].transform("max")
-    ends = summary[(summary["step"] == last) | (summary["step"] == 0)].copy()
-    ends["who"] = np.where(ends["step"] == 0, "Init", ends["method"].map(lambda m: LOOKS[m][3]))
-    ends = ends[ends["split"] != "train"].drop_duplicates(["who", "split", "metric"])
-    text = [
-        f"{100 * r.mean:.1f} [{100 * max(r.low, 0):.1f}, {100 * min(r.high, 1):.1f}]"
-        for r in ends.rename(columns={"mean": "mean_"})
-        .rename(columns={"mean_": "mean"})
-        .itertuples()
+    summary = over_seeds(table[table["metric"].isin(metrics) & (table["split"] != "train")])
+    last = summary.groupby("method")["point"].transform("max")
+    ends = summary[(summary["point"] == last) | (summary["point"] == 0)].copy()
+    names = ends["method"].map({method: look[3] for method, look in LOOKS.items()})
+    ends["who"] = names.where(ends["point"] > 0, "Init")
+    ends = ends.drop_duplicates(["who", "split", "metric"])
+    ends["text"] = [
+        f"{100 * mean:.1f} [{100 * max(low, 0):.1f}, {100 * min(high, 1):.1f}]"
+        for mean, low, high in zip(ends["mean"], ends["low"], ends["high"], strict=True)
     ]
-    ends["text"] = text
-    wide = ends.pivot_table(
-        index="who", columns=["metric", "split"], values="text", aggfunc="first", sort=False
-    )
-    order = ["Init", *[LOOKS[m][3] for m in LOOKS if LOOKS[m][3] in wide.index]]
-    return wide.loc[order]
+    wide = ends.pivot(index="who", columns=["metric", "split"], values="text")
+    order = ["Init", *(look[3] for look in LOOKS.values())]
+    return wide.loc[[who for who in order if who in wide.index]]
 
 
 def alt_text(table: pd.DataFrame, metric: str = "success") -> str:

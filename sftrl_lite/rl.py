@@ -64,9 +64,7 @@ def rewards_to_go(rewards: Sequence[float], gamma: float) -> list[float]:
     return totals[::-1]
 
 
-def group_advantages(
-    returns: Tensor, played: Tensor, group: int, scale: bool = False
-) -> Tensor:
+def group_advantages(returns: Tensor, played: Tensor, group: int, scale: bool = False) -> Tensor:
     """GRPO's baseline: each return minus the mean of its group at the same turn.
 
     Args:
@@ -212,9 +210,7 @@ def per_turn(batch: Batch, tokens: Tensor) -> Tensor:
 # --- the two losses --------------------------------------------------------------------
 
 
-def ppo_targets(
-    batch: Batch, values: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Advantages, normalised over the batch, and value targets; both (B, T)."""
     advantages, targets = torch.zeros_like(values), torch.zeros_like(values)
     for i, turns in enumerate(batch.played.sum(1).tolist()):

@@ -206,7 +206,11 @@ def rollout(
     eot = tokenizer.convert_tokens_to_ids("<|eot_id|>")
     chats = [[{"role": "user", "content": task.prompt(p)}] for p in problems]
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False)
-    episodes = [Episode(p, list(ids)) for p, ids in zip(problems, prompts, strict=True) for _ in range(samples)]
+    episodes = [
+        Episode(p, list(ids))
+        for p, ids in zip(problems, prompts, strict=True)
+        for _ in range(samples)
+    ]
     decoder = Decoder(model, tokenizer.pad_token_id)
     logits = decoder.feed(prompts)
     if samples > 1:
@@ -235,7 +239,7 @@ def rollout(
         for episode, block in zip(live, blocks, strict=True):
             # an answer cut off at max_new_tokens is closed for the model
             closed = episode.ids[-1] == eot
-            episode.ids += block if closed else [eot] + block
+            episode.ids += block if closed else [eot, *block]
             feeds.append(episode.ids[episode.turns[-1].end - 1 :])
         logits = decoder.feed(feeds)
     return episodes

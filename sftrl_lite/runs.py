@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, text_parameters
-from sftrl_lite.evaluate import Estimate, distance, evaluate
+from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
 from sftrl_lite.general_points import GeneralPoints, Hand, general_points
 from sftrl_lite.models import ROOT, device, load, save
 from sftrl_lite.pretrain import house_rule
@@ -32,7 +33,7 @@ from sftrl_lite.sft import demonstrations, train_sft
 
 TASKS = ("gp-l",)  # gp-vl, virl-l and virl-vl join as their chapters do
 METHODS = ("sft", "sft-varied", "rl-ppo", "rl-grpo", "rl-random")
-Progress = Callable[[int, int], None]
+Progress = Callable[[float], None]  # told the share of the run that is done
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ class Run:
     Args:
         method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
             ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
-        tflop: stop as soon as the training compute (paper's count) reaches this many
-            teraflop, for comparisons at equal compute; 0 for no limit.
-        points: number of evaluations after step 0, spread evenly over the steps; a run
-            with a ``tflop`` limit is measured at its two ends only.
+        steps: length in training steps; 0: until ``tflop`` is spent.
+        tflop: training compute in teraflop, paper's count, so that different methods
+            can be compared at equal compute; ignored where ``steps`` is given.
+        points: evaluations after step 0, spread evenly over the length.
         splits: where it is evaluated.
-        final_episodes: episodes at the last point, ``eval_episodes`` elsewhere.
+        eval_tries: verification budgets it is evaluated with; empty: its own.
+        final_episodes: episodes at both ends; ``eval_episodes`` in between.
     """
 
     method: str
@@ -82,7 +84,7 @@ class Run:
             self,
             base=self.base or scale.base,
             lr=self.lr or part.lr,
-            steps=self.steps or part.steps,
+            tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
@@ -94,12 +96,10 @@ class Run:
         text = json.dumps(asdict(self.filled()), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
-    def eval_steps(self) -> list[int]:
-        """Steps at which the run is evaluated: 0, then ``points`` more."""
-        steps = self.filled().steps
-        if self.tflop:
-            return [0, steps]
-        return sorted({round(steps * i / self.points) for i in range(self.points + 1)})
+
+def due(before: float, after: float, points: int) -> bool:
+    """Whether a run that went from share ``before`` to ``after`` passed an evaluation."""
+    return int(after * points + 1e-9) > int(before * points + 1e-9)
 
 
 def train_hands(task: GeneralPoints, n: int, seed: int) -> list[Hand]:
@@ -127,7 +127,7 @@ class Recorder:
         self.run, self.experiment = run, experiment
         self.model, self.tokenizer, self.train = model, tokenizer, train
         self.init = load(run.base)[0].eval()
-        self.began, self.rows = time.time(), []
+        self.began = time.time()
         self.parameters = text_parameters(model)
 
     def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
@@ -153,30 +153,40 @@ class Recorder:
             command=command(run, self.experiment),
         )
 
-    def at(self, step: int, trained: int, generated: int) -> list[ledger.Row]:
-        """Evaluate now; returns the new rows."""
-        run, new = self.run, []
-        for metric, value in flops(self.parameters, trained, generated).items():
-            new.append(self.row(step, "train", metric, Estimate(value, 1, value, value)))
-        ends = step in (0, run.steps) or run.tflop
-        episodes_here = run.final_episodes if ends else run.eval_episodes
-        for split in (*run.splits, "train"):
+    def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
+        """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
+        run = self.run
+        costs = flops(self.parameters, trained, generated)
+        found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
+        n = run.final_episodes if end else run.eval_episodes
+        for split in ("train", *run.splits):
             task = general_points("id" if split == "train" else split, feedback=run.feedback)
-            hands = self.train[:episodes_here]
-            if split != "train":
-                hands = held_out(task, episodes_here, run.seed, self.train)
-            for tries in run.eval_tries if split != "train" else (1,):
-                found, episodes = evaluate(
-                    self.model, self.tokenizer, task, hands, tries=tries, seed=run.seed
-                )
-                if tries == run.tries and split != "train":
-                    pad = self.tokenizer.pad_token_id
-                    found |= distance(self.model, self.init, episodes[:300], pad)
-                elif split != "train":
-                    found = {f"success@{tries}": found["success"]}
-                new += [self.row(step, split, name, value) for name, value in found.items()]
-        self.rows += new
-        return new
+            if split == "train":
+                tries, hands = (1,), self.train[:n]
+            else:
+                tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
+            found |= {(split, k): v for k, v in self.measure(task, hands, tries, end).items()}
+        return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
+
+    def measure(self, task, hands, budgets, end: bool) -> dict[str, Estimate]:
+        """All metrics of one split."""
+        play = partial(evaluate, self.model, self.tokenizer, task, seed=self.run.seed)
+        found: dict[str, Estimate] = {}
+        for tries in budgets:
+            here, episodes = play(hands, tries=tries)
+            found[f"success@{tries}"] = here["success"]
+            if tries == self.run.tries or len(budgets) == 1:
+                pad = self.tokenizer.pad_token_id
+                found |= here | distance(self.model, self.init, episodes[:300], pad)
+        found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
+        if end:
+            samples = 16
+            again = [hand for hand in hands[:100] for _ in range(samples)]
+            wins = [e.solved for e in play(again, tries=1)[1]]
+            right = [sum(wins[i : i + samples]) for i in range(0, len(wins), samples)]
+            for k in (1, 4, 16):
+                found[f"pass@{k}"] = mean_interval([pass_at_k(r, samples, k) for r in right])
+        return found
 
 
 def train(
@@ -184,14 +194,14 @@ def train(
     out: Path,
     *,
     experiment: str = "",
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda share: None,
     record: Path | None = None,
 ) -> list[ledger.Row]:
     """Do the run in folder ``out``, or continue it, or return what it found.
 
     Args:
         experiment: name in the ledger; the method's name if empty.
-        progress: called with (steps done, steps in all).
+        progress: called with the share that is done, 0 to 1.
         record: ledger to append to once the run is complete.
 
     Raises:
@@ -220,33 +230,35 @@ def _train(run, out, experiment, progress, record) -> None:
 
 
 def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> None:
-    settings = SFTSettings(run.lr, run.steps, get_scale(run.scale).sft.batch, run.hands)
-    data = demonstrations(task, hands)
+    batch = get_scale(run.scale).sft.batch
     if run.method == "sft-varied":
-        data = demonstrations(task, vary_rules(hands, run.seed, settings.steps * settings.batch))
-    tokens = sum(
-        len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False))
-        for row in data.select(range(min(len(data), 300)))
-    ) / min(len(data), 300)
+        hands = vary_rules(hands, run.seed, 20 * len(hands))
+    data = demonstrations(task, hands)
+    chats = [row["prompt"] + row["completion"] for row in data]
+    ids = tokenizer.apply_chat_template(chats, return_dict=False)
+    tokens = sum(map(len, ids)) / len(ids)
+
+    steps = run.steps or round(run.tflop * 1e12 / (6 * recorder.parameters * batch * tokens))
 
     def hook(step: int) -> None:
-        progress(step, run.steps)
-        if step in run.eval_steps():
-            write_rows(out, recorder.at(step, round(step * settings.batch * tokens), 0))
+        progress(step / steps)
+        if step == 0 or due((step - 1) / steps, step / steps, run.points):
+            seen = round(step * batch * tokens)
+            write_rows(out, recorder.at(step, seen, 0, end=step in (0, steps)))
 
-    done = {row.step for row in read_rows(out)}
-    if 0 not in done:
+    if not read_rows(out):
         hook(0)
     train_sft(
         model,
         tokenizer,
         data,
-        settings,
+        SFTSettings(run.lr, batch, run.hands),
         out / "trainer",
         run.seed,
+        steps=steps,
         hook=hook,
-        at=range(1, run.steps + 1),
-        save_every=max(run.steps // 4, 1),
+        at=range(1, steps + 1),
+        save_every=max(steps // 4, 1),
         progress=False,
     )
 
@@ -254,7 +266,7 @@ def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> N
 def vary_rules(hands: Sequence[Hand], seed: int, n: int) -> list[Hand]:
     """The same cards under house rules drawn anew (never a held-out rule)."""
     rng, varied = stream(seed, "varied rules"), []
-    while len(varied) < min(n, 20 * len(hands)):
+    while len(varied) < n:
         hand = replace(rng.choice(hands), rule=house_rule(rng, common=0.0))
         try:
             GeneralPoints(hand.rule).demonstration(hand)
@@ -267,7 +279,7 @@ def vary_rules(hands: Sequence[Hand], seed: int, n: int) -> list[Hand]:
 def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
-    chosen = dict(method=method, lr=run.lr, steps=run.steps, tries=run.tries)
+    chosen = dict(method=method, lr=run.lr, tries=run.tries)
     return replace(get_scale(run.scale).rl, **chosen)
 
 
@@ -275,15 +287,15 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
     settings = rl_settings(run)
     learner = new_learner(model, settings, run.seed)
     trained, generated = resume(learner, out)
-    evals = run.eval_steps()
-    if learner.step == 0:
-        write_rows(out, recorder.at(0, 0, 0))
 
-    def finished() -> bool:
+    def share() -> float:
+        """How much of the run is done."""
         spent = flops(recorder.parameters, trained, generated)["flops_paper"] / 1e12
-        return learner.step >= run.steps or 0 < run.tflop <= spent
+        return learner.step / run.steps if run.steps else spent / run.tflop
 
-    while not finished():
+    if learner.step == 0:
+        write_rows(out, recorder.at(0, 0, 0, end=True))
+    while (before := share()) < 1:
         reward = None
         if run.method == "rl-random":  # paid like a solver, but by a coin
             coin = stream(run.seed, "coin", learner.step)
@@ -291,10 +303,11 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
         stats = rl_step(learner, tokenizer, task, hands, settings, run.seed, reward)
         trained += stats["trained"]
         generated += stats["generated"]
-        progress(learner.step, run.steps)
-        if learner.step in evals or finished():
-            write_rows(out, recorder.at(learner.step, trained, generated))
-        if learner.step in evals or learner.step % 10 == 0:
+        after = share()
+        progress(min(after, 1.0))
+        if due(before, min(after, 1.0), run.points):
+            write_rows(out, recorder.at(learner.step, trained, generated, end=after >= 1))
+        if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
             suspend(learner, out, trained, generated)
 
 

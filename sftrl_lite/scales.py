@@ -16,7 +16,6 @@ class SFTSettings:
     """Imitation: how trl's ``SFTTrainer`` is run."""
 
     lr: float
-    steps: int
     batch: int
     hands: int  # distinct training problems
 
@@ -26,7 +25,6 @@ class RLSettings:
     """Trial and verifier: how ``rl.rl_step`` is run."""
 
     lr: float
-    steps: int
     problems: int  # problems a step
     samples: int  # episodes a problem
     minibatch: int  # episodes per gradient step
@@ -48,12 +46,14 @@ class Scale:
     """A row of the table.
 
     ``base`` is a folder of this repository or a model id of the Hub; ``memory`` the
-    GiB of accelerator memory that the row is meant for (0: none).
+    GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
+    compute of a run, SFT or RL alike, in teraflop of the paper's count.
     """
 
     name: str
     base: str
     memory: int
+    tflop: float
     sft: SFTSettings
     rl: RLSettings
     eval_episodes: int
@@ -64,28 +64,30 @@ SCALES = {
         name="tiny",
         base="data/tiny-gp-l",
         memory=0,
-        sft=SFTSettings(lr=1e-3, steps=600, batch=64, hands=300),
-        rl=RLSettings(lr=2e-4, steps=40, problems=24, samples=16, minibatch=96),
+        tflop=7.0,
+        sft=SFTSettings(lr=1e-3, batch=64, hands=300),
+        rl=RLSettings(lr=2e-4, problems=24, samples=16, minibatch=96),
         eval_episodes=500,
     ),
     "t4": Scale(
         name="t4",
         base="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         memory=15,
-        sft=SFTSettings(lr=1e-5, steps=400, batch=32, hands=10_000),
-        rl=RLSettings(lr=2e-6, steps=100, problems=8, samples=8, minibatch=8, max_new_tokens=160),
+        tflop=50_000.0,
+        sft=SFTSettings(lr=1e-5, batch=32, hands=10_000),
+        rl=RLSettings(lr=2e-6, problems=8, samples=8, minibatch=8, max_new_tokens=160),
         eval_episodes=234,
     ),
     # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,
-    # gradient steps of 128, 4 epochs, 20 updates; SFT batches of 128, Init at step 400.
+    # gradient steps of 128, 4 epochs; SFT batches of 128; figure 5 ends at 1e19 FLOP.
     "full": Scale(
         name="full",
         base="meta-llama/Llama-3.2-11B-Vision-Instruct",
         memory=80,
-        sft=SFTSettings(lr=1e-6, steps=400, batch=128, hands=800_000),
+        tflop=1e7,
+        sft=SFTSettings(lr=1e-6, batch=128, hands=800_000),
         rl=RLSettings(
             lr=1e-6,
-            steps=20,
             problems=512,
             samples=1,
             minibatch=32,

@@ -64,6 +64,7 @@ def train_sft(
     out: Path,
     seed: int,
     *,
+    steps: int,
     hook: Callable[[int], None] = lambda step: None,
     at: Sequence[int] = (),
     save_every: int = 0,
@@ -81,7 +82,7 @@ def train_sft(
     on_cpu = model.device.type == "cpu"
     config = SFTConfig(
         output_dir=str(out),
-        max_steps=settings.steps,
+        max_steps=steps,
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.lr,
         lr_scheduler_type="constant_with_warmup",
@@ -89,7 +90,7 @@ def train_sft(
         weight_decay=0.0,
         logging_steps=10,
         save_strategy="steps" if save_every else "no",
-        save_steps=save_every or settings.steps,
+        save_steps=save_every or steps,
         save_total_limit=1,
         seed=seed,
         data_seed=seed,

@@ -198,7 +198,8 @@ def _hint(kind: str, formula: str, used: list[int], numbers: tuple[int, ...], ta
         return f"{REASONS[kind]}{HINTS[0]} {missing}"
     if kind == "wrong_value":
         written = TOKEN.findall(formula.translate(SIGNS).partition("=")[0])
-        shared = (commonprefix([written, TOKEN.findall(s)]) for s in solutions(numbers, target))
+        found = map(TOKEN.findall, solutions(numbers, target))
+        shared = (commonprefix([written, tokens]) for tokens in found)  # noqa: RUF071, not paths
         start = "".join(max(shared, key=len, default=[]))
         if start:
             return f"{REASONS[kind]}{HINTS[1]} {start}"

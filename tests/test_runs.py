@@ -55,8 +55,8 @@ def test_a_killed_run_resumes_to_the_same_numbers(method, base, tmp_path):
 
     stop = random.Random(method).randint(2, 5)
 
-    def killer(done, total):
-        if done == stop:
+    def killer(share):
+        if round(share * 6) == stop:
             raise Killed
 
     with pytest.raises(Killed):
@@ -80,7 +80,7 @@ def test_a_finished_run_is_read_not_repeated(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS)
     first = train(run, tmp_path / "r", record=tmp_path / "ledger.csv")
 
-    def never(done, total):
+    def never(share):
         raise AssertionError("trained again")
 
     again = train(run, tmp_path / "r", progress=never, record=tmp_path / "ledger.csv")
@@ -107,10 +107,10 @@ def test_damaged_checkpoint_and_config_are_one_line(base, tmp_path):
     with runs.claim(run.filled(), tmp_path / "r"):
         pass
     (tmp_path / "r" / "checkpoint.pt").write_bytes(b"half a checkpoint")
-    with pytest.raises(ValueError, match="checkpoint.pt is damaged"):
+    with pytest.raises(ValueError, match=r"checkpoint.pt is damaged"):
         train(run, tmp_path / "r")
     (tmp_path / "r" / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json is damaged"):
+    with pytest.raises(ValueError, match=r"config.json is damaged"):
         train(run, tmp_path / "r")
 
 
@@ -122,12 +122,14 @@ def test_a_file_in_the_way_is_one_line(base, tmp_path):
 
 def test_equal_compute_stops_at_the_limit(base, tmp_path):
     limit = 0.02
-    fields = {**BASE_FIELDS, "steps": 200}
-    rows = train(Run("rl-ppo", base=str(base), tflop=limit, **fields), tmp_path / "r")
-    spent = [row.value / 1e12 for row in rows if row.metric == "flops_paper"]
-    assert spent[0] == 0
-    assert limit <= spent[-1] < 3 * limit
-    assert max(row.step for row in rows) < 200
+    fields = {**BASE_FIELDS, "steps": 0, "tflop": limit}
+    for method in ("rl-ppo", "sft"):
+        rows = train(Run(method, base=str(base), **fields), tmp_path / method)
+        spent = [row.value / 1e12 for row in rows if row.metric == "flops_paper"]
+        assert spent == sorted(spent)
+        assert len(spent) == 1 + fields["points"]
+        assert spent[0] == 0
+        assert 0.9 * limit <= spent[-1] < 1.5 * limit
 
 
 def test_shipped_folders_are_checked(base, tmp_path):

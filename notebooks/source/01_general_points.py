@@ -618,7 +618,8 @@ for mode in FEEDBACK:
 
 # %%
 leaky = GeneralPoints(OOD_RULE, feedback="leaky")
-leaky.verify(shifted, write_answer(shifted, "1+5*7-11")).message
+verdict = leaky.verify(shifted, write_answer(shifted, "1+5*7-11"))
+print(verdict.message)
 
 # %% [markdown]
 # The reward is the same in all four settings; only the words differ. Unless a chapter
@@ -695,7 +696,7 @@ with exercise("1.4"):
 # %%
 import gymnasium as gym
 
-import sftrl_lite.environments  # registers the two games  # noqa: F401
+import sftrl_lite.environments  # importing it registers the two games
 
 env = gym.make("sftrl_lite/GeneralPointsOOD-v0", tries=3)
 conversation, info = env.reset(seed=2)
@@ -854,18 +855,18 @@ import matplotlib.pyplot as plt
 fig, ax = plt.subplots(figsize=(8.6, 3.6))
 looks = {"reader": ("#0072B2", "o"), "memoriser": ("#D55E00", "s"),
          "guesser": ("#767676", "v")}
-ax.set(xticks=range(len(tables)), xticklabels=tables, ylim=(-6, 108))
+ax.set(xticks=range(len(tables)), xticklabels=tables, ylim=(-6, 114))
 ax.set(ylabel="hands solved, %", title="Only the shifted rule tells the two apart")
 for shift, (who, (colour, marker)) in enumerate(looks.items(), start=-1):
     found = [scores[name, who] for name in tables]
-    x = [i + 0.16 * shift for i in range(len(tables))]
+    x = [i + 0.25 * shift for i in range(len(tables))]
     y = [100 * e.value for e in found]
     bars = [[100 * (e.value - e.low) for e in found],
             [100 * (e.high - e.value) for e in found]]
     label = who + (" (control)" if who == "guesser" else "")
     ax.errorbar(x, y, bars, fmt=marker, color=colour, capsize=4, label=label)
     for place, value in zip(x, y, strict=True):
-        ax.annotate(f"{value:.0f}", (place, value), (9, -3), textcoords="offset points")
+        ax.text(place, value + 4, f"{value:.0f}", ha="center")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%

@@ -40,7 +40,7 @@ scale = notebook.setup()
 # %% [markdown]
 # ## 2.1 One hand, as a model sees it
 #
-# Cards **A 5 7 J**, and the announcement says *J counts as 7*. Before you look for 24,
+# Cards **A 5 7 J**, and the announcement says *J counts as 6*. Before you look for 24,
 # notice what comes first: the answer must state what the cards count.
 #
 #     "number": [1, 5, 7, _
@@ -48,12 +48,12 @@ scale = notebook.setup()
 # Fill the blank.
 
 # %% [markdown]
-# Seven. Not because a jack is usually anything, but because a sentence further up says
+# Six. Not because a jack is usually anything, but because a sentence further up says
 # so. You looked from the blank to the card, from the card to the sentence, and copied a
 # number. Then comes the second half, which is search:
 
 # %%
-7 * 5 - 7 - 1, 7 + 7 + 5 * 1, (7 - 1) * 5 - 7, (5 - 1) * 7 - 7
+6 * 5 - 7 + 1
 
 # %% [markdown]
 # Two skills, then. **Reading** is looking up and copying. **Calculating** is finding a
@@ -64,7 +64,7 @@ scale = notebook.setup()
 from sftrl_lite.cards import Rule
 from sftrl_lite.general_points import Hand, best_formula
 
-hand = Hand(("A", "5", "7", "J"), Rule(7, 3, 12))
+hand = Hand(("A", "5", "7", "J"), Rule(6, 3, 12))
 print(hand.numbers, best_formula(hand))
 
 # %% [markdown]
@@ -253,7 +253,8 @@ print("shape", tuple(before.shape), "same output:", torch.equal(before, after))
 
 # %%
 chances = before[0, -1].softmax(-1)  # (V,): after the last token of the prompt
-print(f"sum {chances.sum():.3f}, largest {chances.max():.3f}, 1/V {1 / len(tokenizer):.3f}")
+print(f"sum {chances.sum():.3f}, largest {chances.max():.3f}")
+print(f"1/V {1 / len(tokenizer):.3f}")
 
 # %% [markdown]
 # An untrained model: the chances add up to one and are spread over all tokens.
@@ -280,7 +281,7 @@ def layer_parameters(width: int, heads: int, kv_heads: int, hidden: int) -> int:
 
 # %%
 with exercise("2.2"):
-    assert layer_parameters(2, 1, 1, 3) == 38, "4 * 2*2 attention, 3 * 2*3 MLP, 2 * 2 norm"
+    assert layer_parameters(2, 1, 1, 3) == 38, "16 attention, 18 MLP, 4 norm"
     tiny = layer_parameters(128, 4, 1, 352)
     assert tiny == 176_384, f"the tiny layer has 176,384, not {tiny:,}: see kv_heads"
     llama = layer_parameters(4096, 32, 8, 14_336)
@@ -311,6 +312,8 @@ with exercise("2.2"):
 # to from a corpus that we write. It has two parts. The *textbook* holds solved hands:
 
 # %%
+from textwrap import wrap
+
 from sftrl_lite.pretrain import TEXTBOOK, write_chat
 from sftrl_lite.scales import stream
 
@@ -318,7 +321,8 @@ from sftrl_lite.scales import stream
 def show_chat(chat):
     for message in chat:
         for line in message["content"].splitlines():
-            print(f"{message['role']:>9} | {line[:76]}")
+            for part in wrap(line, 72):
+                print(f"{message['role']:>9} | {part}")
 
 
 show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
@@ -330,7 +334,7 @@ show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
 # %%
 from sftrl_lite.pretrain import HOMEWORK
 
-show_chat(write_chat(HOMEWORK, stream("chapter 2", 3)))
+show_chat(write_chat(HOMEWORK, stream("chapter 2", 12)))
 
 # %% [markdown]
 # A careful student and a careless one, under every rule alike. How often is a first
@@ -359,7 +363,7 @@ announced = re.compile(r"J counts as (\d+), Q counts as (\d+) and K counts as (\
 texts = [write_chat(TEXTBOOK, rng)[0]["content"] for _ in range(3000)]
 rules = [tuple(map(int, announced.search(t).groups())) for t in texts]
 print("different rules:", len(set(rules)))
-print("share of J=Q=K=10:", rules.count((10, 10, 10)) / len(rules))
+print(f"share of J=Q=K=10: {rules.count((10, 10, 10)) / len(rules):.3f}")
 print("held-out rules seen:", rules.count((11, 12, 13)) + rules.count((13, 11, 12)))
 
 # %% [markdown]
@@ -445,21 +449,18 @@ print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
 # hundred are enough to see what is learned first.
 
 # %%
-from tqdm.auto import tqdm
-
 from sftrl_lite.pretrain import Stage, learn
 
 small = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
 stage = Stage("textbook", TEXTBOOK, steps=100, lr=2e-3, batch=64)
 optimizer = torch.optim.AdamW(small.parameters(), betas=(0.9, 0.98))
-losses = list(tqdm(learn(small, data, stage, optimizer), total=stage.steps))
-for step in (1, 20, 40, 60, 80, 100):
-    print(f"step {step:3}  loss {losses[step - 1]:.2f}")
+for step, loss in enumerate(learn(small, data, stage, optimizer), start=1):
+    if step == 1 or step % 20 == 0:
+        print(f"step {step:3}  loss {loss:.2f}")
 
 # %% [markdown]
-# The loss begins near $\log V$ and falls by steps, one habit after the other. What are
-# the habits? Ask the hundred-step model for our hand, and print what it was shown and
-# what it wrote.
+# The loss begins near $\log V$ and falls. What has been learned by now? Ask the
+# hundred-step model for our hand, greedily.
 
 # %%
 from sftrl_lite.general_points import GeneralPoints
@@ -481,10 +482,24 @@ print(turn.answer)
 print(turn.verdict.kind)
 
 # %% [markdown]
-# The form comes first: keys, brackets, "=24". It is the same in every chat and the
-# cheapest to learn. Which cards and numbers stand inside is learned later, and the
-# arithmetic last. The paper starts RL from a fine-tuned model, and one reason is this
-# order: the plain 11B model rarely writes the form, and then no answer earns a reward.
+# One hand may mislead. On 200 hands under the development rule, each with a face card:
+
+# %%
+from sftrl_lite.evaluate import evaluate
+from sftrl_lite.general_points import general_points
+
+task, rng = general_points("dev-rule"), stream("chapter 2", "young")
+sample = [task.sample(rng) for _ in range(200)]
+young, _ = evaluate(small, tokenizer, task, sample, tries=1, temperature=0.0)
+print(f"a legal formula {1 - young['format_error'].value:.0%}")
+print(f"numbers right   {young['read'].value:.0%}")
+print(f"solved          {young['success'].value:.0%}")
+
+# %% [markdown]
+# The form is there: keys, brackets, "=24" are the same in every chat and the cheapest to
+# learn. Arithmetic comes last. The order matters: the paper's plain 11B model answers with Python code
+# instead of the form (its figure 20), RL from there stays near 0 % (figure 9), and so
+# the paper fine-tunes first.
 
 # %% [markdown]
 # ## 2.6 The shipped base
@@ -615,8 +630,6 @@ with exercise("2.4"):
 # costs nothing. When later chapters choose settings, they look at the development rule.
 
 # %%
-from sftrl_lite.general_points import general_points
-
 n = scale.eval_episodes
 hands = {}
 for split in ("id", "dev-rule", "ood-rule"):
@@ -625,12 +638,10 @@ for split in ("id", "dev-rule", "ood-rule"):
 print({split: len(dealt) for split, dealt in hands.items()})
 
 # %%
-from sftrl_lite.evaluate import evaluate
-
-played, rows = {}, []
+rows = []
 for split, dealt in hands.items():
     for temperature in (0.0, 1.0):
-        found, played[split, temperature] = evaluate(
+        found, _ = evaluate(
             base, tokenizer, general_points(split), dealt, tries=1,
             temperature=temperature, max_new_tokens=scale.rl.max_new_tokens,
         )
@@ -653,13 +664,27 @@ show(
     f"In per cent, with 95 % Wilson intervals, {n} hands a rule. Under the shifted rule, "
     "which it has never read, the base states the right numbers in "
     f"**{values['ood-rule', 1.0, 'read'].value:.0%}** of its samples, and solves "
-    f"**{values['ood-rule', 1.0, 'success'].value:.1%}** of the hands; under J=Q=K=10 "
-    f"it solves {values['id', 1.0, 'success'].value:.1%}."
+    f"**{values['ood-rule', 1.0, 'success'].value:.1%}** of the hands; under "
+    f"J=Q=K=10 it solves {values['id', 1.0, 'success'].value:.1%}."
 )
 
 # %% [markdown]
-# Reading carries over to a new rule. Calculating is weaker there: the values 11 to 13
-# stood on few cards of the corpus, so sums with them are less practised.
+# Reading carries over to a new rule. Calculating is weaker there. A likely reason is
+# practice: values above 10 stand only on face cards, and only under some rules.
+#
+# Note the first column, too.
+
+# %%
+greedy, sampled = (values["ood-rule", t, "success"] for t in (0.0, 1.0))
+show(
+    f"Greedy decoding solves {greedy.value:.1%} of the shifted hands, sampling "
+    f"{sampled.value:.1%}, **with the same weights**. The careless answers are many and "
+    "each is unlikely; the careful one is one, and often the likeliest."
+)
+
+# %% [markdown]
+# So a gain in success can come from sharper chances alone. Compare models at one
+# temperature, always; this course samples at 1, and says so where it does not.
 
 # %% [markdown]
 # **The control.** Does it really read the sentence, or has it some way of guessing the
@@ -696,11 +721,13 @@ print("success", interval(misled["success"]), " read", interval(misled["read"]))
 
 # %%
 tries = scale.rl.tries
+revised = {}
 for split in ("id", "ood-rule"):
-    found, episodes = evaluate(
+    found, _ = evaluate(
         base, tokenizer, general_points(split), hands[split], tries=tries,
         max_new_tokens=scale.rl.max_new_tokens,
     )
+    revised[split] = found["success"]
     print(f"{split:9} first try {interval(found['success@1']):18} "
           f"within {tries} {interval(found['success'])}")
 
@@ -810,7 +837,7 @@ counts = {
     for split, name in names.items()
 }
 shifted = hands["ood-rule"][:HANDS]
-counts["control: told 10, judged by 11, 12, 13"] = right_answers(
+counts["told 10, judged by 11, 12, 13 (control)"] = right_answers(
     FalseAnnouncement(), shifted
 )
 rng, judge = stream("chapter 2", "guesser"), general_points("ood-rule")
@@ -820,23 +847,26 @@ def lucky(hand):
     return judge.verify(hand, write_answer(hand, random_formula(hand.numbers, rng))).solved
 
 
-counts["control: right numbers, guessed formula"] = [
+counts["right numbers, guessed formula (control)"] = [
     sum(lucky(hand) for _ in range(SAMPLES)) for hand in shifted
 ]
 
 # %% [markdown]
-# A curve is a mean over hands, so its interval is over hands too.
+# A curve is a mean over hands, and the samples of one hand are not independent. We give
+# it the Wilson interval of that many yes-or-no observations, one a hand. This errs on the
+# wide side, because an estimate between 0 and 1 varies less than a yes or no.
 
 # %%
-from sftrl_lite.evaluate import mean_interval
+def over_hands(right, k):
+    chances = [pass_at_k(c, SAMPLES, k) for c in right]
+    bounds = wilson(round(sum(chances)), len(chances))
+    return replace(bounds, value=sum(chances) / len(chances))
+
 
 ks = (1, 2, 4, 8, 16)
-passes = {
-    name: [mean_interval([pass_at_k(c, SAMPLES, k) for c in right]) for k in ks]
-    for name, right in counts.items()
-}
+passes = {name: [over_hands(c, k) for k in ks] for name, c in counts.items()}
 for name, curve in passes.items():
-    print(f"{name:40} pass@1 {interval(curve[0]):20} pass@16 {interval(curve[-1])}")
+    print(f"{name:42} @1 {interval(curve[0]):17} @16 {interval(curve[-1])}")
 
 # %%
 import matplotlib.pyplot as plt
@@ -847,11 +877,12 @@ fig, ax = plt.subplots(figsize=(8.6, 3.8))
 ax.set(xscale="log", xticks=ks, xticklabels=ks, xlabel="k, answers a hand")
 ax.set(ylabel="pass@k, %", title="What the base can do, given chances")
 ax.minorticks_off()
-for (name, curve), (colour, marker, line) in zip(passes.items(), looks, strict=True):
+for (name, curve), look in zip(passes.items(), looks, strict=True):
+    colour, marker, line = look
     y = [100 * e.value for e in curve]
     bars = [[100 * (e.value - e.low) for e in curve],
             [100 * (e.high - e.value) for e in curve]]
-    ax.errorbar(ks, y, bars, color=colour, marker=marker, ls=line, capsize=3, label=name)
+    ax.errorbar(ks, y, bars, color=colour, marker=marker, ls=line, label=name)
 ax.set_ylim(bottom=-2)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
@@ -871,6 +902,20 @@ show(
 )
 
 # %% [markdown]
+# One more use of the measure. Five tries of one conversation and five separate answers
+# are the same number of chances. Are they worth the same?
+
+# %%
+for split, name in (("id", names["id"]), ("ood-rule", names["ood-rule"])):
+    apart = over_hands(counts[name], tries)
+    print(f"{split:9} {tries} tries in one conversation {interval(revised[split]):18} "
+          f"{tries} separate answers {interval(apart)}")
+
+# %% [markdown]
+# If the first is lower, revision helps this base *less* than starting afresh: it goes on
+# as it began. Making use of a failed try is something left to learn in chapter 4.
+
+# %% [markdown]
 # Read the figure as a forecast. Training that only makes likely what the base already
 # does now and then could lift pass@1 towards pass@16. It has material under *every*
 # rule, because the careful answers share their method. Whether training on one rule
@@ -886,7 +931,7 @@ show(
 # %%
 from sftrl_lite.widgets import token_view
 
-token_view(base, tokenizer, cards="A 5 7 J", rule="7-3-12")
+token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 
 # %% [markdown]
 # ## What it means, and what it does not
@@ -905,8 +950,8 @@ token_view(base, tokenizer, cards="A 5 7 J", rule="7-3-12")
 # %% [markdown]
 # ## Further reading
 #
-# - [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161), section 5.3 and
-#   appendix D: why the 11B model needs SFT before RL (15 minutes)
+# - [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161), figures 9 and 20:
+#   why the 11B model is fine-tuned before RL (15 minutes)
 # - [Evaluating Large Language Models Trained on Code](https://arxiv.org/abs/2107.03374),
 #   section 2.1: pass@k and its unbiased estimate (10 minutes)
 # - [Does Reinforcement Learning Really Incentivize Reasoning Capacity in LLMs Beyond the

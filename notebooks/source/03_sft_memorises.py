@@ -31,6 +31,7 @@
 
 # %%
 from sftrl_lite import notebook
+
 scale = notebook.setup()
 
 # %% [markdown]
@@ -256,24 +257,25 @@ with notebook.exercise("3.2"):
 # model reads: $w_\text{rule} = 3$, $w_\text{card} = 0$.
 
 # %%
-def learn_face(c: float, varied: bool, steps: int = 2000, lr: float = 0.1) -> list[float]:
+def learn_face(c: float, varied: bool) -> list[float]:
     """P("10") under the trained rule and under a shifted one, after SFT."""
-    rule, card = torch.tensor(3.0, requires_grad=True), torch.zeros(1, requires_grad=True)
-    for _ in range(steps):
+    rule = torch.tensor(3.0, requires_grad=True)
+    card = torch.tensor(0.0, requires_grad=True)
+    for _ in range(2000):
         loss = torch.nn.functional.softplus(-(rule + c * card))  # prompt says 10
         if varied:
             loss = loss + torch.nn.functional.softplus(-rule + c * card)  # another rule
-        grads = torch.autograd.grad(loss.sum(), [rule, card])
+        grads = torch.autograd.grad(loss, [rule, card])
         with torch.no_grad():
-            rule -= lr * grads[0]
-            card -= lr * grads[1]
+            rule -= 0.1 * grads[0]
+            card -= 0.1 * grads[1]
     return [torch.sigmoid(x * rule + c * card).item() for x in (1, -1)]
 
 # %%
 for c, varied in [(1, False), (3, False), (3, True)]:
     trained, shifted = learn_face(c, varied)
     name = "varied rules" if varied else "one rule"
-    print(f"c = {c}  {name:12}  P(10): trained rule {trained:.3f}, shifted {shifted:.3f}")
+    print(f"c = {c}  {name:12}  P(10): trained {trained:.3f}, shifted {shifted:.3f}")
 
 # %% [markdown]
 # With one rule in the data both explanations predict the demonstrations equally well, so
@@ -343,7 +345,9 @@ with notebook.exercise("3.3"):
 
 # %%
 import json
+
 from sftrl_lite.general_points import prompt
+
 
 @torch.no_grad()
 def belief(model, tokenizer, hand: Hand, value: int) -> float:
@@ -383,6 +387,7 @@ for value in (10, 11, 12):
 # %%
 import random
 from dataclasses import replace
+
 from sftrl_lite.cards import FACES
 
 shifted = general_points("ood-rule")
@@ -396,10 +401,11 @@ print(probes[0].cards, probes[0].numbers)
 
 # %%
 from tqdm.auto import tqdm
+
 from sftrl_lite.models import ROOT
 from sftrl_lite.sft import train_sft
 
-short = replace(scale.sft, steps=scale.sft.steps // 8)
+steps = 80
 student, tokenizer = load(scale.base)
 beliefs = []
 
@@ -409,12 +415,13 @@ def ask(step: int) -> None:
     beliefs.append((step, own / len(probes), ten / len(probes)))
     bar.update(step - bar.n)
 
-with tqdm(total=short.steps, unit="step") as bar:
+with tqdm(total=steps, unit="step") as bar:
     ask(0)
-    points = range(0, short.steps + 1, max(short.steps // 10, 1))
+    points = range(0, steps + 1, 8)
     folder = ROOT / "runs" / "chapter-3" / "probe"
     losses = train_sft(
-        student, tokenizer, data, short, folder, 0, hook=ask, at=points, progress=False
+        student, tokenizer, data, scale.sft, folder, 0,
+        steps=steps, hook=ask, at=points, progress=False,
     )
 
 # %%
@@ -425,10 +432,10 @@ for step, own, ten in beliefs:
 # %%
 first, last = beliefs[0], beliefs[-1]
 notebook.show(
-    f"In {last[0]} steps of imitation, without one demonstration under another rule, the "
-    f"probability of the announced number went from {first[1]:.2f} to {last[1]:.2f} and "
-    f"that of 10 from {first[2]:.2f} to {last[2]:.2f} (mean over {len(probes)} face cards "
-    f"under the rule {OOD_RULE.name})."
+    f"In {last[0]} steps of imitation, without one demonstration under another rule, "
+    f"the probability of the announced number went from {first[1]:.2f} to "
+    f"{last[1]:.2f} and that of 10 from {first[2]:.2f} to {last[2]:.2f} (mean over "
+    f"{len(probes)} face cards under the rule {OOD_RULE.name})."
 )
 
 # %% [markdown]
@@ -442,12 +449,12 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # ## The measured run, with its control
 #
 # Now a longer run with proper measurements, and next to it on the other core the
-# control, `sft-varied`: the same cards, the same trainer, the same number of steps, but
+# control, `sft-varied`: the same cards, the same trainer, the same compute, but
 # the announced rule changes from hand to hand (never the shifted one). If the loss or
 # the number of steps were to blame, the control would fall too.
 #
 # `Run` names everything that decides a run. We take the scale's settings, a quarter of
-# its steps, and one seed. A second call of the cell only reads the folder.
+# its training compute, and one seed. A second call of the cell only reads the folder.
 
 # %%
 from sftrl_lite.headline import side_by_side
@@ -456,7 +463,7 @@ from sftrl_lite.runs import Run
 options = dict(
     seed=0,
     scale=scale.name,
-    steps=scale.sft.steps // 4,
+    tflop=scale.tflop / 4,
     points=5,
     eval_episodes=scale.eval_episodes // 2,
     final_episodes=scale.eval_episodes,
@@ -483,14 +490,16 @@ def share(method: str, split: str, metric: str, step: int) -> float:
     return float(table.loc[row, "value"].iloc[0])
 
 start, end = 0, options["steps"]
-known = share("sft", "train", "success@1", end) - share("sft", "train", "success@1", start)
-fresh = share("sft", "id", "success@1", end) - share("sft", "id", "success@1", start)
-gone = share("sft", "ood-rule", "read", end) - share("sft", "ood-rule", "read", start)
+
+def gain(split: str, metric: str) -> float:
+    """By how many points SFT has moved one number."""
+    return 100 * (share("sft", split, metric, end) - share("sft", split, metric, start))
+
 notebook.show(
-    f"SFT moved first-try success by {100 * known:+.0f} points on its own training hands "
-    f"and by {100 * fresh:+.0f} on fresh hands under the same rule. Under the shifted "
-    f"rule the share of hands whose four numbers it reads right moved by "
-    f"{100 * gone:+.0f} points (one seed, {scale.eval_episodes} hands a split)."
+    f"SFT moved first-try success by {gain('train', 'success@1'):+.0f} points on its "
+    f"own training hands and by {gain('id', 'success@1'):+.0f} on fresh hands under "
+    f"the same rule. Under the shifted rule the share of hands whose four numbers it reads "
+    f"right moved by {gain('ood-rule', 'read'):+.0f} points (one seed)."
 )
 
 # %% [markdown]
@@ -508,7 +517,10 @@ names["varied rules"] = folder / "sft-varied" / "model"
 models = {name: load(path)[0] for name, path in names.items()}
 tests = held_out(shifted, 200, 0, hands)
 limit = dict(tries=1, max_new_tokens=scale.rl.max_new_tokens)
-played = {n: evaluate(m, tokenizer, shifted, tests, **limit)[1] for n, m in models.items()}
+played = {
+    name: evaluate(model, tokenizer, shifted, tests, **limit)[1]
+    for name, model in models.items()
+}
 
 # %%
 tens = [i for i, e in enumerate(played["SFT"]) if 10 in (e.turns[0].verdict.read or ())]
@@ -524,14 +536,17 @@ for name, episodes in played.items():
 # %%
 import pandas as pd
 
+
 def faces_read(episode) -> list[tuple[str, int]]:
-    """(face, number written for it) in the first answer, if it lists a number a card."""
+    """(face, number written for it) in a first answer that lists four numbers."""
     read = episode.turns[0].verdict.read or ()
-    pairs = zip(episode.problem.cards, read) if len(read) == 4 else ()
+    if len(read) != 4:
+        return []
+    pairs = zip(episode.problem.cards, read, strict=True)
     return [(card, number) for card, number in pairs if card in FACES]
 
 written = pd.DataFrame(
-    [(name, *pair) for name, es in played.items() for e in es for pair in faces_read(e)],
+    [(n, *pair) for n, es in played.items() for e in es for pair in faces_read(e)],
     columns=["model", "face", "written"],
 )
 counts = pd.crosstab([written["face"], written["model"]], written["written"])
@@ -561,6 +576,7 @@ for name in played:
 # %%
 from sftrl_lite.cards import Rule
 
+
 def diagnose(cards: tuple[str, ...], read: tuple[int, ...], rule: Rule) -> str:
     """"right", "anchored" (as if J = Q = K = 10) or "other".
 
@@ -572,9 +588,9 @@ def diagnose(cards: tuple[str, ...], read: tuple[int, ...], rule: Rule) -> str:
 with notebook.exercise("3.4"):
     jack = ("J", "2", "3", "4")
     assert diagnose(jack, (11, 2, 3, 4), OOD_RULE) == "right", "J counts 11 here"
-    assert diagnose(jack, (10, 2, 3, 4), OOD_RULE) == "anchored", "the trained rule's 10"
+    assert diagnose(jack, (10, 2, 3, 4), OOD_RULE) == "anchored", "the trained 10"
     assert diagnose(jack, (7, 2, 3, 4), OOD_RULE) == "other", "7 is nobody's jack"
-    assert diagnose(jack, (10, 9, 3, 4), OOD_RULE) == "other", "the 2 was misread as well"
+    assert diagnose(jack, (10, 9, 3, 4), OOD_RULE) == "other", "the 2 is misread, too"
     assert diagnose(jack, (10, 2, 3, 4), ID_RULE) == "right", "ask for right first"
 
 # %% [markdown]
@@ -604,6 +620,7 @@ with notebook.exercise("3.4"):
 
 # %%
 import matplotlib.pyplot as plt
+
 from sftrl_lite.plots import LOOKS
 
 PANELS = [
@@ -615,13 +632,15 @@ PANELS = [
 def panel(axis, split: str, metric: str, title: str) -> None:
     """One metric of all runs against the training step."""
     part = table[(table["split"] == split) & (table["metric"] == metric)]
-    axis.axhline(part[part["step"] == 0]["value"].iloc[0], color="#555555", lw=1, ls=":")
+    before = part[part["step"] == 0]["value"].iloc[0]
+    axis.axhline(before, color="#555555", lw=1, ls=":")
     for method, run in part.groupby("method"):
         run = run.sort_values("step")
         colour, marker, line, label = LOOKS[method]
-        axis.plot(run["step"], run["value"], color=colour, marker=marker, ls=line,
-                  label=label)
-        axis.fill_between(run["step"], run["low"], run["high"], color=colour, alpha=0.18)
+        look = dict(color=colour, marker=marker, ls=line, label=label)
+        axis.plot(run["step"], run["value"], **look)
+        band = dict(color=colour, alpha=0.18, lw=0)
+        axis.fill_between(run["step"], run["low"], run["high"], **band)
     axis.set(title=title, xlabel="step", ylim=(0, None))
     axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
 
@@ -639,7 +658,7 @@ def sentence() -> str:
     return "; ".join(parts) + f" (step {start} -> {end}, one seed)."
 
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.4))
-for axis, (split, metric, title) in zip(axes, PANELS):
+for axis, (split, metric, title) in zip(axes, PANELS, strict=True):
     panel(axis, split, metric, title)
 axes[0].legend()
 notebook.figure(fig, alt="Three panels against the training step. " + sentence())

@@ -34,6 +34,7 @@
 
 # %%
 from sftrl_lite import notebook
+
 scale = notebook.setup()
 
 # %% [markdown]
@@ -130,6 +131,7 @@ with notebook.exercise("4.1"):
 
 # %%
 import torch
+
 from sftrl_lite.models import load
 from sftrl_lite.rollouts import rollout
 
@@ -252,7 +254,7 @@ with notebook.exercise("4.2"):
     both = torch.tensor([0, 1])
     plain, calm = estimates(even, both, pay, 0.0), estimates(even, both, pay, 2.0)
     assert torch.allclose(plain.mean(0), calm.mean(0)), "a baseline keeps the mean"
-    assert calm.std(0).sum() < 1e-6 < plain.std(0).sum(), "here it removes all the noise"
+    assert calm.std(0).sum() < 1e-6 < plain.std(0).sum(), "here all the noise goes"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -319,7 +321,7 @@ print("targets   ", [round(t, 5) for t in targets])
 def advantages_of(
     rewards: list[float], values: list[float], gamma: float, lam: float
 ) -> list[float]:
-    """GAE of one finished episode: ``advantages_of([5], [3], 0.9, 0.95)`` is ``[2]``."""
+    """GAE of a finished episode: ``advantages_of([5], [3], 0.9, 0.95)`` is ``[2]``."""
     raise NotImplementedError
 
 # %%
@@ -397,20 +399,21 @@ print("values of an untrained head  ", values[0].tolist())
 
 # %%
 import matplotlib.pyplot as plt
+
 from sftrl_lite.rl import clipped_objective
 
 clip = scale.rl.clip
 ratio = torch.linspace(0.4, 1.6, 200)
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharex=True)
-for axis, sign in zip(axes, (1.0, -1.0)):
+for axis, sign in zip(axes, (1.0, -1.0), strict=True):
     old, a = torch.zeros_like(ratio), torch.full_like(ratio, sign)
     axis.plot(ratio, clipped_objective(ratio.log(), old, a, clip), label="clipped")
     axis.plot(ratio, ratio * a, ls=":", color="#767676", label="not clipped")
     axis.set(title=f"advantage {sign:+.0f}", xlabel="ratio")
     axis.axvspan(1 - clip, 1 + clip, color="#E5E5E5", zorder=0)
 axes[0].legend()
-notebook.figure(fig, alt=f"PPO's objective against the ratio: flat above {1 + clip:g} "
-                f"for a positive advantage, flat below {1 - clip:g} for a negative one.")
+notebook.figure(fig, alt="PPO's objective against the ratio: for a positive advantage "
+                f"flat above {1 + clip:g}, for a negative one flat below {1 - clip:g}.")
 
 # %% [markdown]
 # The clip is one-sided each time. A good answer whose probability has risen enough is
@@ -537,7 +540,8 @@ init = torch.tensor([0.4, 0.3, 0.2, 0.1])
 drawn = torch.multinomial(now, 100_000, replacement=True, generator=chance)
 print(f"exact: {(now * (now / init).log()).sum():.4f}")
 for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
-    print(f"{name}: mean {k.mean():.4f}, spread {k.std():.4f}, below zero {k.lt(0).float().mean():.0%}")
+    below = (k < 0).float().mean()
+    print(f"{name}: mean {k.mean():.4f}, spread {k.std():.4f}, below zero {below:.0%}")
 
 # %% [markdown]
 # $k_1$ and $k_3$ are right on average, $k_3$ is never negative and calmer here, $k_2$ is
@@ -554,11 +558,14 @@ for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
 
 # %%
 import inspect
+
 from IPython.display import Code
+
 from sftrl_lite.rl import new_learner, rl_step
 
 source = inspect.getsource(rl_step)
-Code(source.partition('"""')[0] + "..." + source.rpartition('"""')[2], language="python")
+top, _, body = source.partition('"""')
+Code(top + "..." + body.partition('"""')[2], language="python")
 
 # %% [markdown]
 # A few steps, at the scale's settings, to see what it returns. `reward` is the mean sum
@@ -568,11 +575,12 @@ Code(source.partition('"""')[0] + "..." + source.rpartition('"""')[2], language=
 # %%
 import pandas as pd
 from tqdm.auto import tqdm
+
 from sftrl_lite.runs import train_hands
 
 hands = train_hands(task, scale.sft.hands, seed=0)
 learner = new_learner(load(scale.base)[0], scale.rl, seed=0)
-few = max(scale.rl.steps // 10, 2)
+few = 3
 log = [rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
        for _ in tqdm(range(few), unit="step")]
 pd.DataFrame(log, index=range(1, few + 1)).round(3)
@@ -580,7 +588,7 @@ pd.DataFrame(log, index=range(1, few + 1)).round(3)
 # %% [markdown]
 # ## A live run, with its control
 #
-# Half of the scale's steps, one seed. On the other core runs the control, `rl-random`:
+# Half of the scale's training compute, one seed. On the other core runs the control, `rl-random`:
 # the same PPO, the same hands, the same amount of sampling, but the points for an
 # answer are drawn by a coin. Whatever it gains does not come from the verifier. A second
 # call of the cell only reads the folder.
@@ -593,7 +601,7 @@ from sftrl_lite.runs import Run
 options = dict(
     seed=0,
     scale=scale.name,
-    steps=scale.rl.steps // 2,
+    tflop=scale.tflop / 2,
     points=4,
     eval_episodes=scale.eval_episodes // 2,
     final_episodes=scale.eval_episodes,
@@ -622,6 +630,7 @@ wide[["success", "success@1", "read", "format_error", "entropy", "kl"]].round(3)
 # %%
 import time
 from dataclasses import replace
+
 from sftrl_lite.library_way import train_with_trl
 
 small = replace(
@@ -636,9 +645,11 @@ out = ROOT / "runs" / "chapter-4" / "trl"
 theirs = train_with_trl(load(scale.base)[0], tokenizer, task, hands, small, out, seed=0)
 middle = time.time()
 learner = new_learner(load(scale.base)[0], small, seed=0)
-ours = [rl_step(learner, tokenizer, task, hands, small, seed=0)["reward"] for _ in theirs]
-print(f"trl  {middle - began:4.1f} s, reward a step {[round(r, 2) for r in theirs]}")
-print(f"ours {time.time() - middle:4.1f} s, reward a step {[round(r, 2) for r in ours]}")
+steps = [rl_step(learner, tokenizer, task, hands, small, seed=0) for _ in theirs]
+ours = [step["reward"] for step in steps]
+end = time.time()
+print(f"trl  {middle - began:5.1f} s, reward a step", [round(r, 2) for r in theirs])
+print(f"ours {end - middle:5.1f} s, reward a step", [round(r, 2) for r in ours])
 
 # %% [markdown]
 # Both sample other hands, so the rewards agree in size, not in digits. The tests of this
@@ -684,10 +695,11 @@ def growth(budget: int | None) -> pd.Series:
 
 if tried.empty:
     print("nothing recorded at this scale; for each seed and 1, 3, 5, 10 tries:",
-          "python -m sftrl_lite rl --tries 3 --eval-tries 1,3,5,10 --experiment tries --record")
+          "python -m sftrl_lite rl --tries 3 --eval-tries 1,3,5,10 --experiment tries",
+          "--record")
 else:
-    both = {"at its own budget": growth(None), "at 1 try": growth(1), "at 5 tries": growth(5)}
-    display(pd.DataFrame(both).round(1))
+    gains = {"own budget": growth(None), "at 1 try": growth(1), "at 5 tries": growth(5)}
+    display(pd.DataFrame(gains).round(1))
 
 # %% [markdown]
 # Rows: the budget in training. Columns: the budget in the evaluation; points of OOD
@@ -744,7 +756,6 @@ else:
 # Which mistakes does it repeat?
 
 # %%
-from sftrl_lite.cards import OOD_RULE
 from sftrl_lite.runs import held_out
 from sftrl_lite.widgets import revision_viewer
 

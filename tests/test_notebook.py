@@ -1,0 +1,140 @@
+"""The chapters' helpers: set-up, exercises, captions, figures, widgets."""
+
+import base64
+import random
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from sftrl_lite import notebook, widgets
+from sftrl_lite.cards import Rule
+from sftrl_lite.general_points import GeneralPoints, Hand, vocabulary
+from sftrl_lite.models import make_tokenizer, tiny_config
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What ``display`` was given: (object, keyword arguments) pairs."""
+    calls = []
+    for module in (notebook, widgets):
+        monkeypatch.setattr(module, "display", lambda thing, **kw: calls.append((thing, kw)))
+    return calls
+
+
+def test_setup_prints_what_a_chapter_runs_on(capsys, monkeypatch):
+    monkeypatch.delenv("SFTRL_SCALE", raising=False)
+    scale = notebook.setup(seed=3)
+    printed = capsys.readouterr().out
+    assert scale.name == "tiny"
+    for word in ("torch", "transformers", "device", "float", "scale tiny", "seed 3"):
+        assert word in printed
+    assert len(printed.splitlines()) <= 4
+
+
+def test_setup_seeds(capsys):
+    notebook.setup(seed=3)
+    first = random.random(), torch.rand(1).item()
+    notebook.setup(seed=3)
+    assert (random.random(), torch.rand(1).item()) == first
+
+
+def test_setup_names_an_unknown_scale(monkeypatch):
+    monkeypatch.setenv("SFTRL_SCALE", "huge")
+    with pytest.raises(ValueError, match="huge"):
+        notebook.setup()
+
+
+def test_exercise_not_done(capsys):
+    with notebook.exercise("1.1"):
+        raise NotImplementedError
+    assert capsys.readouterr().out == "Exercise 1.1: not done yet.\n"
+
+
+def test_exercise_passed(capsys):
+    with notebook.exercise("1.1"):
+        pass
+    assert capsys.readouterr().out == "Exercise 1.1: passed.\n"
+
+
+@pytest.mark.parametrize("message", ["four\nlines  are one", "", None])
+def test_exercise_wrong_is_one_line(capsys, message):
+    with notebook.exercise("1.1"):
+        raise AssertionError(*[] if message is None else [message])
+    printed = capsys.readouterr().out
+    assert printed.startswith("Exercise 1.1: ") and printed.count("\n") == 1
+    assert ("four lines are one" if message else "a check failed") in printed
+
+
+def test_exercise_lets_other_errors_out():
+    with pytest.raises(ZeroDivisionError), notebook.exercise("1.1"):
+        1 / 0  # noqa: B018
+
+
+def test_show(shown):
+    notebook.show("**7** of 9")
+    assert shown[0][0].data == "**7** of 9"
+
+
+def test_figure_carries_its_alt_text(shown):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1])
+    notebook.figure(fig, alt='Success rises from 0 to 1, "all" & <more>.')
+    ((bundle, options),) = shown
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert (
+        'alt="Success rises from 0 to 1, &quot;all&quot; &amp; &lt;more&gt;."'
+        in (bundle["text/html"])
+    )
+    assert options["metadata"]["image/png"]["alt"].startswith("Success rises")
+    assert not plt.fignum_exists(fig.number)
+
+
+def test_figure_wants_a_description():
+    fig = plt.figure()
+    with pytest.raises(ValueError, match="alt text"):
+        notebook.figure(fig, alt="a plot")
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("formula", ["5*7-10-1", "5*7-10-1=24", " 5*7-10-1 = 24"])
+def test_widget_judges_typed_formulas(formula):
+    hand = Hand(("A", "5", "7", "J"))
+    assert widgets.judge(GeneralPoints(), hand, formula).solved
+
+
+def test_verifier_table_is_static_without_a_kernel(shown, monkeypatch):
+    monkeypatch.setenv("SFTRL_STATIC", "1")
+    widgets.verifier_table(GeneralPoints(feedback="reason"))
+    bundle = shown[0][0]
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert "solved" in bundle["text/html"] and "+5" in bundle["text/html"]
+
+
+def test_verifier_table_escapes_what_is_typed():
+    hand = Hand(("A", "5", "7", "J"))
+    verdict = widgets.judge(GeneralPoints(), hand, "<b>")
+    assert "<b>" not in widgets.table_html(hand, [("<b>", verdict)])
+
+
+def test_token_view(shown, monkeypatch):
+    monkeypatch.delenv("SFTRL_STATIC", raising=False)
+    from transformers import MllamaForConditionalGeneration
+
+    tokenizer = make_tokenizer(vocabulary())
+    model = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
+    widgets.token_view(model, tokenizer, cards="a 5 7 j", rule="7-3-12")
+    bundle = shown[0][0]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "tokens read" in bundle["text/html"] and "chance" in bundle["text/html"]
+
+
+def test_token_view_explains_a_bad_hand(shown):
+    widgets.token_view(None, None, cards="A 5 7 X")
+    assert "unknown card" in shown[0][0]["text/html"]
+
+
+def test_token_boxes_shade_by_chance():
+    page = widgets.tokens_html(["a b", "\n"], [None, 0.5])
+    assert "a·b" in page and "⏎" in page and "chance 50.0 %" in page
+    assert Rule(7, 3, 12).name == "7-3-12"
