@@ -152,9 +152,8 @@ def evaluate_command(
             max_new_tokens=row.rl.max_new_tokens,
         )
         for name, e in found.items():
-            typer.echo(
-                f"{split:10} {name:14} {100 * e.value:5.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}] n={e.n}"
-            )
+            interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"
+            typer.echo(f"{split:10} {name:14} {100 * e.value:5.1f} % {interval} n={e.n}")
 
 
 @app.command()
@@ -183,6 +182,14 @@ def pretrain(
     from sftrl_lite.pretrain import make_base
 
     make_base(out, seed, threads)
+
+
+@app.command()
+def report() -> None:
+    """Write the recorded results (results/ledger.csv) into README.md and its figure."""
+    from sftrl_lite.report import write_report
+
+    write_report()
 
 
 @app.command()

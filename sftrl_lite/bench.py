@@ -153,7 +153,7 @@ def episode_figures(
     rounds: int,
 ) -> list[Figure]:
     """Verified episodes a second, ours and trl's: one step of GRPO each."""
-    s, task, rng = replace(settings, method="rl-grpo", steps=1), GeneralPoints(), random.Random(1)
+    s, task, rng = replace(settings, method="rl-grpo"), GeneralPoints(), random.Random(1)
     problems = [task.sample(rng) for _ in range(s.problems)]
     weights = copy.deepcopy(model.state_dict())
     tool_tokenizer = copy.deepcopy(tokenizer)
@@ -172,7 +172,7 @@ def episode_figures(
 
     def trl(tokens: PreTrainedTokenizerBase, **hooks: Any) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
-            return trl_step(make_trainer(model, tokens, task, problems, s, folder, 0, **hooks))
+            return trl_step(make_trainer(model, tokens, task, problems, s, 1, folder, 0, **hooks))
 
     ways = {
         "ours": ours,

@@ -76,6 +76,7 @@ def make_trainer(
     task: Any,
     problems: Sequence[Any],
     settings: RLSettings,
+    steps: int,
     output_dir: str | Path,
     seed: int,
     steps: int,

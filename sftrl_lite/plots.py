@@ -31,6 +31,12 @@ def with_points(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(point=table.groupby(run)["step"].rank("dense").astype(int) - 1)
 
 
+def student_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of a few independent values."""
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % interval of each metric over seeds.
 
@@ -48,8 +54,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
         if k == 1:
             low, high = part["low"].iloc[0], part["high"].iloc[0]
         else:
-            half = student.ppf(0.975, k - 1) * values.std(ddof=1) / np.sqrt(k)
-            low, high = mean - half, mean + half
+            low, high = student_interval(values)
         rows.append((*key, mean, low, high, k, int(part["n"].sum())))
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds", "n"])
 

@@ -64,9 +64,9 @@ SCALES = {
         name="tiny",
         base="data/tiny-gp-l",
         memory=0,
-        tflop=7.0,
+        tflop=4.0,
         sft=SFTSettings(lr=1e-3, batch=64, hands=300),
-        rl=RLSettings(lr=2e-4, problems=24, samples=16, minibatch=96),
+        rl=RLSettings(lr=2e-4, problems=24, samples=8, minibatch=64),
         eval_episodes=500,
     ),
     "t4": Scale(

@@ -313,9 +313,8 @@ for highest in (10, 13):
 #
 # Difficulty ●●○○○ · 10 minutes
 #
-# The package keeps a value as a pair (numerator, denominator) of whole numbers: that is
-# several times faster than `Fraction`. Write the subtraction and division of two such
-# pairs. The result is reduced and its denominator is positive; a division by zero
+# The package keeps a value as a pair (numerator, denominator) of whole numbers, which is
+# faster than `Fraction`. Write the subtraction and division of two such pairs. The result is reduced and its denominator is positive; a division by zero
 # returns `None`.
 
 # %%
@@ -411,7 +410,8 @@ show(
 )
 
 # %% [markdown]
-# The other problems do need *a* rule, but in training it is always the same one. A
+# That is more than the share of 1.3, because hands without face cards are solvable more
+# often. The other problems do need *a* rule, but in training it is always the same one. A
 # model can know it by heart. Success in training cannot tell whether the sentence with
 # the rule was read: that is the whole difficulty, and we return to it in 1.10.
 
@@ -866,7 +866,7 @@ for shift, (who, (colour, marker)) in enumerate(looks.items(), start=-1):
     label = who + (" (control)" if who == "guesser" else "")
     ax.errorbar(x, y, bars, fmt=marker, color=colour, capsize=4, label=label)
     for place, value in zip(x, y, strict=True):
-        ax.text(place, value + 4, f"{value:.0f}", ha="center")
+        ax.text(place, value + 6, f"{value:.0f}", ha="center")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %%

@@ -661,8 +661,8 @@ table.pivot(index=["rule", "temperature"], columns="metric", values="estimate")
 # %%
 values = {(split, t, metric): e for split, t, metric, e in rows}
 show(
-    f"In per cent, with 95 % Wilson intervals, {n} hands a rule. Under the shifted rule, "
-    "which it has never read, the base states the right numbers in "
+    f"In per cent, with 95 % Wilson intervals, {n} hands a rule. Under the shifted "
+    "rule, which it has never read, the base states the right numbers in "
     f"**{values['ood-rule', 1.0, 'read'].value:.0%}** of its samples, and solves "
     f"**{values['ood-rule', 1.0, 'success'].value:.1%}** of the hands; under "
     f"J=Q=K=10 it solves {values['id', 1.0, 'success'].value:.1%}."
@@ -678,8 +678,8 @@ show(
 greedy, sampled = (values["ood-rule", t, "success"] for t in (0.0, 1.0))
 show(
     f"Greedy decoding solves {greedy.value:.1%} of the shifted hands, sampling "
-    f"{sampled.value:.1%}, **with the same weights**. The careless answers are many and "
-    "each is unlikely; the careful one is one, and often the likeliest."
+    f"{sampled.value:.1%}, **with the same weights**. The careless answers are many "
+    "and each is unlikely; the careful one is one, and often the likeliest."
 )
 
 # %% [markdown]
@@ -844,7 +844,8 @@ rng, judge = stream("chapter 2", "guesser"), general_points("ood-rule")
 
 
 def lucky(hand):
-    return judge.verify(hand, write_answer(hand, random_formula(hand.numbers, rng))).solved
+    formula = random_formula(hand.numbers, rng)
+    return judge.verify(hand, write_answer(hand, formula)).solved
 
 
 counts["right numbers, guessed formula (control)"] = [

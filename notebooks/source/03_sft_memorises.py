@@ -454,10 +454,12 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # the number of steps were to blame, the control would fall too.
 #
 # `Run` names everything that decides a run. We take the scale's settings, a quarter of
-# its training compute, and one seed. A second call of the cell only reads the folder.
+# its training compute (`tflop`; chapter 5 counts it) and one seed. A second call of the
+# cell only reads the folder.
 
 # %%
 from sftrl_lite.headline import side_by_side
+from sftrl_lite.plots import with_points
 from sftrl_lite.runs import Run
 
 options = dict(
@@ -470,36 +472,36 @@ options = dict(
 )
 plan = {method: Run(method, **options) for method in ("sft", "sft-varied")}
 folder = ROOT / "runs" / "chapter-3" / plan["sft"].hash
-table = side_by_side(plan, folder)
+table = with_points(side_by_side(plan, folder, "chapter-3"))
 
 # %% [markdown]
-# First what imitation promises. `train` are the hands of the demonstrations, `id` is
+# `with_points` numbers the evaluations of a run: point 0 is Init. First what imitation
+# promises. `train` are the hands of the demonstrations, `id` is
 # fresh hands under the same rule; both solved at the first try.
 
 # %%
 once = table[table["metric"] == "success@1"]
 once = once[once["split"].isin(["train", "id", "ood-rule"])]
-ends = once[once["step"].isin([0, options["steps"]])]
+end = table["point"].max()
+ends = once[once["point"].isin([0, end])]
 ends.pivot_table(index=["method", "step"], columns="split", values="value").round(3)
 
 # %%
-def share(method: str, split: str, metric: str, step: int) -> float:
-    """One number of the run."""
+def share(method: str, split: str, metric: str, point: int) -> float:
+    """One number of a run."""
     row = (table["method"] == method) & (table["split"] == split)
-    row &= (table["metric"] == metric) & (table["step"] == step)
+    row &= (table["metric"] == metric) & (table["point"] == point)
     return float(table.loc[row, "value"].iloc[0])
 
-start, end = 0, options["steps"]
-
 def gain(split: str, metric: str) -> float:
-    """By how many points SFT has moved one number."""
-    return 100 * (share("sft", split, metric, end) - share("sft", split, metric, start))
+    """By how many percentage points SFT has moved one number."""
+    return 100 * (share("sft", split, metric, end) - share("sft", split, metric, 0))
 
 notebook.show(
     f"SFT moved first-try success by {gain('train', 'success@1'):+.0f} points on its "
     f"own training hands and by {gain('id', 'success@1'):+.0f} on fresh hands under "
-    f"the same rule. Under the shifted rule the share of hands whose four numbers it reads "
-    f"right moved by {gain('ood-rule', 'read'):+.0f} points (one seed)."
+    f"the same rule. Under the shifted rule the share of hands whose four numbers it "
+    f"reads right moved by {gain('ood-rule', 'read'):+.0f} points (one seed)."
 )
 
 # %% [markdown]
@@ -649,13 +651,13 @@ def sentence() -> str:
     """The finding, from the numbers that are drawn."""
     parts = []
     for method in ("sft", "sft-varied"):
-        a, b = (share(method, "ood-rule", "success", s) for s in (start, end))
-        c, d = (share(method, "ood-rule", "read", s) for s in (start, end))
+        a, b = (share(method, "ood-rule", "success", p) for p in (0, end))
+        c, d = (share(method, "ood-rule", "read", p) for p in (0, end))
         parts.append(
             f"{LOOKS[method][3]}: solved under the shifted rule {100 * a:.0f} -> "
             f"{100 * b:.0f} %, numbers read {100 * c:.0f} -> {100 * d:.0f} %"
         )
-    return "; ".join(parts) + f" (step {start} -> {end}, one seed)."
+    return "; ".join(parts) + f" (Init -> step {table['step'].max()}, one seed)."
 
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.4))
 for axis, (split, metric, title) in zip(axes, PANELS, strict=True):

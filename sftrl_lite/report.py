@@ -1,0 +1,125 @@
+"""From results/ledger.csv to the README: figure, tables, sentence. Nothing is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sftrl_lite import ledger, plots
+from sftrl_lite.headline import sentence
+from sftrl_lite.models import ROOT
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+FIGURE = ROOT / "results" / "headline.svg"
+COLUMNS = {
+    ("success", "id"): "ID success",
+    ("success", "ood-rule"): "OOD success",
+    ("greedy", "ood-rule"): "OOD greedy, 1 try",
+    ("read", "ood-rule"): "OOD rule read",
+}
+
+
+def markdown(table: pd.DataFrame, first: str) -> str:
+    """A text table for a README; ``first`` heads the column of row names."""
+    head = [first, *map(str, table.columns)]
+    rows = [
+        [str(name), *map(str, row)] for name, row in zip(table.index, table.values, strict=True)
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Init, methods and controls at equal compute: per cent with 95 % intervals."""
+    metrics = sorted({metric for metric, _ in COLUMNS})
+    wide = plots.summary_table(rows[rows["split"].isin(["id", "ood-rule"])], metrics)
+    return wide[list(COLUMNS)].set_axis(list(COLUMNS.values()), axis=1)
+
+
+def tries_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """OOD growth over Init by training budget: at its own budget, and at 5 tries.
+
+    Growth is paired within a seed (same hands before and after); intervals are
+    Student's over seeds.
+    """
+    rows = plots.with_points(rows[rows["experiment"] == "tries"])
+    rows = rows[rows["split"] == "ood-rule"]
+    out = {}
+    for tries, part in rows.groupby("tries"):
+        line = {}
+        for label, metric in (("own budget", f"success@{tries}"), ("5 tries", "success@5")):
+            one = part[part["metric"] == metric].pivot(
+                index="seed", columns="point", values="value"
+            )
+            growth = 100 * (one.iloc[:, -1] - one.iloc[:, 0])
+            low, high = plots.student_interval(growth.to_numpy())
+            line[f"OOD growth at {label}"] = f"{growth.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+        out[f"{tries} {'try' if tries == 1 else 'tries'}"] = line
+    return pd.DataFrame(out).T
+
+
+def difference(rows: pd.DataFrame, split: str, a: str, b: str) -> tuple[float, float, float]:
+    """Success of method ``a`` minus method ``b`` (or ``init``) at the end, in points.
+
+    Paired within a seed: both were measured on the same hands. Mean and Student's 95 %
+    interval over seeds.
+    """
+    part = rows[(rows["metric"] == "success") & (rows["split"] == split)]
+    ends = {}
+    for method in {a, b} - {"init"}:
+        one = plots.with_points(part[part["method"] == method])
+        wide = one.pivot(index="seed", columns="point", values="value")
+        ends[method] = wide.iloc[:, -1]
+        ends.setdefault("init", wide.iloc[:, 0])
+    gap = (100 * (ends[a] - ends[b])).dropna()
+    return gap.mean(), *plots.student_interval(gap.to_numpy())
+
+
+def block() -> str:
+    """The README's results, from the ledger alone."""
+    rows = ledger.read()
+    main = rows[rows["experiment"].isin(["headline", "controls", "grpo"])]
+    head = rows[rows["experiment"] == "headline"]
+    gaps = [
+        "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(head, "ood-rule", a, b))
+        for name, a, b in (
+            ("RL - Init", "rl-ppo", "init"),
+            ("SFT - Init", "sft", "init"),
+            ("RL - SFT", "rl-ppo", "sft"),
+        )
+    ]
+    seeds = head["seed"].nunique()
+    episodes = int(head[head["metric"] == "success"]["n"].max())
+    return "\n\n".join(
+        [
+            BEGIN,
+            sentence(head),
+            markdown(main_table(main), "at equal training compute"),
+            f"Per cent with 95 % intervals; success is solving within five tries at temperature 1. "
+            f"{seeds} seeds for RL (PPO) and SFT, 3 for the others; {episodes} held-out hands a "
+            f"seed and rule. OOD differences in points, paired by seed: {'; '.join(gaps)}.",
+            "RL with other verification budgets, all at the same training compute:",
+            markdown(tries_table(rows), "trained with"),
+            "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
+            END,
+        ]
+    )
+
+
+def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> None:
+    """Put the recorded results into the README and draw its figure.
+
+    Raises:
+        ValueError: the README has lost its marks, or the ledger has no headline yet.
+    """
+    text = readme.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{readme} has no {BEGIN} ... {END} block to fill")
+    rows = ledger.read()
+    if "headline" not in set(rows["experiment"]):
+        raise ValueError("results/ledger.csv holds no headline yet; sh results/record.sh")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    readme.write_text(before + block() + after)
+    drawn = rows[rows["experiment"].isin(["headline", "controls"])]
+    plots.curves(drawn, methods=("rl-ppo", "sft", "sft-varied", "rl-random")).savefig(figure)
