@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="SFT memorizes, RL generalizes: from a laptop CPU to Llama-3.2-11B-Vision.",
 )
 
+Method = Annotated[str, typer.Option(help="sft, sft-varied; rl-ppo, rl-grpo, rl-random")]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
 Task = Annotated[str, typer.Option(help="gp-l (more tasks join with their chapters)")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
@@ -37,17 +39,60 @@ Splits = Annotated[str, typer.Option(help="id, dev-rule, ood-rule, with commas")
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
-def _train(method: str, out: Path | None, record: bool, experiment: str, **fields) -> None:
+@app.command("sft", help="Supervised fine-tuning on correct answers under one rule.")
+@app.command("rl", help="Reinforcement learning with verification iterations.")
+def train_command(
+    context: typer.Context,
+    method: Method = "",
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    seed: Seed = 0,
+    out: Out = None,
+    base: Base = "",
+    lr: Lr = 0.0,
+    steps: Steps = 0,
+    tflop: Tflop = 0.0,
+    tries: Tries = 0,
+    hands: Hands = 0,
+    feedback: Feedback = "binary",
+    points: Points = 4,
+    eval_episodes: Episodes = 300,
+    final_episodes: Final = 300,
+    eval_tries: EvalTries = "",
+    splits: Splits = "id,ood-rule",
+    experiment: Experiment = "",
+    record: Record = False,
+) -> None:
     from tqdm.auto import tqdm
 
     from sftrl_lite import ledger, plots
     from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import Run, train
+    from sftrl_lite.runs import METHODS, Run, train
 
-    numbers = fields.pop("eval_tries")
-    fields["eval_tries"] = tuple(int(n) for n in numbers.split(",") if n)
-    fields["splits"] = tuple(fields["splits"].split(","))
-    run = Run(method, **fields)
+    family = [name for name in METHODS if name.startswith(context.info_name)]
+    method = method or family[0]
+    if method not in family:
+        raise ValueError(f"unknown method {method!r}; choose {', '.join(family)}")
+    if not re.fullmatch(r"(\d+(,\d+)*)?", eval_tries, re.ASCII):
+        raise ValueError(f"--eval-tries is {eval_tries!r}; write it as 1,3,5")
+    run = Run(
+        method,
+        seed,
+        task,
+        scale,
+        base,
+        lr,
+        steps,
+        tries,
+        hands,
+        tflop,
+        feedback,
+        points,
+        eval_episodes,
+        final_episodes,
+        eval_tries=tuple(int(n) for n in eval_tries.split(",") if n),
+        splits=tuple(splits.split(",")),
+    )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
@@ -56,64 +101,6 @@ def _train(method: str, out: Path | None, record: bool, experiment: str, **field
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
-
-
-@app.command()
-def sft(
-    method: Annotated[str, typer.Option(help="sft or sft-varied")] = "sft",
-    scale: Scale = "tiny",
-    task: Task = "gp-l",
-    seed: Seed = 0,
-    out: Out = None,
-    base: Base = "",
-    lr: Lr = 0.0,
-    steps: Steps = 0,
-    tflop: Tflop = 0.0,
-    tries: Tries = 0,
-    hands: Hands = 0,
-    feedback: Feedback = "binary",
-    points: Points = 4,
-    eval_episodes: Episodes = 300,
-    final_episodes: Final = 300,
-    eval_tries: EvalTries = "",
-    splits: Splits = "id,ood-rule",
-    experiment: Experiment = "",
-    record: Record = False,
-) -> None:
-    """Supervised fine-tuning on correct answers under one rule."""
-    options = {
-        k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")
-    }
-    _train(method, out, record, experiment, **options)
-
-
-@app.command()
-def rl(
-    method: Annotated[str, typer.Option(help="rl-ppo, rl-grpo or rl-random")] = "rl-ppo",
-    scale: Scale = "tiny",
-    task: Task = "gp-l",
-    seed: Seed = 0,
-    out: Out = None,
-    base: Base = "",
-    lr: Lr = 0.0,
-    steps: Steps = 0,
-    tflop: Tflop = 0.0,
-    tries: Tries = 0,
-    hands: Hands = 0,
-    feedback: Feedback = "binary",
-    points: Points = 4,
-    eval_episodes: Episodes = 300,
-    final_episodes: Final = 300,
-    eval_tries: EvalTries = "",
-    splits: Splits = "id,ood-rule",
-    experiment: Experiment = "",
-    record: Record = False,
-) -> None:
-    """Reinforcement learning with verification iterations."""
-    options = {
-        k: v for k, v in locals().items() if k not in ("method", "out", "record", "experiment")
-    }
-    _train(method, out, record, experiment, **options)
 
 
 @app.command("eval")

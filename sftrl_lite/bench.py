@@ -172,7 +172,7 @@ def episode_figures(
 
     def trl(tokens: PreTrainedTokenizerBase, **hooks: Any) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
-            return trl_step(make_trainer(model, tokens, task, problems, s, 1, folder, 0, **hooks))
+            return trl_step(make_trainer(model, tokens, task, problems, s, folder, 0, 1, **hooks))
 
     ways = {
         "ours": ours,

@@ -76,7 +76,6 @@ def make_trainer(
     task: Any,
     problems: Sequence[Any],
     settings: RLSettings,
-    steps: int,
     output_dir: str | Path,
     seed: int,
     steps: int,
@@ -84,10 +83,12 @@ def make_trainer(
     **hooks: Any,
 ) -> GRPOTrainer:
     """A trainer with our settings; other ``hooks`` may replace ``rollout_func``."""
-    parts = settings.problems * settings.samples // settings.minibatch
+    episodes = settings.problems * settings.samples
+    size = min(settings.minibatch, episodes)
+    parts = episodes // size
     arguments = dict(
         max_steps=steps * settings.epochs * parts,
-        per_device_train_batch_size=settings.minibatch,
+        per_device_train_batch_size=size,
         steps_per_generation=parts,
         num_generations=settings.samples,
         num_iterations=settings.epochs,

@@ -74,6 +74,12 @@ class Run:
             raise ValueError(f"unknown method {self.method!r}; choose {', '.join(METHODS)}")
         if self.task not in TASKS:
             raise ValueError(f"unknown task {self.task!r}; choose {', '.join(TASKS)}")
+        get_scale(self.scale)
+        for split in self.splits:
+            general_points(split, feedback=self.feedback)
+        for name, value in asdict(self).items():
+            if isinstance(value, int | float) and value < 0:
+                raise ValueError(f"{name} is {value}; it cannot be negative")
 
     def filled(self) -> Run:
         """The same run with every 0 or empty field taken from its scale."""

@@ -15,7 +15,7 @@ SETTINGS = replace(
 
 
 def test_episodes_are_ours(fresh_model, tokenizer, length_task, hands, tmp_path):
-    trainer = make_trainer(fresh_model, tokenizer, length_task, hands, SETTINGS, 1, tmp_path, 0)
+    trainer = make_trainer(fresh_model, tokenizer, length_task, hands, SETTINGS, tmp_path, 0, 1)
     chats = [[{"role": "user", "content": length_task.prompt(h)}] for h in hands * 8]
     torch.manual_seed(0)
     played = make_rollout(length_task, hands, SETTINGS)(chats, trainer)
@@ -42,7 +42,7 @@ def test_one_number_a_step_and_weights_that_move(
     random_model, fresh_model, tokenizer, length_task, hands, tmp_path
 ):
     settings = replace(SETTINGS, epochs=2)
-    rewards = train_with_trl(fresh_model, tokenizer, length_task, hands, settings, 3, tmp_path, 0)
+    rewards = train_with_trl(fresh_model, tokenizer, length_task, hands, settings, tmp_path, 0, 3)
     assert len(rewards) == 3 and all(-4 <= r <= 5 for r in rewards)
     before, after = random_model.lm_head.weight, fresh_model.lm_head.weight
     assert not torch.equal(before, after)
@@ -50,5 +50,5 @@ def test_one_number_a_step_and_weights_that_move(
 
 def test_it_learns(fresh_model, tokenizer, seven_task, hands, tmp_path):
     settings = replace(SETTINGS, samples=32, minibatch=64, tries=1, lr=3e-3)
-    rewards = train_with_trl(fresh_model, tokenizer, seven_task, hands, settings, 25, tmp_path, 0)
+    rewards = train_with_trl(fresh_model, tokenizer, seven_task, hands, settings, tmp_path, 0, 25)
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0

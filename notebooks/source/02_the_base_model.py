@@ -496,8 +496,8 @@ print(f"numbers right   {young['read'].value:.0%}")
 print(f"solved          {young['success'].value:.0%}")
 
 # %% [markdown]
-# The form is there: keys, brackets, "=24" are the same in every chat and the cheapest to
-# learn. Arithmetic comes last. The order matters: the paper's plain 11B model answers with Python code
+# The form comes first: keys, brackets, "=24" are the same in every chat and the cheapest
+# to learn. Reading and arithmetic come later. The order matters: the paper's plain 11B model answers with Python code
 # instead of the form (its figure 20), RL from there stays near 0 % (figure 9), and so
 # the paper fine-tunes first.
 
@@ -913,8 +913,9 @@ for split, name in (("id", names["id"]), ("ood-rule", names["ood-rule"])):
           f"{tries} separate answers {interval(apart)}")
 
 # %% [markdown]
-# If the first is lower, revision helps this base *less* than starting afresh: it goes on
-# as it began. Making use of a failed try is something left to learn in chapter 4.
+# Where the first is lower, an answer after a failure is worth less than a fresh one. We
+# have not shown why: hands that fail once are harder, and the base has read few long
+# chats. Making use of a failed try is something left to learn in chapter 4.
 
 # %% [markdown]
 # Read the figure as a forecast. Training that only makes likely what the base already

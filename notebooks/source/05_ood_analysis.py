@@ -138,17 +138,18 @@ def factors(episodes) -> dict[str, float]:
     parts["product"] = solved / len(episodes)
     return parts
 
-split = {key: factors(episodes) for key, episodes in played.items()}
-pd.DataFrame(split).T.rename_axis(["model", "rule"]).swaplevel().sort_index().round(3)
+products = {key: factors(episodes) for key, episodes in played.items()}
+named = pd.DataFrame(products).T.rename_axis(["model", "rule"])
+named.swaplevel().sort_index().round(3)
 
 # %%
-a, b = split["SFT", "ood-rule"], split["RL", "ood-rule"]
+a, b = products["SFT", "ood-rule"], products["RL", "ood-rule"]
 notebook.show(
     f"Under the shifted rule SFT reads {100 * a['read']:.0f} % of the hands right and "
     f"RL {100 * b['read']:.0f} %. Of the hands it reads, SFT solves "
     f"{100 * a['solve | read']:.0f} % at the first try and RL "
     f"{100 * b['solve | read']:.0f} %; Init stands at "
-    f"{100 * split['Init', 'ood-rule']['solve | read']:.0f} %."
+    f"{100 * products['Init', 'ood-rule']['solve | read']:.0f} %."
 )
 
 # %% [markdown]
@@ -384,8 +385,8 @@ notebook.show(
 
 # %% [markdown]
 # So the paper's count is hard on RL: with a cache the same compute would buy more of its
-# steps. The clock takes the other side, since sampling goes token by token and fills a
-# processor badly. No count is *the* right one; a comparison names its own.
+# steps. The clock counts what neither formula does: sampling goes token by token and
+# fills a processor badly. No count is *the* right one; a comparison names its own.
 #
 # What would the figure say in the other count? Look up SFT's evaluation nearest to what
 # RL spent with a cache.
@@ -397,9 +398,9 @@ for count in ("flops_paper", "flops_cache"):
     spent = table[table["metric"] == count].set_index(["method", "step"])["value"]
     budget = spent["rl-ppo"].max()
     near = (spent["sft"] - budget).abs().idxmin()
-    print(f"{count}: RL {budget / 1e12:.2f} TFLOP, OOD {success['rl-ppo'].iloc[-1]:.1%}; "
-          f"SFT {spent['sft'][near] / 1e12:.2f} (step {near}), OOD "
-          f"{success['sft'][near]:.1%}")
+    print(f"{count}: RL {budget / 1e12:.2f} TFLOP, solved OOD "
+          f"{success['rl-ppo'].iloc[-1]:.1%}; SFT {spent['sft'][near] / 1e12:.2f} "
+          f"(step {near}), {success['sft'][near]:.1%}")
 
 # %% [markdown]
 # ## How sure? Wilson's interval
@@ -543,14 +544,15 @@ def coverage(seeds: int, episodes: int, worlds: int = 4000) -> tuple[float, floa
     pooled = 1.96 * np.sqrt(mean * (1 - mean) / total)
     hit = [float((abs(mean - 0.12) <= pooled).mean()), float("nan")]
     if seeds > 1:
-        half = student.ppf(0.975, seeds - 1) * share.std(1, ddof=1) / np.sqrt(seeds)
+        half = student.ppf(0.975, seeds - 1) * share.std(1, ddof=1) / math.sqrt(seeds)
         hit[1] = float((abs(mean - 0.12) <= half).mean())
     return tuple(hit)
 
 for seeds, episodes in [(1, 234), (1, 1000), (1, 100_000), (3, 1000), (5, 1000)]:
     over_episodes, over_seeds = coverage(seeds, episodes)
-    print(f"{seeds} seeds x {episodes:6} episodes: interval over episodes "
-          f"{over_episodes:.0%}, over seeds {over_seeds:.0%}")
+    text = f"{over_seeds:.0%}" if seeds > 1 else "none"
+    print(f"{seeds} x {episodes:6} episodes: interval over episodes "
+          f"{over_episodes:.0%}, over seeds {text}")
 
 # %% [markdown]
 # The more episodes, the *more* misleading an interval over episodes becomes: it shrinks
@@ -632,7 +634,7 @@ def growth(budget: int | None) -> pd.Series:
     metric = "success" if budget is None else f"success@{budget}"
     values = tried[tried["metric"] == metric].set_index(keys)["value"].sort_index()
     two = values.groupby(["tries", "seed"]).agg(["first", "last"])
-    gain = 100 * (two["last"] - two["first"]).groupby("tries")
+    gain = (100 * (two["last"] - two["first"])).groupby("tries")
     half = student.ppf(0.975, gain.count() - 1) * gain.std() / gain.count() ** 0.5
     texts = [f"{m:+.1f} ± {h:.1f}" for m, h in zip(gain.mean(), half, strict=True)]
     return pd.Series(texts, index=half.index)

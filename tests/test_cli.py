@@ -1,0 +1,101 @@
+"""The command line: what it prints, and one clear line for what it refuses."""
+
+import json
+import sys
+
+import pytest
+
+from sftrl_lite import __main__ as cli
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run ``python -m sftrl_lite ARGS`` in an empty folder; exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, stdin=None):
+        monkeypatch.setattr(sys, "argv", ["sftrl_lite", *args])
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", stdin)
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["rl", "--scale", "huge"], "unknown scale 'huge'; choose tiny, t4, full"),
+        (["sft", "--task", "chess"], "unknown task 'chess'; choose gp-l"),
+        (["rl", "--method", "dpo"], "unknown method 'dpo'"),
+        (["rl", "--method", "sft"], "unknown method 'sft'; choose rl-ppo, rl-grpo, rl-random"),
+        (["rl", "--feedback", "loud"], "unknown feedback 'loud'"),
+        (["rl", "--lr", "-1"], "lr is -1.0"),
+        (["rl", "--tries", "-2"], "tries is -2"),
+        (["sft", "--base", "data/missing"], "data/missing: no checkpoint here"),
+        (["eval", "--splits", "tarot"], "unknown split 'tarot'"),
+        (["eval", "--task", "chess"], "unknown task 'chess'"),
+        (["rl", "--eval-tries", "one"], "eval-tries"),
+    ],
+)
+def test_bad_values_are_one_line(call, args, says):
+    status, _, err = call(*args)
+    assert status == 2
+    assert says in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_unknown_flag_and_command(call):
+    assert call("rl", "--colour", "red")[0] == 2
+    assert "--colour" in call("rl", "--colour", "red")[2]
+    assert call("paint")[0] == 2
+
+
+def test_full_scale_without_a_gpu_says_so(call):
+    status, _, err = call("rl", "--scale", "full")
+    assert status == 2
+    assert "needs a CUDA GPU" in err or "could not be downloaded" in err
+
+
+def test_unwritable_output(call, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    status, _, err = call("sft", "--out", "taken")
+    assert status == 2
+    assert "taken cannot be written" in err
+    assert (tmp_path / "taken").read_text() == "a file, not a folder"
+
+
+def test_verify_judges_line_by_line(call):
+    good = {"cards": ["A", "5", "J", "K"], "rule": "10"}
+    lines = [
+        json.dumps(good | {"answer": '{"formula": "5+10+10-1=24"}'}),
+        "not json",
+        json.dumps(good | {"answer": '{"formula": "5+11+10-2=24"}'}),
+        json.dumps(good | {"rule": "11-12-13", "answer": '{"formula": "(5+11-1)*13"}'}),
+    ]
+    status, out, _ = call("verify", stdin=iter(line + "\n" for line in lines))
+    verdicts = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert verdicts[0] == {
+        "solved": True,
+        "kind": "solved",
+        "reward": 5.0,
+        "message": "Correct solution.",
+    }
+    assert verdicts[1] == {"error": "line 2: not JSON"}
+    assert [v["kind"] for v in verdicts[2:]] == ["wrong_numbers", "wrong_value"]
+
+
+def test_verify_feedback_modes(call):
+    line = json.dumps({"cards": ["A", "5", "J", "K"], "rule": "10", "answer": "24"})
+    status, out, _ = call("verify", "--feedback", "none", stdin=iter([line]))
+    assert json.loads(out)["message"] == ""
+    status, _, err = call("verify", "--feedback", "loud", stdin=iter([line]))
+    assert status == 2 and "unknown feedback" in err
