@@ -1,21 +1,27 @@
 #!/bin/sh
 # Every recorded run of results/ledger.csv, two at a time. Stop it at any moment and
 # start it again: finished runs are skipped, unfinished ones continue.
-#   sh results/record.sh [experiment ...]     sweep headline controls grpo tries
+#   sh results/record.sh [experiment ...]     sweep headline controls push grpo tries
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 runs() {
     case $1 in
-    sweep) # settings are chosen here: one seed that is not reported, no look at the OOD rule
+    sweep) # chooses the learning rate of each method on the training hands alone: one seed
+        # that is not reported, the development rule instead of the shifted one
         for lr in 1e-4 3e-4 1e-3; do
             for method in rl-ppo sft; do
                 echo "${method%%-*} --method $method --lr $lr --seed 100 --splits id,dev-rule --points 2 --final-episodes 1000"
             done
         done ;;
+    push) # how hard SFT has to be pushed before it forgets, and in whose words
+        for seed in 0 1 2; do
+            echo "sft --method sft --lr 1e-3 --seed $seed --points 2 --final-episodes 1000"
+            echo "sft --method sft --lr 1e-4 --seed $seed --points 2 --final-episodes 1000"
+        done ;;
     headline)
-        for seed in 0 1 2 3 4; do
+        for seed in 0 1 2; do
             for method in rl-ppo sft; do
                 echo "${method%%-*} --method $method --seed $seed --final-episodes 1000"
             done
@@ -24,6 +30,7 @@ runs() {
         for seed in 0 1 2; do
             echo "sft --method sft-varied --seed $seed --final-episodes 1000"
             echo "rl --method rl-random --seed $seed --final-episodes 1000"
+            echo "sft --method sft-own --seed $seed --final-episodes 1000"
         done ;;
     grpo)
         for seed in 0 1 2; do
@@ -39,6 +46,6 @@ runs() {
     esac
 }
 
-for experiment in ${@:-sweep headline controls grpo tries}; do
+for experiment in ${@:-sweep headline controls push grpo tries}; do
     runs "$experiment" | sed "s/\$/ --experiment $experiment --record/"
 done | xargs -P 2 -L 1 "${PYTHON:-.venv/bin/python}" -m sftrl_lite

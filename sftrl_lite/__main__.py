@@ -16,7 +16,7 @@ app = typer.Typer(
     help="SFT memorizes, RL generalizes: from a laptop CPU to Llama-3.2-11B-Vision.",
 )
 
-Method = Annotated[str, typer.Option(help="sft, sft-varied; rl-ppo, rl-grpo, rl-random")]
+Method = Annotated[str, typer.Option(help="sft, sft-varied, sft-own; rl-ppo, rl-grpo, rl-random")]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
 Task = Annotated[str, typer.Option(help="gp-l (more tasks join with their chapters)")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]

@@ -1,12 +1,13 @@
 """GeneralPoints: make 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
 
-A task is a small object with four verbs, the same four for every task in this
+A task is a small object with five verbs, the same five for every task in this
 course, so that training and evaluation code never asks which task it has:
 
     sample(rng)              a problem
     prompt(problem)          what the model is told
     verify(problem, answer)  reward, verdict and the verifier's message
-    demonstration(problem)   a correct answer, for imitation
+    demonstration(problem)   a correct answer from a solver, for imitation
+    habit(problem)           a correct answer in the words of the base's own corpus
 """
 
 from __future__ import annotations
@@ -69,6 +70,20 @@ def best_formula(hand: Hand) -> str:
     return min(found, key=len)
 
 
+def solver_formula(hand: Hand) -> str:
+    """Any one of the solver's formulas, always the same one for the same numbers.
+
+    Demonstrations come from a program that has no reason to prefer the formula which
+    the model would have written. That makes them off-policy, as the paper's are.
+
+    Raises:
+        ValueError: the hand has no solution.
+    """
+    best_formula(hand)  # raises if there is none
+    choice = random.Random(f"solver/{sorted(hand.numbers)}/{hand.target}")
+    return choice.choice(solutions(hand.numbers, hand.target))
+
+
 @dataclass(frozen=True)
 class GeneralPoints:
     """GP-L: deal solvable hands under one announced rule and judge answers.
@@ -119,6 +134,9 @@ class GeneralPoints:
         return verify_formula(answer, hand.numbers, hand.target, self.feedback)
 
     def demonstration(self, hand: Hand) -> str:
+        return write_answer(hand, solver_formula(hand))
+
+    def habit(self, hand: Hand) -> str:
         return write_answer(hand, best_formula(hand))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sftrl_lite.rollouts import reply_tokens
@@ -107,13 +107,15 @@ def make_trainer(
     quiet = dict(save_strategy="no", report_to=[], disable_tqdm=True)
     play = make_rollout(task, problems, settings)
     chats = [[{"role": "user", "content": task.prompt(problem)}] for problem in problems]
-    return GRPOTrainer(
+    trainer = GRPOTrainer(
         model,
         args=GRPOConfig(str(output_dir), seed=seed, **arguments, **quiet, **(config or {})),
         train_dataset=Dataset.from_dict({"prompt": chats}),
         processing_class=tokenizer,
         **(hooks or dict(rollout_func=play, reward_funcs=lambda points, **_: points)),
     )
+    trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
+    return trainer
 
 
 def train_with_trl(*args: Any) -> list[float]:

@@ -17,6 +17,7 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "rl-ppo": ("#0072B2", "o", "-", "RL (PPO)"),
     "rl-grpo": ("#009E73", "^", "-.", "RL (GRPO)"),
     "sft-varied": ("#E69F00", "D", ":", "SFT, varied rules"),
+    "sft-own": ("#CC79A7", "P", "-.", "SFT, base's own words"),
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
 }
 NAMES = {"id": "trained rule (J = Q = K = 10)", "ood-rule": "shifted rule (11, 12, 13)"}
@@ -98,7 +99,6 @@ def curves(
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
         axes[0][0].legend(loc="best")
-        figure.tight_layout()
     return figure
 
 

@@ -48,7 +48,7 @@ class Corpus:
 
 
 TEXTBOOK = Corpus()
-HOMEWORK = Corpus(guess=0.65, tries=5)
+HOMEWORK = Corpus(guess=0.5, tries=5)
 
 
 def house_rule(rng: random.Random, common: float) -> Rule:
@@ -125,7 +125,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("textbook", TEXTBOOK, steps=1200, lr=2e-3),
+    Stage("textbook", TEXTBOOK, steps=1500, lr=2e-3),
     Stage("homework", HOMEWORK, steps=300, lr=5e-4),
 )
 

@@ -305,8 +305,8 @@ def rl_step(
     draws the same problems and answers.
 
     Returns:
-        figures of this step: success, reward, entropy per token, share of clipped
-        turns, tokens generated and trained on.
+        figures of this step: share solved (within the budget, at the first try), mean
+        reward of an episode, loss, answers, tokens generated and trained on.
     """
     model, head, s = learner.model, learner.value_head, settings
     rng = stream(seed, "rl", learner.step)

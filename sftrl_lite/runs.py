@@ -25,14 +25,14 @@ from sftrl_lite import ledger
 from sftrl_lite.compute import flops, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
 from sftrl_lite.general_points import GeneralPoints, Hand, general_points
-from sftrl_lite.models import ROOT, device, load, save
+from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.pretrain import house_rule
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, train_sft
 
 TASKS = ("gp-l",)  # gp-vl, virl-l and virl-vl join as their chapters do
-METHODS = ("sft", "sft-varied", "rl-ppo", "rl-grpo", "rl-random")
+METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
@@ -42,6 +42,7 @@ class Run:
 
     Args:
         method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
+            ``sft-own`` (control: the same hands, answered in the base's own words);
             ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
         steps: length in training steps; 0: until ``tflop`` is spent.
         tflop: training compute in teraflop, paper's count, so that different methods
@@ -98,8 +99,11 @@ class Run:
 
     @property
     def hash(self) -> str:
-        """Eight characters that change when any deciding field does."""
-        text = json.dumps(asdict(self.filled()), sort_keys=True)
+        """Eight characters that change when any deciding field, or Init itself, does."""
+        run = self.filled()
+        sums = ROOT / run.base / SUMS
+        init = sums.read_text() if sums.is_file() else ""
+        text = json.dumps(asdict(run), sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -239,7 +243,7 @@ def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> N
     batch = get_scale(run.scale).sft.batch
     if run.method == "sft-varied":
         hands = vary_rules(hands, run.seed, 20 * len(hands))
-    data = demonstrations(task, hands)
+    data = demonstrations(task, hands, task.habit if run.method == "sft-own" else None)
     chats = [row["prompt"] + row["completion"] for row in data]
     ids = tokenizer.apply_chat_template(chats, return_dict=False)
     tokens = sum(map(len, ids)) / len(ids)

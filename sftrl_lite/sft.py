@@ -11,19 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+)
 from trl import SFTConfig, SFTTrainer
 
 from sftrl_lite.scales import SFTSettings
 
 
-def demonstrations(task: Any, problems: Sequence[Any]) -> Dataset:
-    """Prompt and correct answer of each problem, as chat messages for trl."""
+def demonstrations(
+    task: Any, problems: Sequence[Any], answer: Callable[[Any], str] | None = None
+) -> Dataset:
+    """Prompt and correct answer of each problem, as chat messages for trl.
+
+    Args:
+        answer: writes the answer to a problem; ``task.demonstration`` if not given.
+    """
+    answer = answer or task.demonstration
     return Dataset.from_list(
         [
             {
                 "prompt": [{"role": "user", "content": task.prompt(problem)}],
-                "completion": [{"role": "assistant", "content": task.demonstration(problem)}],
+                "completion": [{"role": "assistant", "content": answer(problem)}],
             }
             for problem in problems
         ]
@@ -107,6 +119,7 @@ def train_sft(
         processing_class=tokenizer,
         callbacks=[AtSteps(at, hook)],
     )
+    trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
     trainer.train(resume_from_checkpoint=bool(save_every) and any(out.glob("checkpoint-*")))
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
