@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every recorded run of results/ledger.csv, two at a time. Stop it at any moment and
 # start it again: finished runs are skipped, unfinished ones continue.
-#   sh results/record.sh [experiment ...]     sweep headline controls push grpo tries
+#   sh results/record.sh [experiment ...]     sweep headline controls tries push grpo
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -12,13 +12,12 @@ runs() {
         # that is not reported, the development rule instead of the shifted one
         for lr in 1e-4 3e-4 1e-3; do
             for method in rl-ppo sft; do
-                echo "${method%%-*} --method $method --lr $lr --seed 100 --splits id,dev-rule --points 2 --final-episodes 1000"
+                echo "${method%%-*} --method $method --lr $lr --seed 100 --splits id,dev-rule --points 1 --final-episodes 1000"
             done
         done ;;
     push) # how hard SFT has to be pushed before it forgets, and in whose words
         for seed in 0 1 2; do
             echo "sft --method sft --lr 1e-3 --seed $seed --points 2 --final-episodes 1000"
-            echo "sft --method sft --lr 1e-4 --seed $seed --points 2 --final-episodes 1000"
         done ;;
     headline)
         for seed in 0 1 2; do
@@ -28,24 +27,24 @@ runs() {
         done ;;
     controls)
         for seed in 0 1 2; do
-            echo "sft --method sft-varied --seed $seed --final-episodes 1000"
-            echo "rl --method rl-random --seed $seed --final-episodes 1000"
-            echo "sft --method sft-own --seed $seed --final-episodes 1000"
+            echo "sft --method sft-varied --seed $seed --points 2 --final-episodes 1000"
+            echo "rl --method rl-random --seed $seed --points 2 --final-episodes 1000"
+            echo "sft --method sft-own --seed $seed --points 2 --final-episodes 1000"
         done ;;
     grpo)
         for seed in 0 1 2; do
-            echo "rl --method rl-grpo --seed $seed --final-episodes 1000"
+            echo "rl --method rl-grpo --seed $seed --points 2 --final-episodes 1000"
         done ;;
     tries)
         for seed in 0 1 2; do
             for tries in 1 3 5 10; do
-                echo "rl --method rl-ppo --tries $tries --eval-tries 1,3,5,10 --seed $seed --points 1 --final-episodes 1000"
+                echo "rl --method rl-ppo --tries $tries --eval-tries 1,3,5,10 --splits ood-rule --seed $seed --points 1 --final-episodes 1000"
             done
         done ;;
     *) echo "unknown experiment $1" >&2; exit 2 ;;
     esac
 }
 
-for experiment in ${@:-sweep headline controls push grpo tries}; do
+for experiment in ${@:-sweep headline controls tries push grpo}; do
     runs "$experiment" | sed "s/\$/ --experiment $experiment --record/"
 done | xargs -P 2 -L 1 "${PYTHON:-.venv/bin/python}" -m sftrl_lite

@@ -10,7 +10,6 @@ from sftrl_lite import ledger, plots
 from sftrl_lite.headline import sentence
 from sftrl_lite.models import ROOT
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 FIGURE = ROOT / "results" / "headline.svg"
 COLUMNS = {
     ("success", "id"): "ID success",
@@ -93,7 +92,6 @@ def block() -> str:
     episodes = int(head[head["metric"] == "success"]["n"].max())
     return "\n\n".join(
         [
-            BEGIN,
             sentence(head),
             markdown(main_table(main), "at equal training compute"),
             f"Per cent with 95 % intervals; success is solving within five tries at temperature 1. "
@@ -102,24 +100,36 @@ def block() -> str:
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
             "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
-            END,
         ]
     )
 
 
-def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> None:
-    """Put the recorded results into the README and draw its figure.
+def drawn() -> pd.DataFrame:
+    """Rows of the README's figure."""
+    rows = ledger.read()
+    return rows[rows["experiment"].isin(["headline", "controls"])]
+
+
+def fill(text: str) -> str:
+    """The README with its marked parts written anew.
 
     Raises:
-        ValueError: the README has lost its marks, or the ledger has no headline yet.
+        ValueError: a mark is missing, or the ledger has no headline yet.
     """
-    text = readme.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{readme} has no {BEGIN} ... {END} block to fill")
-    rows = ledger.read()
-    if "headline" not in set(rows["experiment"]):
+    if "headline" not in set(ledger.read()["experiment"]):
         raise ValueError("results/ledger.csv holds no headline yet; sh results/record.sh")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(before + block() + after)
-    drawn = rows[rows["experiment"].isin(["headline", "controls"])]
-    plots.curves(drawn, methods=("rl-ppo", "sft", "sft-varied", "rl-random")).savefig(figure)
+    figure = f"![{plots.alt_text(drawn())}](results/{FIGURE.name})"
+    for name, content in (("figure", figure), ("results", block())):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"README.md has lost its mark {begin} or {end}")
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = f"{before}{begin}\n{content}\n{end}{after}"
+    return text
+
+
+def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> None:
+    """Put the recorded results into the README and draw its figure."""
+    readme.write_text(fill(readme.read_text()))
+    methods = ("rl-ppo", "sft", "sft-varied", "sft-own", "rl-random")
+    plots.curves(drawn(), methods=methods).savefig(figure)

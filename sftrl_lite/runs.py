@@ -175,11 +175,12 @@ class Recorder:
                 tries, hands = (1,), self.train[:n]
             else:
                 tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
-            found |= {(split, k): v for k, v in self.measure(task, hands, tries, end).items()}
+            closely = end and split != "train"
+            found |= {(split, k): v for k, v in self.measure(task, hands, tries, closely).items()}
         return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
 
-    def measure(self, task, hands, budgets, end: bool) -> dict[str, Estimate]:
-        """All metrics of one split."""
+    def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
+        """All metrics of one split; ``closely`` adds pass@k."""
         play = partial(evaluate, self.model, self.tokenizer, task, seed=self.run.seed)
         found: dict[str, Estimate] = {}
         for tries in budgets:
@@ -189,7 +190,7 @@ class Recorder:
                 pad = self.tokenizer.pad_token_id
                 found |= here | distance(self.model, self.init, episodes[:300], pad)
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
-        if end:
+        if closely:
             samples = 16
             again = [hand for hand in hands[:100] for _ in range(samples)]
             wins = [e.solved for e in play(again, tries=1)[1]]

@@ -64,7 +64,7 @@ SCALES = {
         name="tiny",
         base="data/tiny-gp-l",
         memory=0,
-        tflop=4.0,
+        tflop=3.0,
         sft=SFTSettings(lr=1e-3, batch=64, hands=300),
         rl=RLSettings(lr=2e-4, problems=24, samples=8, minibatch=64),
         eval_episodes=500,

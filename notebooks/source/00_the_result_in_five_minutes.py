@@ -83,7 +83,7 @@ for episode in rollout(model, tokenizer, task, [Hand(cards, OOD_RULE)], samples=
 #
 # Two copies of Init train on the same hands, all under the rule J = Q = K = 10.
 #
-# - **SFT** (supervised fine-tuning) sees the best answer to each hand and imitates it.
+# - **SFT** (supervised fine-tuning) sees a correct answer to each hand, from a solver, and imitates it.
 # - **RL** (reinforcement learning, PPO) sees no answer. It tries up to five times, the
 #   verifier says after each try whether the formula is right, and solving pays.
 #
@@ -114,8 +114,8 @@ plots.summary_table(table)
 
 # %% [markdown]
 # `success` is solving within five tries; `read` is stating the right four numbers in the
-# first answer. Look at `read` under the shifted rule: that is where the two methods
-# part. SFT has not become worse at arithmetic. It has stopped looking at the rule.
+# first answer. Look at `read` under the shifted rule: a hand whose numbers are misread
+# cannot be solved, however good the arithmetic.
 
 # %%
 model, tokenizer = load(ROOT / "runs" / "headline" / f"{scale.name}-seed0" / "sft" / "model")
@@ -126,7 +126,8 @@ for episode in rollout(model, tokenizer, task, [Hand(cards, OOD_RULE)], samples=
 # ## The same with more seeds
 #
 # One seed is an anecdote. These are the recorded runs of `results/ledger.csv`: several
-# seeds, a thousand held-out hands at both ends, with both controls (SFT on *varied* rules; RL paid by a coin).
+# seeds, a thousand held-out hands at both ends, and three controls: SFT on *varied* rules,
+# SFT on the trained rule *in the base's own words*, RL paid by a coin.
 
 # %%
 from sftrl_lite import ledger
@@ -134,7 +135,7 @@ from sftrl_lite import ledger
 recorded = ledger.read()
 recorded = recorded[recorded["experiment"].isin(["headline", "controls"])]
 notebook.figure(
-    plots.curves(recorded, methods=("rl-ppo", "sft", "sft-varied", "rl-random")),
+    plots.curves(recorded, methods=("rl-ppo", "sft", "sft-varied", "sft-own", "rl-random")),
     alt=plots.alt_text(recorded),
 )
 
@@ -160,7 +161,7 @@ def memorised_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
 with notebook.exercise("0.1"):
     assert memorised_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
     assert memorised_numbers(("J", "Q", "K")) == (10, 10, 10), "every face counts 10"
-    assert memorised_numbers(cards) == ID_RULE.values(cards), "this is the ID rule"
+    assert memorised_numbers(("2", "10", "Q", "5")) == (2, 10, 10, 5), "order is kept"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -306,9 +307,10 @@ training_slider(table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - Imitating answers under *one* rule binds the model to that rule: nothing in its
-#   training ever pays for reading the announcement. The control shows that it is the
-#   single rule and not the imitation: SFT on *varied* rules keeps reading.
+# - Imitating a solver's answers under *one* rule binds the model to that rule: nothing in
+#   its training ever pays for reading the announcement. The controls show what it takes:
+#   compare SFT on *varied* rules, and SFT on answers in the base's *own words*, with plain
+#   SFT in the table above. Imitation as such is not the culprit.
 # - RL was never paid for reading under the shifted rule either. It keeps what it is
 #   not paid to change, and what it learned, to be careful instead of guessing, serves
 #   every rule.

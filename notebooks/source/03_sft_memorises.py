@@ -70,7 +70,8 @@ for rule in (ID_RULE, OOD_RULE):
 # paper (section 5.1), ours are
 #
 # - *single-turn*: one prompt, one answer, no verifier in sight,
-# - *optimal*: the shortest solution, always the same one for a hand,
+# - *optimal*: one formula of an exact solver, drawn once and then always the same for a
+#   hand. The solver does not care which of several formulas the base would have written,
 # - *under one rule*: every prompt announces J = Q = K = 10.
 #
 # One pair, as it enters training:
@@ -670,7 +671,9 @@ notebook.show(sentence())
 
 # %% [markdown]
 # One seed shows that it can happen. How reliably it does, is recorded: several seeds,
-# full length, with intervals over seeds, from `results/ledger.csv`.
+# full length, with intervals over seeds, from `results/ledger.csv`. There is a second
+# control, `sft-own`: one rule as in SFT, the same hands, but answered with the formulas
+# of the base's own textbook. It asks whether the single rule is to blame or the foreign words.
 
 # %%
 from sftrl_lite import ledger, plots
@@ -678,7 +681,7 @@ from sftrl_lite import ledger, plots
 recorded = ledger.read()
 recorded = recorded[recorded["experiment"].isin(["headline", "controls"])]
 recorded = recorded[recorded["scale"] == scale.name]
-recorded = recorded[recorded["method"].isin(["sft", "sft-varied"])]
+recorded = recorded[recorded["method"].str.startswith("sft")]
 if recorded.empty:
     print("nothing recorded at this scale; for each seed: python -m sftrl_lite sft",
           f"--scale {scale.name} --seed 1 --experiment headline --record")
@@ -710,7 +713,9 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 #
 # What this chapter does *not* show:
 #
-# - *That SFT memorises as such.* The control uses SFT, too. What it imitates matters.
+# - *That SFT memorises as such.* The controls use SFT, too. What it imitates matters. (And
+#   `sft-varied` has more to imitate: the same cards under twenty rules are more distinct
+#   prompts, so it is a control for the loss and the compute, not for the amount of data.)
 # - *That SFT lowers OOD success from the first step.* On the paper's own task it was seen
 #   to rise first, peak early and then fall (Jin et al., 2025). Stopping early is a
 #   serious competitor to RL.

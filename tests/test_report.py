@@ -1,0 +1,101 @@
+"""README and figure say what the ledger says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sftrl_lite import ledger, plots, report
+from sftrl_lite.models import ROOT
+
+
+def rows(method, tries, seed, values, experiment="headline", split="ood-rule", metric="success"):
+    """Evaluations of one made-up run, steps 0, 10, 20, ..."""
+    return [
+        ledger.Row(
+            experiment=experiment,
+            task="gp-l",
+            method=method,
+            scale="tiny",
+            seed=seed,
+            step=10 * i,
+            split=split,
+            metric=metric,
+            value=value,
+            n=100,
+            low=value - 0.1,
+            high=value + 0.1,
+            tries=tries,
+            config_hash="x",
+            commit="x",
+            device="cpu",
+            minutes=1.0,
+            command="x",
+        )
+        for i, value in enumerate(values)
+    ]
+
+
+def test_readme_is_up_to_date():
+    text = (ROOT / "README.md").read_text()
+    assert report.fill(text) == text, "run: python -m sftrl_lite report"
+
+
+def test_every_recorded_row_is_complete():
+    table = ledger.read()
+    assert not table.duplicated(
+        ["experiment", "method", "seed", "step", "split", "metric", "tries", "config_hash"]
+    ).any()
+    shares = table[~table["metric"].isin(["kl", "entropy", "flops_paper", "flops_cache"])]
+    assert shares["value"].between(0, 1).all()
+    assert (table["low"] <= table["value"] + 1e-6).all()
+    assert (table["high"] >= table["value"] - 1e-6).all()
+    assert table["command"].str.startswith("python -m sftrl_lite ").all()
+
+
+def test_the_headline_has_three_seeds_and_a_thousand_episodes():
+    table = ledger.read()
+    for method in ("sft", "rl-ppo"):
+        part = table[(table["experiment"] == "headline") & (table["method"] == method)]
+        assert part["seed"].nunique() >= 3
+        ends = plots.with_points(part)
+        ends = ends[ends["point"].isin([0, ends["point"].max()])]
+        success = ends[(ends["metric"] == "success") & (ends["split"] != "train")]
+        assert (success["n"] >= 1000).all()
+
+
+def test_difference_is_paired_by_seed():
+    table = pd.DataFrame(
+        [
+            row
+            for seed, (sft, rl) in enumerate([(0.1, 0.3), (0.2, 0.4), (0.3, 0.5)])
+            for method, end in (("sft", sft), ("rl-ppo", rl))
+            for row in rows(method, 5, seed, [0.2, end])
+        ]
+    )
+    gap, low, high = report.difference(table, "ood-rule", "rl-ppo", "sft")
+    assert gap == pytest.approx(20) and low == pytest.approx(20) and high == pytest.approx(20)
+    gap, low, high = report.difference(table, "ood-rule", "sft", "init")
+    assert gap == pytest.approx(0) and low < -20 and high > 20
+
+
+def test_over_seeds_uses_student_for_several_and_wilson_for_one():
+    one = plots.over_seeds(pd.DataFrame(rows("sft", 5, 0, [0.2, 0.4])))
+    assert one["low"].tolist() == pytest.approx([0.1, 0.3])
+    values = [0.1, 0.2, 0.6]
+    several = pd.DataFrame([r for s, v in enumerate(values) for r in rows("sft", 5, s, [v])])
+    found = plots.over_seeds(several).iloc[0]
+    half = 4.302653 * np.std(values, ddof=1) / np.sqrt(3)
+    assert found["mean"] == pytest.approx(0.3)
+    assert found["high"] == pytest.approx(0.3 + half, rel=1e-5)
+    assert found["seeds"] == 3 and found["n"] == 300
+
+
+def test_runs_of_different_length_are_compared_by_point():
+    table = pd.DataFrame(rows("sft", 5, 0, [0, 0.1, 0.2]) + rows("rl-ppo", 5, 0, [0, 0.3, 0.4]))
+    table.loc[table["method"] == "rl-ppo", "step"] = [0, 3, 7]
+    assert plots.with_points(table)["point"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_missing_marks_are_named():
+    with pytest.raises(ValueError, match="has lost its mark"):
+        report.fill("no marks here")
