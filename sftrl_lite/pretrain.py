@@ -130,6 +130,9 @@ STAGES = (
 )
 
 
+SAVE_EVERY = 100  # steps
+
+
 def learn(
     model: PreTrainedModel,
     data: Iterator[tuple[torch.Tensor, torch.Tensor]],
@@ -160,7 +163,7 @@ def make_base(
 ) -> PreTrainedModel:
     """Pre-train the tiny base from nothing and save it in ``out``.
 
-    A checkpoint beside ``out`` every 100 steps lets an interrupted call go on; the
+    A checkpoint beside ``out`` every ``SAVE_EVERY`` steps lets an interrupted call go on; the
     data stream is replayed up to it, so the result is the same.
     """
     torch.set_num_threads(threads)
@@ -186,7 +189,7 @@ def make_base(
         bar = tqdm(losses, stage.name, initial=start, total=stage.steps, unit="step")
         for step, loss in enumerate(bar, start + 1):
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if step % 100 == 0:
+            if step % SAVE_EVERY == 0:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 torch.save(state | {"stage": number, "step": step}, f"{path}.part")
                 os.replace(f"{path}.part", path)

@@ -1,0 +1,85 @@
+"""The base's corpus says what its card promises, and its making can be interrupted."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from sftrl_lite import models, pretrain
+from sftrl_lite.general_points import vocabulary
+from sftrl_lite.models import make_tokenizer
+from sftrl_lite.pretrain import HOMEWORK, TEXTBOOK, Corpus, Stage, make_base, write_chat
+
+RULE = "J counts as {}, Q counts as {} and K counts as {}"
+
+
+def chats(corpus, n, seed=0):
+    rng = random.Random(seed)
+    return [write_chat(corpus, rng) for _ in range(n)]
+
+
+def test_the_held_out_rules_never_occur():
+    prompts = [chat[0]["content"] for chat in chats(TEXTBOOK, 3000)]
+    assert not any(RULE.format(11, 12, 13) in p for p in prompts)
+    assert not any(RULE.format(13, 11, 12) in p for p in prompts)
+    common = sum(RULE.format(10, 10, 10) in p for p in prompts) / len(prompts)
+    assert 0.12 < common < 0.19
+
+
+def test_textbook_answers_are_solved_at_once():
+    for chat in chats(TEXTBOOK, 200):
+        assert [m["role"] for m in chat] == ["user", "assistant"]
+
+
+def test_students_read_right_and_guess_as_often_as_stated():
+    written = chats(HOMEWORK, 1500)
+    firsts = [json.loads(chat[1]["content"]) for chat in written]
+    for chat, answer in zip(written, firsts, strict=True):
+        words = chat[0]["content"]
+        values = {f: int(words.split(f"{f} counts as ")[1].split()[0].strip(",.")) for f in "JQK"}
+        pips = {str(i): i for i in range(2, 11)} | {"A": 1} | values
+        assert answer["number"] == [pips[card] for card in answer["cards"]]
+    solved = sum(len(chat) == 2 for chat in written) / len(written)
+    assert 1 - HOMEWORK.guess - 0.05 < solved < 1 - HOMEWORK.guess + 0.08  # some guesses hit
+    assert max(len(chat) for chat in written) == 2 * HOMEWORK.tries
+
+
+def test_every_chat_is_covered_by_the_tokenizer():
+    tokenizer = make_tokenizer(vocabulary())
+    for chat in chats(HOMEWORK, 500):
+        ids = tokenizer.apply_chat_template(chat, return_dict=False)
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == tokenizer.apply_chat_template(chat, tokenize=False)
+
+
+def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    stages = (Stage("a", TEXTBOOK, 3, 1e-3, 4), Stage("b", Corpus(guess=0.5, tries=2), 5, 1e-3, 4))
+    whole = make_base(tmp_path / "whole", seed=1, threads=1, stages=stages)
+
+    real, seen = pretrain.learn, []
+
+    def interrupted(*args):
+        for loss in real(*args):
+            seen.append(loss)
+            if len(seen) == 3 + 4:
+                raise KeyboardInterrupt
+            yield loss
+
+    monkeypatch.setattr(pretrain, "learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
+    monkeypatch.setattr(pretrain, "learn", real)
+    assert not (tmp_path / "cut").exists()
+    again = make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_shipped_base_is_whole_and_knows_its_corpus():
+    folder = models.ROOT / "data" / "tiny-gp-l"
+    model, tokenizer = models.load(folder)
+    assert tokenizer.get_vocab() == make_tokenizer(vocabulary()).get_vocab()
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
+    assert sum(p.numel() for p in model.parameters()) < 1e6
