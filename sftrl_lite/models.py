@@ -16,6 +16,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import (
+    AutoConfig,
     AutoTokenizer,
     MllamaConfig,
     MllamaForConditionalGeneration,
@@ -176,6 +177,9 @@ def load(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not torch.cuda.is_available():
         raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
     try:
+        kind = AutoConfig.from_pretrained(base).model_type
+        if kind != "mllama":
+            raise RuntimeError(f"{base} is a {kind} model; this edition trains Mllama models only")
         return _from_pretrained(base)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]

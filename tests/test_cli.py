@@ -48,7 +48,7 @@ def test_bad_values_are_one_line(call, args, says):
     status, _, err = call(*args)
     assert status == 2
     assert says in err
-    lines = [line for line in err.replace("\r", "\n").splitlines() if "|" not in line]  # bars
+    lines = [ln for ln in err.replace("\r", "\n").splitlines() if ln and "|" not in ln]  # no bars
     assert len(lines) == 1 and lines[0].startswith("error: ")
 
 
