@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every recorded run of results/ledger.csv, two at a time. Stop it at any moment and
 # start it again: finished runs are skipped, unfinished ones continue.
-#   sh results/record.sh [experiment ...]     sweep headline controls tries push grpo
+#   sh results/record.sh [experiment ...]     sweep headline controls push tries grpo
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -45,6 +45,6 @@ runs() {
     esac
 }
 
-for experiment in ${@:-sweep headline controls tries push grpo}; do
+for experiment in ${@:-sweep headline controls push tries grpo}; do
     runs "$experiment" | sed "s/\$/ --experiment $experiment --record/"
 done | xargs -P 2 -L 1 "${PYTHON:-.venv/bin/python}" -m sftrl_lite
