@@ -98,26 +98,23 @@ def headline(
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """What the headline table shows, with its own numbers and no more than they say."""
+    """What the headline rows show, with their own numbers and no more than they say."""
 
-    def ends(method: str, split: str, metric: str = "success") -> tuple[float, float]:
-        part = table[
-            (table["method"] == method) & (table["split"] == split) & (table["metric"] == metric)
-        ]
+    def ends(method: str, split: str, metric: str = "success@1") -> str:
+        wanted = {"method": method, "split": split, "metric": metric}
+        part = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
         by_point = plots.with_points(part).groupby("point")["value"].mean() * 100
-        return by_point.iloc[0], by_point.iloc[-1]
+        return f"{by_point.iloc[0]:.0f} -> {by_point.iloc[-1]:.0f} %"
 
-    def moved(method: str, split: str) -> str:
-        start, end = ends(method, split)
-        verb = "rose" if end > start else "fell"
-        return f"{verb} from {start:.0f} to {end:.0f} %"
+    def path(method: str) -> str:
+        return (
+            f"training hands {ends(method, 'train')}, fresh hands {ends(method, 'id')}, "
+            f"shifted rule {ends(method, 'ood-rule')}"
+        )
 
     seeds = table["seed"].nunique()
-    reads = ends("sft", "ood-rule", "read")[1], ends("rl-ppo", "ood-rule", "read")[1]
     return (
-        f"From the same Init ({seeds} seed{'s' * (seeds > 1)}), success under the shifted rule "
-        f"{moved('rl-ppo', 'ood-rule')} with RL and {moved('sft', 'ood-rule')} with SFT; under "
-        f"the trained rule it {moved('rl-ppo', 'id')} with RL and {moved('sft', 'id')} with SFT. "
-        f"Afterwards RL still reads the shifted rule in {reads[1]:.0f} % of the hands, "
-        f"SFT in {reads[0]:.0f} %."
+        f"Solved at the first try, from the same Init ({seeds} seed{'s' * (seeds > 1)}). "
+        f"SFT: {path('sft')}. RL: {path('rl-ppo')}. Numbers read right under the shifted "
+        f"rule: SFT {ends('sft', 'ood-rule', 'read')}, RL {ends('rl-ppo', 'ood-rule', 'read')}."
     )

@@ -15,12 +15,17 @@ STYLE = Path(__file__).with_name("house.mplstyle")
 LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "sft": ("#D55E00", "s", "--", "SFT"),
     "rl-ppo": ("#0072B2", "o", "-", "RL (PPO)"),
+    "sft-pushed": ("#7B3294", "X", "--", "SFT, learning rate 1e-3"),
     "rl-grpo": ("#009E73", "^", "-.", "RL (GRPO)"),
     "sft-varied": ("#E69F00", "D", ":", "SFT, varied rules"),
     "sft-own": ("#CC79A7", "P", "-.", "SFT, base's own words"),
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
 }
-NAMES = {"id": "trained rule (J = Q = K = 10)", "ood-rule": "shifted rule (11, 12, 13)"}
+NAMES = {
+    "train": "training hands, trained rule",
+    "id": "fresh hands, trained rule",
+    "ood-rule": "fresh hands, shifted rule",
+}
 
 
 def with_points(table: pd.DataFrame) -> pd.DataFrame:
@@ -62,10 +67,10 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
 def curves(
     table: pd.DataFrame,
-    metric: str = "success",
-    splits: Sequence[str] = ("id", "ood-rule"),
+    metric: str = "success@1",
+    splits: Sequence[str] = ("train", "id", "ood-rule"),
     methods: Sequence[str] = ("rl-ppo", "sft"),
-    ylabel: str = "success within 5 tries",
+    ylabel: str = "solved at the first try",
     accounting: str = "flops_paper",
 ) -> Figure:
     """Metric against training compute, one panel a split, one line a method.
@@ -77,8 +82,8 @@ def curves(
     summary = over_seeds(table[table["metric"].isin([metric, accounting])])
     cost = summary[summary["metric"] == accounting].set_index(["method", "point"])["mean"]
     with plt.style.context(STYLE):
-        size = (4.6 * len(splits), 3.6)
-        figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False)
+        size = (3.7 * len(splits), 3.6)
+        figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
         for axis, split in zip(axes[0], splits, strict=True):
             here = summary[(summary["metric"] == metric) & (summary["split"] == split)]
             for method in methods:
@@ -95,7 +100,7 @@ def curves(
             end = dict(xy=(0.99, start), xycoords=("axes fraction", "data"))
             axis.annotate("Init", **end, ha="right", va="bottom", color="#555555")
             axis.set_title(NAMES.get(split, split))
-            axis.set(xlabel="training compute in TFLOP (paper's count)", ylim=(0, None))
+            axis.set(xlabel="training compute (TFLOP)", ylim=(0, 1.02))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
         axes[0][0].legend(loc="best")
@@ -103,10 +108,12 @@ def curves(
 
 
 def summary_table(
-    table: pd.DataFrame, metrics: Sequence[str] = ("success", "read")
+    table: pd.DataFrame,
+    metrics: Sequence[str] = ("success", "read"),
+    splits: Sequence[str] = ("id", "ood-rule", "dev-rule"),
 ) -> pd.DataFrame:
     """Init and the last step of each method: per cent with 95 % intervals, as text."""
-    summary = over_seeds(table[table["metric"].isin(metrics) & (table["split"] != "train")])
+    summary = over_seeds(table[table["metric"].isin(metrics) & table["split"].isin(splits)])
     last = summary.groupby("method")["point"].transform("max")
     ends = summary[(summary["point"] == last) | (summary["point"] == 0)].copy()
     names = ends["method"].map({method: look[3] for method, look in LOOKS.items()})
@@ -121,11 +128,11 @@ def summary_table(
     return wide.loc[[who for who in order if who in wide.index]]
 
 
-def alt_text(table: pd.DataFrame, metric: str = "success") -> str:
-    """The figure in one sentence, made from the numbers it draws."""
-    wide = summary_table(table, [metric])
-    parts = [
-        f"{who}: ID {row[(metric, 'id')]} %, OOD {row[(metric, 'ood-rule')]} %"
+def alt_text(table: pd.DataFrame, metric: str = "success@1") -> str:
+    """The figure of ``curves`` in words, made from the numbers that it draws."""
+    wide = summary_table(table, [metric], ("train", "id", "ood-rule"))[metric]
+    lines = [
+        f"{who}: " + ", ".join(f"{NAMES[split]} {value} %" for split, value in row.items())
         for who, row in wide.iterrows()
     ]
-    return f"Two panels of {metric} against training compute. " + "; ".join(parts) + "."
+    return "Share of hands solved against training compute, from Init to end. " + "; ".join(lines)
