@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -91,6 +91,8 @@ def train_sft(
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
     """
+    if not progress:
+        disable_progress_bars()  # of trl's data preparation, a second or two
     on_cpu = model.device.type == "cpu"
     config = SFTConfig(
         output_dir=str(out),

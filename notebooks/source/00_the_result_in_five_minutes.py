@@ -13,10 +13,11 @@
 # %% [markdown]
 # # 0. The result in five minutes
 #
-# A model that is fine-tuned on correct answers under one card rule stops reading the
-# rule, while the same model trained by trial and verifier keeps reading it and gets
-# better under a rule it never trained on: shown live on a 0.9-million-parameter
-# model, from one shared starting point, with both methods on the same hands.
+# Fine-tuned on correct answers under one card rule, a model learns those very hands by
+# heart and gains little elsewhere; the same model trained by trial and verifier improves
+# on fresh hands and under a rule that it never trained on: shown live on a
+# 0.9-million-parameter model, both methods from one starting point on the same hands, with
+# recorded seeds and controls below.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -27,8 +28,8 @@
 # - State the question of "SFT Memorizes, RL Generalizes" (Chu et al., 2025) in one
 #   card hand.
 # - Run the experiment that answers it, and read its figure and its intervals.
-# - Tell *in-distribution* (ID) from *out-of-distribution* (OOD) success, and *solving*
-#   from *reading*.
+# - Tell training, *in-distribution* (ID) and *out-of-distribution* (OOD) success apart,
+#   and *solving* from *reading*.
 # - Say what one seed shows and what it does not.
 
 # %%
@@ -101,8 +102,10 @@ print(sentence(table))
 # %% [markdown]
 # ## The figure
 #
-# Horizontal: training compute, counted as in the paper (chapter 5 says how, and what
-# changes if one counts otherwise). Bands: 95 % intervals over the held-out hands.
+# From left to right the test gets harder: the training hands themselves, fresh hands
+# under the trained rule, fresh hands under the shifted rule. Horizontal: training compute,
+# counted as in the paper (chapter 5 says how, and what changes if one counts otherwise).
+# Bands: 95 % intervals over hands.
 
 # %%
 from sftrl_lite import plots
@@ -113,9 +116,10 @@ notebook.figure(plots.curves(table), alt=plots.alt_text(table))
 plots.summary_table(table)
 
 # %% [markdown]
-# `success` is solving within five tries; `read` is stating the right four numbers in the
-# first answer. Look at `read` under the shifted rule: a hand whose numbers are misread
-# cannot be solved, however good the arithmetic.
+# Here `success` is solving within five tries, with the verifier's word in between; `read`
+# is stating the right four numbers in the first answer. The memorised hands are the
+# difference between the first panel and the other two. What does the fine-tuned model
+# answer to our hand now?
 
 # %%
 model, tokenizer = load(ROOT / "runs" / "headline" / f"{scale.name}-seed0" / "sft" / "model")
@@ -125,22 +129,21 @@ for episode in rollout(model, tokenizer, task, [Hand(cards, OOD_RULE)], samples=
 # %% [markdown]
 # ## The same with more seeds
 #
-# One seed is an anecdote. These are the recorded runs of `results/ledger.csv`: several
-# seeds, a thousand held-out hands at both ends, and three controls: SFT on *varied* rules,
-# SFT on the trained rule *in the base's own words*, RL paid by a coin.
+# One seed is an anecdote. These are recorded runs of `results/ledger.csv`, several seeds
+# each, a thousand fresh hands at both ends. *SFT, learning rate 1e-3* is the same SFT
+# pushed harder, at three times the rate that suits its training hands best. Three
+# controls: SFT on *varied* rules, SFT on the trained rule *in the base's own words*, and
+# RL that is paid by a coin.
 
 # %%
-from sftrl_lite import ledger
+from sftrl_lite.report import main_table, recorded
 
-recorded = ledger.read()
-recorded = recorded[recorded["experiment"].isin(["headline", "controls"])]
-notebook.figure(
-    plots.curves(recorded, methods=("rl-ppo", "sft", "sft-varied", "sft-own", "rl-random")),
-    alt=plots.alt_text(recorded),
-)
+rows = recorded("headline", "push", "controls")
+methods = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-own", "rl-random")
+notebook.figure(plots.curves(rows, methods=methods), alt=plots.alt_text(rows))
 
 # %%
-plots.summary_table(recorded)
+main_table(rows)
 
 # %% [markdown]
 # ## Exercises
@@ -307,18 +310,20 @@ training_slider(table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - Imitating a solver's answers under *one* rule binds the model to that rule: nothing in
-#   its training ever pays for reading the announcement. The controls show what it takes:
-#   compare SFT on *varied* rules, and SFT on answers in the base's *own words*, with plain
-#   SFT in the table above. Imitation as such is not the culprit.
-# - RL was never paid for reading under the shifted rule either. It keeps what it is
-#   not paid to change, and what it learned, to be careful instead of guessing, serves
-#   every rule.
+# - Imitation fits what it is shown, word by word. Whatever of that is shared by other
+#   hands and rules is carried over, the rest is learned by heart. With one rule and a
+#   foreign solver's formulas little is shared; push harder, and even the reading of the
+#   rule goes. The controls say what it takes: compare *varied rules* and *own words*.
+# - RL was never paid under the shifted rule either. It keeps what it is not paid to
+#   change, and what it learned, to be careful instead of guessing, serves every rule.
+# - Much of RL's gain is *choosing* among answers that Init already gives now and then: see
+#   the column `OOD greedy`, where Init's likeliest answer was good all along, RL keeps it
+#   and SFT loses it. Chapter 2 measures what Init holds.
 # - This is a *model organism*: a base bred on a corpus of careful and careless answers,
 #   so that a laptop can show in minutes what the paper showed on eight large GPUs. It
 #   shows that the mechanism exists and what it needs. It does not show how large the
-#   effect is in an 11B model; the paper's own figures are +3.5 points for RL and -8.1 for SFT on this task
-#   (their figure 6), and the first of the two is within the noise of its 234 episodes.
+#   effect is in an 11B model; the paper's own figures on this task are +3.5 points for RL
+#   and -8.1 for SFT (its figure 6), the first within the noise of its 234 episodes.
 #
 # ## Further reading
 #

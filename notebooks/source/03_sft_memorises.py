@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 3. SFT memorises
 #
-# A model that imitates correct answers under one frozen card rule gets better on the
-# hands it has seen and stops reading the rule in its prompt; we watch both happen,
-# token by token, next to a control that imitates the same cards under varied rules.
+# A model that imitates correct answers under one frozen card rule learns the hands it has
+# seen by heart and, when it is pushed, stops reading the rule in its prompt; we watch both
+# happen, token by token, next to a control that imitates the same cards under varied rules.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -382,8 +382,9 @@ for value in (10, 11, 12):
 # Imitation needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls it
 # with the scale's settings and gives us a *hook*, a function that runs between steps.
 # Ours asks for the belief about a face card in the first place of some hands, under the
-# shifted rule. The learning rate and the batch are the scale's; we only stop early,
-# because the belief moves early.
+# shifted rule. In this chapter we *push*: three times the learning rate that suits the
+# training hands best (the scale's; chapter 5 compares rates), to see within a minute where
+# imitation leads. The belief moves early, so we also stop early.
 
 # %%
 import random
@@ -406,6 +407,7 @@ from tqdm.auto import tqdm
 from sftrl_lite.models import ROOT
 from sftrl_lite.sft import train_sft
 
+pushed = replace(scale.sft, lr=3 * scale.sft.lr)
 steps = 80
 student, tokenizer = load(scale.base)
 beliefs = []
@@ -421,7 +423,7 @@ with tqdm(total=steps, unit="step") as bar:
     points = range(0, steps + 1, 8)
     folder = ROOT / "runs" / "chapter-3" / "probe"
     losses = train_sft(
-        student, tokenizer, data, scale.sft, folder, 0,
+        student, tokenizer, data, pushed, folder, 0,
         steps=steps, hook=ask, at=points, progress=False,
     )
 
@@ -454,9 +456,9 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # the announced rule changes from hand to hand (never the shifted one). If the loss or
 # the number of steps were to blame, the control would fall too.
 #
-# `Run` names everything that decides a run. We take the scale's settings, a quarter of
-# its training compute (`tflop`; chapter 5 counts it) and one seed. A second call of the
-# cell only reads the folder.
+# `Run` names everything that decides a run. We take the scale's settings but for the
+# pushed rate, half of its training compute (`tflop`; chapter 5 counts it) and one seed. A
+# second call of the cell only reads the folder.
 
 # %%
 from sftrl_lite.headline import side_by_side
@@ -466,7 +468,8 @@ from sftrl_lite.runs import Run
 options = dict(
     seed=0,
     scale=scale.name,
-    tflop=scale.tflop / 4,
+    lr=pushed.lr,
+    tflop=scale.tflop / 2,
     points=5,
     eval_episodes=scale.eval_episodes // 2,
     final_episodes=scale.eval_episodes,
@@ -673,13 +676,13 @@ notebook.show(sentence())
 # One seed shows that it can happen. How reliably it does, is recorded: several seeds,
 # full length, with intervals over seeds, from `results/ledger.csv`. There is a second
 # control, `sft-own`: one rule as in SFT, the same hands, but answered with the formulas
-# of the base's own textbook. It asks whether the single rule is to blame or the foreign words.
+# of the base's own textbook. It asks whether the single rule is to blame or the foreign
+# words. `SFT` is at the scale's own rate, `SFT, learning rate 1e-3` is pushed as here.
 
 # %%
-from sftrl_lite import ledger, plots
+from sftrl_lite import plots, report
 
-recorded = ledger.read()
-recorded = recorded[recorded["experiment"].isin(["headline", "controls"])]
+recorded = report.recorded("headline", "controls", "push")
 recorded = recorded[recorded["scale"] == scale.name]
 recorded = recorded[recorded["method"].str.startswith("sft")]
 if recorded.empty:
@@ -687,7 +690,7 @@ if recorded.empty:
           f"--scale {scale.name} --seed 1 --experiment headline --record")
 else:
     print("seeds:", recorded.groupby("method")["seed"].nunique().to_dict())
-    display(plots.summary_table(recorded))
+    display(report.main_table(recorded))
 
 # %% [markdown]
 # ## A place to play
@@ -704,7 +707,7 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The model did not get worse at arithmetic, and it did not see a wrong answer. Its
+# The model did not see a wrong answer. Its
 # demonstrations left open whether the number of a jack comes from the prompt or from
 # the jack, and gradient descent took the nearer of the two. Published work points the
 # same way at full size: with one frozen prompt and answers without reasoning the
@@ -716,6 +719,8 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # - *That SFT memorises as such.* The controls use SFT, too. What it imitates matters. (And
 #   `sft-varied` has more to imitate: the same cards under twenty rules are more distinct
 #   prompts, so it is a control for the loss and the compute, not for the amount of data.)
+# - *That gentle SFT forgets as much.* See the recorded table: at the scale's own rate the
+#   rule is still read in most hands, while the greedy answers are already worse.
 # - *That SFT lowers OOD success from the first step.* On the paper's own task it was seen
 #   to rise first, peak early and then fall (Jin et al., 2025). Stopping early is a
 #   serious competitor to RL.
