@@ -53,17 +53,26 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
         ValueError: the file has other columns (a ledger of another version).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            path.write_text(",".join(COLUMNS) + "\n")
+        read(path)  # raises if it is not ours
+        with path.open("a", newline="") as file:
+            file.write(_lines(rows))
+
+
+def save(rows: list[Row], path: Path) -> None:
+    """Write a ledger of just these rows; it appears whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(",".join(COLUMNS) + "\n" + _lines(rows), newline="")
+    os.replace(draft, path)
+
+
+def _lines(rows: list[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    with FileLock(f"{path}.lock"), path.open("a+", newline="") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            writer.writeheader()
-        else:
-            file.seek(0)
-            if file.readline().strip().split(",") != COLUMNS:
-                raise ValueError(f"{path} has other columns; it is of another version")
-        writer.writerows({k: _short(v) for k, v in asdict(row).items()} for row in rows)
-        file.write(text.getvalue())
+    writer.writerows({k: _short(v) for k, v in asdict(row).items()} for row in rows)
+    return text.getvalue()
 
 
 def _short(value: object) -> object:
@@ -78,7 +87,7 @@ def read(path: Path = LEDGER) -> pd.DataFrame:
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
-    table = pd.read_csv(path, dtype={"commit": str, "config_hash": str})
+    table = pd.read_csv(path, dtype={"commit": str, "config_hash": str}, keep_default_na=False)
     if list(table.columns) != COLUMNS:
         raise ValueError(f"{path} has other columns; it is of another version")
     return table

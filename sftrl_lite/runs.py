@@ -363,10 +363,7 @@ def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
     """Add a point to the run's own rows; measuring a step again replaces it."""
     steps = {row.step for row in rows}
     kept = [row for row in read_rows(out) if row.step not in steps]
-    draft = out / "rows.csv.part"
-    draft.unlink(missing_ok=True)
-    ledger.append([*kept, *rows], draft)
-    os.replace(draft, out / "rows.csv")
+    ledger.save([*kept, *rows], out / "rows.csv")
 
 
 def read_rows(out: Path) -> list[ledger.Row]:
