@@ -310,10 +310,14 @@ training_slider(table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - Imitation fits what it is shown, word by word. Whatever of that is shared by other
-#   hands and rules is carried over, the rest is learned by heart. With one rule and a
-#   foreign solver's formulas little is shared; push harder, and even the reading of the
-#   rule goes. The controls say what it takes: compare *varied rules* and *own words*.
+# - SFT learned its training hands by heart, and its formulas with them. The formulas came
+#   from a solver that writes any solution, not the one that the base would have written.
+#   Held against that, *own words*: the same hands, the same rule, the base's own formulas,
+#   and imitation generalises, even a little better than RL. What one imitates matters more
+#   than that one imitates.
+# - *Varied rules* alone do not bring success back: the numbers are read, the foreign
+#   formulas remain. The reading itself goes when SFT is *pushed* under one rule (the curve
+#   at 1e-3, and chapter 3).
 # - RL was never paid under the shifted rule either. It keeps what it is not paid to
 #   change, and what it learned, to be careful instead of guessing, serves every rule.
 # - Much of RL's gain is *choosing* among answers that Init already gives now and then: see

@@ -453,8 +453,8 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 #
 # Now a longer run with proper measurements, and next to it on the other core the
 # control, `sft-varied`: the same cards, the same trainer, the same compute, but
-# the announced rule changes from hand to hand (never the shifted one). If the loss or
-# the number of steps were to blame, the control would fall too.
+# the announced rule changes from hand to hand (never the shifted one). What the one rule
+# does to *reading* should not happen to it; what imitation does to *solving* should.
 #
 # `Run` names everything that decides a run. We take the scale's settings but for the
 # pushed rate, half of its training compute (`tflop`; chapter 5 counts it) and one seed. A
@@ -707,16 +707,22 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The model did not see a wrong answer. Its
-# demonstrations left open whether the number of a jack comes from the prompt or from
-# the jack, and gradient descent took the nearer of the two. Published work points the
-# same way at full size: with one frozen prompt and answers without reasoning the
-# collapse appears, with varied prompts most of it disappears, under the same loss (Lin
-# et al., 2025). The control above is that experiment in small.
+# The model did not see a single wrong answer, and it lost two things.
+#
+# *Reading.* Its demonstrations left open whether the number of a jack comes from the prompt
+# or from the jack, and gradient descent took the nearer of the two. The control, whose rules
+# vary, keeps reading: this loss belongs to the frozen rule. Published work points the same
+# way at full size: with one frozen prompt and answers without reasoning the collapse
+# appears, with varied prompts most of it disappears, under the same loss (Lin et al., 2025).
+#
+# *Solving.* The control with varied rules reads, and solves little more all the same. The
+# recorded control in the base's *own words* solves: so this loss belongs to the foreign
+# formulas, each of which had to be learned by heart. Data that the model might have written
+# itself, *on-policy* data, does not need that (Chen et al., 2025, and chapter 5).
 #
 # What this chapter does *not* show:
 #
-# - *That SFT memorises as such.* The controls use SFT, too. What it imitates matters. (And
+# - *That SFT memorises as such.* The controls use SFT, too, and one of them does not. (And
 #   `sft-varied` has more to imitate: the same cards under twenty rules are more distinct
 #   prompts, so it is a control for the loss and the compute, not for the amount of data.)
 # - *That gentle SFT forgets as much.* See the recorded table: at the scale's own rate the
@@ -736,6 +742,8 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # - Lin et al. (2025),
 #   [Debunk the Myth of SFT Generalization](https://arxiv.org/abs/2510.00237): varied
 #   prompts and reasoning close the gap (20 minutes).
+# - Chen et al. (2025), [Retaining by Doing](https://arxiv.org/abs/2510.18874): on-policy
+#   data forgets less (20 minutes).
 # - Jin et al. (2025),
 #   [RL Fine-Tuning Heals OOD Forgetting in SFT](https://arxiv.org/abs/2509.12235): when
 #   SFT's OOD success peaks (25 minutes).

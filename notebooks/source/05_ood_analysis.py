@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 5. OOD analysis
 #
-# Under a shifted rule the imitator and the trial-and-verifier learner fail in different
-# ways, one at reading and one at calculating; we take both apart, compare them at equal
-# compute in two accountings, and say with intervals, controls and a power calculation
-# what such a comparison can and cannot separate.
+# Under a shifted rule the imitator solves no more than Init and its best answers are worse,
+# the trial-and-verifier learner solves more; we split success into reading and solving,
+# compare both at equal compute in two accountings, and say with intervals, controls and a
+# power calculation what such a comparison can and cannot separate.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -708,16 +708,18 @@ training_slider(table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The two methods part at *reading*. Imitation under one rule ties a skill to the rule it
-# was practised under; reward for solving leaves it where it was and improves the part
-# that is shared. One number, success, would not have shown that.
+# The two methods part where skill is *shared*. Reward for solving makes the base's own
+# careful answers more likely, under every rule at once, and leaves reading where it was.
+# Imitation of foreign formulas under one rule learns its hands by heart: fresh hands gain
+# little, the likeliest answers get worse, and pushed far enough the reading goes as well.
+# One number, success, would not have shown that.
 #
 # What this chapter does *not* show:
 #
 # - *That RL raises OOD success at full size.* The paper's bars leave it open, as the
 #   exact test above says.
-# - *That SFT must lose.* A fair opponent stops early or varies its prompts; see the
-#   control in the figure, and chapter 3.
+# - *That SFT must lose.* The control in the base's own words wins: what is imitated
+#   decides, not that it is imitation. Stopping early is another fair opponent.
 # - *That a KL explains it.* The table shows the distance to Init along with the loss of
 #   reading, at one seed. That smaller distance goes with less forgetting is a published
 #   finding (Shenfeld et al., 2025); a cause is more than that.
