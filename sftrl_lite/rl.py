@@ -234,7 +234,7 @@ def ppo_loss(
 
         L = -mean_t min(ratio_t A_t, clip(ratio_t) A_t) + c_v * mean_t (V_t - target_t)^2
 
-    Source: Chu et al. 2025, appendix C.2 and the released code (clip 0.1, c_v 0.5).
+    Source: Schulman et al. 2017, equation 9; the paper's code has clip 0.1 and c_v 0.5.
     """
     logps, _, values = policy(model, batch, value_head)
     gain = clipped_objective(
