@@ -316,8 +316,8 @@ training_slider(table)
 #   and imitation generalises, even a little better than RL. What one imitates matters more
 #   than that one imitates.
 # - *Varied rules* alone do not bring success back: the numbers are read, the foreign
-#   formulas remain. The reading itself goes when SFT is *pushed* under one rule (the curve
-#   at 1e-3, and chapter 3).
+#   formulas remain. When SFT is *pushed* under one rule (the curve at 1e-3), it falls well
+#   below Init under the shifted rule and begins to misread it (chapter 3).
 # - RL was never paid under the shifted rule either. It keeps what it is not paid to
 #   change, and what it learned, to be careful instead of guessing, serves every rule.
 # - Much of RL's gain is *choosing* among answers that Init already gives now and then: see

@@ -14,8 +14,9 @@
 # # 3. SFT memorises
 #
 # A model that imitates correct answers under one frozen card rule learns the hands it has
-# seen by heart and, when it is pushed, stops reading the rule in its prompt; we watch both
-# happen, token by token, next to a control that imitates the same cards under varied rules.
+# seen by heart and, when it is pushed, solves less under a shifted rule and begins to
+# misread it; we watch both happen, token by token, next to a control that imitates the same
+# cards under varied rules.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -707,11 +708,12 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The model did not see a single wrong answer, and it lost two things.
+# The model did not see a single wrong answer, and it lost something of two things.
 #
 # *Reading.* Its demonstrations left open whether the number of a jack comes from the prompt
-# or from the jack, and gradient descent took the nearer of the two. The control, whose rules
-# vary, keeps reading: this loss belongs to the frozen rule. Published work points the same
+# or from the jack, and gradient descent moved towards the nearer of the two. How far differs
+# from seed to seed: see the column of numbers read. The control, whose rules vary, has no
+# reason to move. Published work points the same
 # way at full size: with one frozen prompt and answers without reasoning the collapse
 # appears, with varied prompts most of it disappears, under the same loss (Lin et al., 2025).
 #
@@ -726,7 +728,7 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 #   `sft-varied` has more to imitate: the same cards under twenty rules are more distinct
 #   prompts, so it is a control for the loss and the compute, not for the amount of data.)
 # - *That gentle SFT forgets as much.* See the recorded table: at the scale's own rate the
-#   rule is still read in most hands, while the greedy answers are already worse.
+#   rule is still read in nearly all hands, while the greedy answers are already worse.
 # - *That SFT lowers OOD success from the first step.* On the paper's own task it was seen
 #   to rise first, peak early and then fall (Jin et al., 2025). Stopping early is a
 #   serious competitor to RL.

@@ -711,7 +711,7 @@ training_slider(table)
 # The two methods part where skill is *shared*. Reward for solving makes the base's own
 # careful answers more likely, under every rule at once, and leaves reading where it was.
 # Imitation of foreign formulas under one rule learns its hands by heart: fresh hands gain
-# little, the likeliest answers get worse, and pushed far enough the reading goes as well.
+# little, the likeliest answers get worse, and when it is pushed the reading suffers, too.
 # One number, success, would not have shown that.
 #
 # What this chapter does *not* show:
