@@ -79,7 +79,7 @@ def difference(rows: pd.DataFrame, split: str, a: str, b: str) -> tuple[float, f
 def block() -> str:
     """The README's results, from the ledger alone."""
     rows = ledger.read()
-    main = recorded("headline", "push", "controls", "grpo")
+    main = recorded("headline", "push", "controls")
     head = rows[rows["experiment"] == "headline"]
     gaps = [
         "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(head, "ood-rule", a, b))
@@ -95,9 +95,8 @@ def block() -> str:
         [
             sentence(head),
             markdown(main_table(main), "at equal training compute"),
-            f"Per cent with 95 % intervals; success is solving within five tries at temperature 1. "
-            f"{seeds} seeds for RL (PPO) and SFT, 3 for the others; {episodes} held-out hands a "
-            f"seed and rule. OOD differences in points, paired by seed: {'; '.join(gaps)}.",
+            f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
+            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. OOD differences in points, paired by seed: {'; '.join(gaps)}.",
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
             "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
