@@ -96,7 +96,8 @@ def block() -> str:
             sentence(head),
             markdown(main_table(main), "at equal training compute"),
             f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
-            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. OOD differences in points, paired by seed: {'; '.join(gaps)}.",
+            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. OOD differences "
+            f"in points, paired by seed: {'; '.join(gaps)}.",
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
             "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
