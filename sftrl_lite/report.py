@@ -96,8 +96,8 @@ def block() -> str:
             sentence(head),
             markdown(main_table(main), "at equal training compute"),
             f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
-            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. OOD differences "
-            f"in points, paired by seed: {'; '.join(gaps)}.",
+            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. "
+            f"OOD differences in points, paired by seed: {'; '.join(gaps)}.",
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
             "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
@@ -136,4 +136,5 @@ def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> No
     """Put the recorded results into the README and draw its figure."""
     readme.write_text(fill(readme.read_text()))
     methods = ("rl-ppo", "sft", "sft-pushed")
-    plots.curves(recorded("headline", "push"), methods=methods).savefig(figure)
+    drawn = plots.curves(recorded("headline", "push"), methods=methods)
+    drawn.savefig(figure, metadata={"Date": None})  # the same rows, the same bytes
