@@ -54,8 +54,11 @@ def execute(notebook: nbformat.NotebookNode) -> tuple[float, float]:
     began = time.time()
     NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": HERE}}).execute()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    for cell in notebook.cells:  # times of execution would change at every build
-        cell.metadata.pop("execution", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # times that would change at every build
+        if cell.cell_type == "code":  # what is left of progress bars
+            bar = "application/vnd.jupyter.widget-view+json"
+            cell.outputs = [o for o in cell.outputs if bar not in o.get("data", {})]
     notebook.metadata.pop("widgets", None)
     return (time.time() - began) / 60, peak
 
