@@ -708,14 +708,14 @@ token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The model did not see a single wrong answer, and it lost something of two things.
+# The model did not see a single wrong answer, and it lost some of two things.
 #
-# *Reading.* Its demonstrations left open whether the number of a jack comes from the prompt
-# or from the jack, and gradient descent moved towards the nearer of the two. How far differs
-# from seed to seed: see the column of numbers read. The control, whose rules vary, has no
-# reason to move. Published work points the same
-# way at full size: with one frozen prompt and answers without reasoning the collapse
-# appears, with varied prompts most of it disappears, under the same loss (Lin et al., 2025).
+# *Reading*, a little. Its demonstrations left open whether the number of a jack comes from
+# the prompt or from the jack. How much reading is lost differs from seed to seed, and the
+# table of written numbers tells wear from anchoring: count how many of the wrong numbers
+# are the trained rule's 10. The control, whose rules vary, has no reason to lose it. At
+# full size, published work finds anchoring: with one frozen prompt and answers without
+# reasoning the old rule is written, with varied prompts hardly ever (Lin et al., 2025).
 #
 # *Solving.* The control with varied rules reads, and solves little more all the same. The
 # recorded control in the base's *own words* solves: so this loss belongs to the foreign
