@@ -8,14 +8,14 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 runs() {
     case $1 in
-    sweep) # chooses the learning rate of each method on the training hands alone: one seed
-        # that is not reported, the development rule instead of the shifted one
+    sweep) # learning rates are judged on the training hands alone: one seed that is not
+        # reported, the development rule instead of the shifted one
         for lr in 1e-4 3e-4 1e-3; do
             for method in rl-ppo sft; do
                 echo "${method%%-*} --method $method --lr $lr --seed 100 --splits id,dev-rule --points 1 --final-episodes 1000"
             done
         done ;;
-    push) # how hard SFT has to be pushed before it forgets, and in whose words
+    push) # SFT at the other rate that solves all training hands
         for seed in 0 1 2; do
             echo "sft --method sft --lr 1e-3 --seed $seed --points 2 --final-episodes 1000"
         done ;;

@@ -383,9 +383,9 @@ for value in (10, 11, 12):
 # Imitation needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls it
 # with the scale's settings and gives us a *hook*, a function that runs between steps.
 # Ours asks for the belief about a face card in the first place of some hands, under the
-# shifted rule. In this chapter we *push*: three times the learning rate that suits the
-# training hands best (the scale's; chapter 5 compares rates), to see within a minute where
-# imitation leads. The belief moves early, so we also stop early.
+# shifted rule. In this chapter we *push*: three times the scale's learning rate (both fit
+# the training hands; chapter 5 compares rates), to see within a minute where imitation
+# leads. The belief moves early, so we also stop early.
 
 # %%
 import random
