@@ -1,11 +1,14 @@
 """README and figure say what the ledger says."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from sftrl_lite import ledger, plots, report
 from sftrl_lite.models import ROOT
+from sftrl_lite.runs import Run
 
 
 def rows(method, tries, seed, values, experiment="headline", split="ood-rule", metric="success"):
@@ -99,3 +102,19 @@ def test_runs_of_different_length_are_compared_by_point():
 def test_missing_marks_are_named():
     with pytest.raises(ValueError, match="has lost its mark"):
         report.fill("no marks here")
+
+
+def test_every_recorded_command_names_its_run():
+    kinds = {"int": int, "float": float, "str": str}
+    table = ledger.read()
+    for config_hash, part in table.groupby("config_hash"):
+        words = shlex.split(part["command"].iloc[0])[4:]
+        options = {k[2:].replace("-", "_"): v for k, v in zip(words[::2], words[1::2], strict=True)}
+        assert options.pop("experiment") == part["experiment"].iloc[0]
+        fields = {}
+        for name, value in options.items():
+            kind = kinds.get(Run.__dataclass_fields__[name].type)
+            numbers = name == "eval_tries"
+            several = tuple(int(v) if numbers else v for v in value.split(","))
+            fields[name] = kind(value) if kind else several
+        assert Run(**fields).hash == config_hash
