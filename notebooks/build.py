@@ -56,9 +56,10 @@ def execute(notebook: nbformat.NotebookNode) -> tuple[float, float]:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times that would change at every build
-        if cell.cell_type == "code":  # what is left of progress bars
+        if cell.cell_type == "code":  # drop what is left of progress bars, and warnings
             bar = "application/vnd.jupyter.widget-view+json"
-            cell.outputs = [o for o in cell.outputs if bar not in o.get("data", {})]
+            kept = (o for o in cell.outputs if bar not in o.get("data", {}))
+            cell.outputs = [o for o in kept if o.get("name") != "stderr"]
     notebook.metadata.pop("widgets", None)
     return (time.time() - began) / 60, peak
 

@@ -100,7 +100,7 @@ def make_trainer(
         temperature=settings.temperature,
         max_completion_length=settings.tries * (settings.max_new_tokens + 16),
         bf16=model.dtype == torch.bfloat16,  # trl's default is on, on a CPU as well
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         use_cpu=model.device.type == "cpu",
         logging_steps=1,
     )
