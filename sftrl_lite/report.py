@@ -79,7 +79,7 @@ def difference(rows: pd.DataFrame, split: str, a: str, b: str) -> tuple[float, f
 def block() -> str:
     """The README's results, from the ledger alone."""
     rows = ledger.read()
-    main = recorded("headline", "push", "controls")
+    main = recorded("headline", "push", "controls", "grpo")
     head = rows[rows["experiment"] == "headline"]
     gaps = [
         "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(head, "ood-rule", a, b))
