@@ -165,7 +165,7 @@ def pretrain(
         int, typer.Option(help="CPU threads; numbers depend on it in the last digits")
     ] = 2,
 ) -> None:
-    """Make the tiny base model from nothing (about half an hour on two cores)."""
+    """Make the tiny base model from nothing (about 12 minutes on two cores)."""
     from sftrl_lite.pretrain import make_base
 
     make_base(out, seed, threads)
