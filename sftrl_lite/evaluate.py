@@ -60,26 +60,25 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
     return 1 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
-def read_right(episode: Episode) -> bool:
-    """Whether the first answer states the numbers that the rule gives these cards."""
-    return episode.turns[0].verdict.read == tuple(episode.problem.numbers)
-
-
 def measure(episodes: Sequence[Episode]) -> dict[str, Estimate]:
     """Metrics of played episodes (paper, appendix C.3).
 
     ``success``: solved within the budget. ``success@1``: at the first try.
     ``per_step``: share of right answers, every verification step counted on its own.
     ``read``: first answers whose numbers are right. ``format_error``: illegal answers.
+    ``recognised``, where there are pictures: first answers whose cards are right.
     """
     turns = [turn for episode in episodes for turn in episode.turns]
     shares = {
         "success": [e.solved for e in episodes],
         "success@1": [e.turns[0].verdict.solved for e in episodes],
         "per_step": [t.verdict.solved for t in turns],
-        "read": [read_right(e) for e in episodes],
+        "read": [e.turns[0].verdict.read_right for e in episodes],
         "format_error": [t.verdict.kind == "illegal" for t in turns],
     }
+    first = [e.turns[0].verdict.recognised for e in episodes]
+    if None not in first:
+        shares["recognised"] = first
     return {name: wilson(sum(hits), len(hits)) for name, hits in shares.items()}
 
 

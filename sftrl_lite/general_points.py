@@ -1,10 +1,11 @@
 """GeneralPoints: make 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
 
-A task is a small object with five verbs, the same five for every task in this
+A task is a small object with six verbs, the same six for every task in this
 course, so that training and evaluation code never asks which task it has:
 
     sample(rng)              a problem
     prompt(problem)          what the model is told
+    picture(problem)         what it is shown, None for a task in text
     verify(problem, answer)  reward, verdict and the verifier's message
     demonstration(problem)   a correct answer from a solver, for imitation
     habit(problem)           a correct answer in the words of the base's own corpus
@@ -16,10 +17,11 @@ import json
 import random
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal
 from sftrl_lite.solver import solutions
-from sftrl_lite.verifier import FEEDBACK, MESSAGES, Verdict, verify_formula
+from sftrl_lite.verifier import FEEDBACK, MESSAGES, REWARDS, Verdict, verify_formula
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class GeneralPoints:
     face: bool = False
     feedback: str = "binary"
     name: str = "gp-l"
+    over_budget: ClassVar[float] = REWARDS["over_budget"]  # what the last failed try costs
 
     def __post_init__(self) -> None:
         if self.feedback not in FEEDBACK:
@@ -129,6 +132,9 @@ class GeneralPoints:
 
     def prompt(self, hand: Hand) -> str:
         return prompt(hand)
+
+    def picture(self, hand: Hand) -> None:
+        return None
 
     def verify(self, hand: Hand, answer: str) -> Verdict:
         return verify_formula(answer, hand.numbers, hand.target, self.feedback)

@@ -19,7 +19,6 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sftrl_lite.rollouts import reply_tokens
 from sftrl_lite.scales import RLSettings
-from sftrl_lite.verifier import REWARDS
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func "may change"
 
@@ -62,7 +61,7 @@ def make_rollout(task: Any, problems: Sequence[Any], settings: RLSettings) -> Ca
                 said[i] += block
                 own[i] += [0] * len(block)
         for i in live:
-            points[i] += REWARDS["over_budget"]
+            points[i] += task.over_budget
         unused = [[0.0] * len(row) for row in said]  # trl reads it only with vLLM
         turns = {"prompt_ids": asked, "completion_ids": said, "logprobs": unused}
         return turns | {"env_mask": own, "points": points}

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from sftrl_lite.verifier import REWARDS, Verdict
+from sftrl_lite.verifier import Verdict
 
 
 @dataclass
@@ -224,7 +224,7 @@ def rollout(
             verdict = task.verify(episode.problem, text)
             points = verdict.reward if reward is None else reward(verdict)
             if attempt == tries and not verdict.solved:
-                points += REWARDS["over_budget"]
+                points += task.over_budget
             start = len(episode.ids)
             episode.ids += ids
             episode.turns.append(Turn(start, start + len(ids), score, text, verdict, points))

@@ -73,6 +73,8 @@ class Verdict:
     reward: float
     message: str  # what the model is told
     read: tuple[int, ...] | None  # the "number" list that the answer claims, if readable
+    read_right: bool = False  # whether what it claims to have read is what was there
+    recognised: bool | None = None  # whether the picture was; None where there is none
 
 
 def _load(text: str) -> dict | None:
@@ -207,7 +209,11 @@ def _hint(kind: str, formula: str, used: list[int], numbers: tuple[int, ...], ta
 
 
 def verify_formula(
-    answer: str, numbers: tuple[int, ...], target: int = 24, feedback: str = "binary"
+    answer: str,
+    numbers: tuple[int, ...],
+    target: int = 24,
+    feedback: str = "binary",
+    cards: tuple[str, ...] | None = None,
 ) -> Verdict:
     """Judge a whole answer (JSON with the key ``formula``) for a hand.
 
@@ -216,9 +222,13 @@ def verify_formula(
 
     Args:
         answer: the model's text.
-        numbers: what the cards count, in any order.
+        numbers: what the cards count, in the order in which they lie.
         target: number to make.
         feedback: one of ``FEEDBACK``; sets the message, never the reward.
+        cards: the ranks in the picture, where there is one. An answer whose ``cards`` are
+            others, in any order, has misread the hand: it is not solved, and pays 1.5
+            on top of what its formula costs (paper, appendix A.3; the released code pays
+            1.5 instead of the formula's cost, which makes misreading a refuge).
 
     Raises:
         TypeError: the answer is not a str.
@@ -231,6 +241,15 @@ def verify_formula(
     found = read_answer(answer) or {}
     formula = found.get("formula")
     kind, used = _judge(formula, numbers, target)
+    read, seen = found.get("number"), found.get("cards")
+    plain = isinstance(read, list) and set(map(type, read)) <= {int}  # a bool is no number
+    read = tuple(read) if plain else None
+    reward, recognised = REWARDS[kind], None
+    if cards is not None:
+        recognised = isinstance(seen, list) and sorted(map(str, seen)) == sorted(cards)
+        if not recognised:
+            reward = REWARDS["misread"] + min(reward, REWARDS["wrong_value"])
+            kind = kind if kind == "illegal" else "misread"
     solved = kind == "solved"
     if feedback == "binary":
         message = SUCCESS if solved else FAILURE
@@ -238,9 +257,7 @@ def verify_formula(
         message = REASONS[kind]
     else:
         message = "" if feedback == "none" else _hint(kind, formula, used, numbers, target)
-    read = found.get("number")
-    plain = isinstance(read, list) and set(map(type, read)) <= {int}  # a bool is no number
-    return Verdict(solved, kind, REWARDS[kind], message, tuple(read) if plain else None)
+    return Verdict(solved, kind, reward, message, read, read == tuple(numbers), recognised)
 
 
 def _verify_line(line: str, feedback: str) -> dict:

@@ -58,9 +58,13 @@ class LengthTask:
     """Solved when the answer's length divides by ``every``; a random model often is."""
 
     every: int = 3
+    over_budget: float = -1.0
 
     def prompt(self, hand):
         return prompt(hand)
+
+    def picture(self, hand):
+        return None
 
     def verify(self, hand, answer):
         if len(answer) % self.every == 0:
@@ -92,7 +96,8 @@ def make_episode(rewards, *, prompt_len=3, answer_len=2, kinds=None, read=None, 
     ids, turns = list(range(10, 10 + prompt_len)), []
     for t, reward in enumerate(rewards):
         kind = kinds[t] if kinds else "wrong_value"
-        verdict = Verdict(kind == "solved", kind, reward, "", read)
+        right = problem is not None and read == problem.numbers
+        verdict = Verdict(kind == "solved", kind, reward, "", read, right)
         start = len(ids)
         ids += [30 + t] * answer_len
         turns.append(Turn(start, len(ids), [-0.5 - t] * answer_len, "", verdict, reward))

@@ -126,12 +126,9 @@ pd.DataFrame(values).T.rename_axis(["model", "rule"]).swaplevel().sort_index().r
 # So a fall of success has two possible causes, and both factors can be counted.
 
 # %%
-from sftrl_lite.evaluate import read_right
-
-
 def factors(episodes) -> dict[str, float]:
     """Both factors of first-try success, and their product."""
-    readers = [e for e in episodes if read_right(e)]
+    readers = [e for e in episodes if e.turns[0].verdict.read_right]
     solved = sum(e.turns[0].verdict.solved for e in readers)
     parts = {"read": len(readers) / len(episodes)}
     parts["solve | read"] = solved / len(readers) if readers else float("nan")
