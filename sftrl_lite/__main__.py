@@ -18,7 +18,7 @@ app = typer.Typer(
 
 Method = Annotated[str, typer.Option(help="sft, sft-varied, sft-own; rl-ppo, rl-grpo, rl-random")]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
-Task = Annotated[str, typer.Option(help="gp-l (more tasks join with their chapters)")]
+Task = Annotated[str, typer.Option(help="gp-l (cards in text) or gp-vl (cards in pictures)")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
 Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
 Base = Annotated[str, typer.Option(help="Init: a folder or a Hub id; default: the scale's")]
@@ -35,7 +35,9 @@ Final = Annotated[int, typer.Option(help="episodes at the first and last evaluat
 EvalTries = Annotated[
     str, typer.Option(help="budgets to evaluate with, as 1,3,5; default: --tries")
 ]
-Splits = Annotated[str, typer.Option(help="id, dev-rule, ood-rule, with commas")]
+Splits = Annotated[
+    str, typer.Option(help="id, ood-rule, ood-visual, dev-rule, dev-visual; default: reported ones")
+]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -59,7 +61,7 @@ def train_command(
     eval_episodes: Episodes = 300,
     final_episodes: Final = 300,
     eval_tries: EvalTries = "",
-    splits: Splits = "id,ood-rule",
+    splits: Splits = "",
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -91,7 +93,7 @@ def train_command(
         eval_episodes,
         final_episodes,
         eval_tries=tuple(int(n) for n in eval_tries.split(",") if n),
-        splits=tuple(splits.split(",")),
+        splits=tuple(name for name in splits.split(",") if name),
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
@@ -113,21 +115,20 @@ def evaluate_command(
     seed: Seed = 0,
     tries: Tries = 5,
     episodes: Episodes = 1000,
-    splits: Splits = "id,ood-rule",
+    splits: Splits = "",
 ) -> None:
     """Measure a model on in-distribution and shifted problems."""
     from sftrl_lite.evaluate import evaluate
-    from sftrl_lite.general_points import general_points
     from sftrl_lite.models import load
-    from sftrl_lite.runs import TASKS, held_out
+    from sftrl_lite.runs import held_out
     from sftrl_lite.scales import get_scale
+    from sftrl_lite.tasks import make_task, reported
 
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; choose {', '.join(TASKS)}")
     row = get_scale(scale)
-    network, tokenizer = load(model or row.base)
-    for split in splits.split(","):
-        judge = general_points(split)
+    judges = {name: make_task(task, name, scale) for name in splits.split(",") if name}
+    judges = judges or {name: make_task(task, name, scale) for name in reported(task)}
+    network, tokenizer = load(model or row.base_for(task))
+    for split, judge in judges.items():
         hands = held_out(judge, episodes, seed, ())
         found, _ = evaluate(
             network,
@@ -159,7 +160,8 @@ def run(scale: Scale = "tiny", seed: Seed = 0, out: Path = Path("runs/headline")
 
 @app.command()
 def pretrain(
-    out: Path = Path("runs/tiny-gp-l"),
+    task: Task = "gp-l",
+    out: Out = None,
     seed: Seed = 0,
     threads: Annotated[
         int, typer.Option(help="CPU threads; numbers depend on it in the last digits")
@@ -168,7 +170,7 @@ def pretrain(
     """Make the tiny base model from nothing (about 12 minutes on two cores)."""
     from sftrl_lite.pretrain import make_base
 
-    make_base(out, seed, threads)
+    make_base(out or Path("runs") / f"tiny-{task}", task, seed, threads)
 
 
 @app.command()

@@ -13,17 +13,29 @@ from transformers import PreTrainedModel
 LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
 
 
-def text_parameters(model: PreTrainedModel) -> int:
-    """N for a task in text: parameters that a text token passes through.
+def text_parameters(model: PreTrainedModel, pictures: bool = False) -> int:
+    """N: parameters that a text token passes through.
 
-    Mllama skips its vision tower, projector and cross-attention layers without image.
+    Never the vision tower and projector, which only pictures pass through; and Mllama skips its
+    cross-attention layers where there is no picture.
     """
     skipped = {id(p) for p in model.model.vision_model.parameters()}
     skipped |= {id(p) for p in model.model.multi_modal_projector.parameters()}
     text = model.model.language_model
-    for index in text.cross_attention_layers:
+    for index in () if pictures else text.cross_attention_layers:
         skipped |= {id(p) for p in text.layers[index].parameters()}
     return sum(p.numel() for p in model.parameters() if id(p) not in skipped)
+
+
+def picture_tokens(model: PreTrainedModel) -> int:
+    """How many text tokens cost as much as encoding one picture of one tile.
+
+    Its patches times the vision tower's parameters, over N.
+    """
+    tower = model.model.vision_model
+    through = sum(p.numel() for p in tower.parameters())
+    through += sum(p.numel() for p in model.model.multi_modal_projector.parameters())
+    return round(tower.num_patches * through / text_parameters(model, pictures=True))
 
 
 def flops(parameters: int, trained: int, generated: int = 0) -> dict[str, float]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from scipy.stats import binomtest, norm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
+from sftrl_lite.models import Processor
 from sftrl_lite.rl import pack, policy
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import stream
@@ -84,7 +85,7 @@ def measure(episodes: Sequence[Episode]) -> dict[str, Estimate]:
 
 def evaluate(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     task: Any,
     problems: Sequence[Any],
     *,
@@ -101,7 +102,7 @@ def evaluate(
         generator.manual_seed(stream(seed, "evaluate", start).getrandbits(60))
         episodes += rollout(
             model,
-            tokenizer,
+            processor,
             task,
             problems[start : start + batch],
             tries=tries,
@@ -129,7 +130,7 @@ def distance(
     entropy: list[float] = []
     for start in range(0, len(episodes), batch):
         firsts = [
-            Episode(e.problem, e.ids[: e.turns[0].end], e.turns[:1])
+            Episode(e.problem, e.ids[: e.turns[0].end], e.turns[:1], e.pixels)
             for e in episodes[start : start + batch]
         ]
         part = pack(firsts, pad, model.device)

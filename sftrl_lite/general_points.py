@@ -9,6 +9,9 @@ course, so that training and evaluation code never asks which task it has:
     verify(problem, answer)  reward, verdict and the verifier's message
     demonstration(problem)   a correct answer from a solver, for imitation
     habit(problem)           a correct answer in the words of the base's own corpus
+
+Two more keep training and test apart: ``key(problem)`` is equal for problems that are one to
+a learner, and ``label`` names the stream that held-out problems are drawn from.
 """
 
 from __future__ import annotations
@@ -16,21 +19,31 @@ from __future__ import annotations
 import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from PIL import Image
+
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal
+from sftrl_lite.pictures import SUITS, Look, draw_table
 from sftrl_lite.solver import solutions
 from sftrl_lite.verifier import FEEDBACK, MESSAGES, REWARDS, Verdict, verify_formula
 
 
 @dataclass(frozen=True)
 class Hand:
-    """One problem: the cards on the table, the announced rule, the target."""
+    """One problem: the cards on the table, the announced rule, the target.
+
+    A hand that is shown as a picture also has suits, a look and a number that says which of
+    the look's pictures it is.
+    """
 
     cards: tuple[str, ...]
     rule: Rule = ID_RULE
     target: int = 24
+    suits: tuple[str, ...] = ()
+    look: Look | None = None
+    seed: int = 0
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -40,11 +53,14 @@ class Hand:
 
 def prompt(hand: Hand) -> str:
     """The question as every scale reads it, from the tiny model to the 11B."""
+    where, cards = "", f"Cards: {json.dumps(hand.cards)}\n"
+    if hand.look is not None:
+        where, cards = " in the picture", ""
     return (
-        f"Make {hand.target} from the cards, using each card exactly once and only "
+        f"Make {hand.target} from the cards{where}, using each card exactly once and only "
         f"the signs + - * / ( ). A counts as 1, J counts as {hand.rule.jack}, Q counts "
         f"as {hand.rule.queen} and K counts as {hand.rule.king}.\n"
-        f"Cards: {json.dumps(hand.cards)}\n"
+        f"{cards}"
         f"Answer in JSON with the keys cards, number and formula."
     )
 
@@ -88,7 +104,7 @@ def solver_formula(hand: Hand) -> str:
 
 @dataclass(frozen=True)
 class GeneralPoints:
-    """GP-L: deal solvable hands under one announced rule and judge answers.
+    """GP-L, and with a look GP-VL: deal solvable hands under one rule and judge answers.
 
     Args:
         rule: what J, Q and K count as; announced in every prompt.
@@ -97,6 +113,9 @@ class GeneralPoints:
         dealing: ``uniform`` (the paper's: with replacement) or ``deck``.
         face: force at least one face card, as the paper does for the shifted rule.
         feedback: ``none``, ``binary`` (the paper's message), ``reason`` or ``leaky``.
+        look: show the hands as pictures of this look instead of naming them (GP-VL). The
+            answer has to name the cards, and misreading them costs 1.5 points.
+        size: width and height of a picture, in pixels.
 
     Raises:
         ValueError: unknown feedback mode or dealing.
@@ -108,7 +127,8 @@ class GeneralPoints:
     dealing: str = "uniform"
     face: bool = False
     feedback: str = "binary"
-    name: str = "gp-l"
+    look: Look | None = None
+    size: int = 224
     over_budget: ClassVar[float] = REWARDS["over_budget"]  # what the last failed try costs
 
     def __post_init__(self) -> None:
@@ -127,17 +147,34 @@ class GeneralPoints:
             cards = deal(rng, self.n_cards, self.dealing, self.face)
             hand = Hand(cards, self.rule, self.target)
             if solutions(hand.numbers, self.target):
-                return hand
+                return hand if self.look is None else self.show(hand, rng)
         raise ValueError(f"no hand of {self.n_cards} cards makes {self.target}: 10,000 deals")
+
+    @property
+    def label(self) -> str:
+        """Names the stream of held-out hands: looks share it, so they show the same hands."""
+        return self.rule.name
+
+    def key(self, hand: Hand) -> tuple[str, ...]:
+        """Equal for hands that are one problem to a learner: the same cards in any order."""
+        return tuple(sorted(hand.cards))
+
+    def show(self, hand: Hand, rng: random.Random) -> Hand:
+        """The same hand as a picture: suits and appearance are drawn."""
+        suits = tuple(rng.choices(SUITS[self.look.suits], k=len(hand.cards)))
+        return replace(hand, suits=suits, look=self.look, seed=rng.getrandbits(32))
 
     def prompt(self, hand: Hand) -> str:
         return prompt(hand)
 
-    def picture(self, hand: Hand) -> None:
-        return None
+    def picture(self, hand: Hand) -> Image.Image | None:
+        if hand.look is None:
+            return None
+        return draw_table(hand.cards, hand.suits, hand.look, self.size, hand.seed)
 
     def verify(self, hand: Hand, answer: str) -> Verdict:
-        return verify_formula(answer, hand.numbers, hand.target, self.feedback)
+        seen = None if hand.look is None else hand.cards
+        return verify_formula(answer, hand.numbers, hand.target, self.feedback, seen)
 
     def demonstration(self, hand: Hand) -> str:
         return write_answer(hand, solver_formula(hand))
@@ -146,25 +183,40 @@ class GeneralPoints:
         return write_answer(hand, best_formula(hand))
 
 
-def general_points(split: str = "id", **options: object) -> GeneralPoints:
+SPLITS = {
+    "id": (ID_RULE, "black"),
+    "ood-rule": (OOD_RULE, "black"),
+    "dev-rule": (DEV_RULE, "black"),
+    "ood-visual": (ID_RULE, "red"),
+    "dev-visual": (ID_RULE, "four-colour"),
+}
+
+
+def general_points(
+    split: str = "id", pictures: bool = False, look: Look | None = None, **options: object
+) -> GeneralPoints:
     """The paper's splits: ``id`` announces J=Q=K=10, ``ood-rule`` 11, 12, 13.
 
-    ``dev-rule`` is a third rule on which settings are chosen, so that the reported
-    shift is looked at once.
+    In pictures, ``id`` shows black suits and ``ood-visual`` red ones. ``dev-rule`` and
+    ``dev-visual`` (green clubs, blue diamonds) are other shifts on which settings are chosen,
+    so that the reported ones are looked at once.
+
+    Args:
+        pictures: show the cards as pictures (GP-VL) instead of naming them (GP-L).
+        look: how, apart from the suits.
 
     Raises:
-        ValueError: unknown split.
+        ValueError: unknown split, or a visual split of a task in text.
     """
-    if split == "id":
-        return GeneralPoints(ID_RULE, **options)
-    if split == "ood-rule":
-        return GeneralPoints(OOD_RULE, face=True, **options)
-    if split == "dev-rule":
-        return GeneralPoints(DEV_RULE, face=True, **options)
-    raise ValueError(f"unknown split {split!r}; choose id, ood-rule or dev-rule")
+    names = [name for name in SPLITS if pictures or "visual" not in name]
+    if split not in names:
+        raise ValueError(f"unknown split {split!r}; choose {', '.join(names)}")
+    rule, suits = SPLITS[split]
+    shown = replace(look or Look(), suits=suits) if pictures else None
+    return GeneralPoints(rule, face=rule != ID_RULE, look=shown, **options)
 
 
-def vocabulary() -> list[str]:
+def vocabulary(pictures: bool = False) -> list[str]:
     """Every piece of text that a GeneralPoints chat is made of, for the tiny tokenizer.
 
     The fixed sentences are cut out of ``prompt`` and ``write_answer`` themselves, so
@@ -177,6 +229,7 @@ def vocabulary() -> list[str]:
     numbers = [str(n) for n in range(14)] + ["24"]
     return [
         *re.split("9[1-4]|(?<=\\[)(?=\\])", question),
+        *(re.split("9[1-4]", prompt(Hand((), marks, 94, look=Look()))) if pictures else ()),
         *re.split("(?<=\\[)(?=\\])|(?==94)|94", answer),
         *MESSAGES,
         *(f'"{rank}"' for rank in RANKS),

@@ -1,7 +1,7 @@
 """Model, tokenizer and checkpoints of a scale.
 
 Every scale is the same class, ``MllamaForConditionalGeneration``: the 11B model from
-the Hub, or a model of under a million parameters made here from a config. Text tasks
+the Hub, or a model of about a million parameters made here from a config. Text tasks
 send no image, and Mllama then skips its cross-attention layers.
 """
 
@@ -17,14 +17,19 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import (
     AutoConfig,
+    AutoProcessor,
     AutoTokenizer,
     MllamaConfig,
     MllamaForConditionalGeneration,
+    MllamaProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.utils import logging
+
+from sftrl_lite.vision import IMAGE
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",
@@ -35,18 +40,23 @@ BOS, EOT, PAD, UNK = (
 USER = "<|start_header_id|>user<|end_header_id|>\n\n"
 ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
+Processor = MllamaProcessor | PreTrainedTokenizerBase  # reads pictures and text, or text
+
 # Llama's chat form, plus the markers that let trl find the assistant's own tokens.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
     "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' }}"
     "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|eot_id|>' }}"
-    "{% endgeneration %}{% else %}{{ m['content'] + '<|eot_id|>' }}{% endif %}"
+    "{% endgeneration %}{% elif m['content'] is string %}{{ m['content'] + '<|eot_id|>' }}"
+    "{% else %}{% for part in m['content'] %}"
+    "{{ '<|image|>' if part['type'] == 'image' else part['text'] }}"
+    "{% endfor %}{{ '<|eot_id|>' }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}"
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 
 
-def make_tokenizer(pieces: list[str]) -> PreTrainedTokenizerFast:
+def make_tokenizer(pieces: list[str], pictures: bool = False) -> PreTrainedTokenizerFast:
     """A tiny tokenizer that knows ``pieces`` (whole sentences or single signs).
 
     Longer pieces win, so a prompt's fixed sentences cost one token each while the
@@ -55,9 +65,12 @@ def make_tokenizer(pieces: list[str]) -> PreTrainedTokenizerFast:
 
     Args:
         pieces: texts, longest match first; duplicates are ignored.
+        pictures: add the image token, behind all others as Mllama wants it: text can ask
+            to look, but the model can never say it.
     """
     special = [PAD, BOS, EOT, UNK, USER, ASSISTANT]
     vocab = list(dict.fromkeys(special + sorted(pieces, key=len, reverse=True)))
+    vocab += [IMAGE] if pictures else []
     longest_first = sorted(vocab, key=len, reverse=True)
     pattern = "|".join(map(re.escape, longest_first)) + "|[\\s\\S]"
     core = Tokenizer(WordLevel({piece: i for i, piece in enumerate(vocab)}, unk_token=UNK))
@@ -65,6 +78,7 @@ def make_tokenizer(pieces: list[str]) -> PreTrainedTokenizerFast:
     core.decoder = decoders.Fuse()
     core.post_processor = processors.Sequence([])
     return PreTrainedTokenizerFast(
+        additional_special_tokens=[IMAGE] if pictures else [],
         tokenizer_object=core,
         bos_token=BOS,
         eos_token=EOT,
@@ -76,10 +90,26 @@ def make_tokenizer(pieces: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_config(vocab_size: int) -> MllamaConfig:
+def make_processor(tokenizer: PreTrainedTokenizerBase, size: int) -> MllamaProcessor:
+    """The tokenizer with Mllama's own image processor, for pictures of one tile.
+
+    Args:
+        size: width and height, in pixels, that a picture is brought to.
+    """
+    shape = {"height": size, "width": size}
+    eyes = MllamaImageProcessorPil(size=shape, max_image_tiles=1)
+    return MllamaProcessor(eyes, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def tiny_config(vocab_size: int, picture: int = 0) -> MllamaConfig:
     """Mllama at 0.8 M parameters: width 128, 4 self-attention layers, 1 cross-attention.
 
     Four query heads share one key/value head, the 4:1 ratio of the 11B model.
+
+    Args:
+        vocab_size: tokens, the image token not counted.
+        picture: width and height of a picture in pixels, a multiple of 20; 0 for a model of
+            text tasks, whose vision tower is a stub that nothing ever passes through.
     """
     text = dict(
         vocab_size=vocab_size,
@@ -109,6 +139,17 @@ def tiny_config(vocab_size: int) -> MllamaConfig:
         intermediate_layers_indices=[0],
         vision_output_dim=64,
     )
+    if picture:
+        vision |= dict(
+            hidden_size=64,
+            intermediate_size=256,
+            num_hidden_layers=2,
+            attention_heads=4,
+            image_size=picture,
+            patch_size=20,
+            intermediate_layers_indices=[1],
+            vision_output_dim=128,
+        )
     return MllamaConfig(
         text_config=text, vision_config=vision, image_token_index=vocab_size, pad_token_id=0
     )
@@ -147,19 +188,21 @@ def check_sums(folder: Path) -> None:
             )
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save model, tokenizer and sums; the folder appears whole or not at all."""
+def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
+    """Save model, processor and sums; the folder appears whole or not at all."""
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     model.save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
+    processor.save_pretrained(draft)
     write_sums(draft)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
 
-def load(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer from a folder (checked against its sums) or from the Hub.
+def load(base: str | Path) -> tuple[PreTrainedModel, Processor]:
+    """Model and processor from a folder (checked against its sums) or from the Hub.
+
+    A model of text tasks has a tokenizer for its processor.
 
     Args:
         base: a folder, absolute or relative to here or to the repository, or a model id.
@@ -189,12 +232,12 @@ def load(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         ) from error
 
 
-def _from_pretrained(base: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _from_pretrained(base: str | Path) -> tuple[PreTrainedModel, Processor]:
     logging.disable_progress_bar()
     dtype, _ = precision()
     model = MllamaForConditionalGeneration.from_pretrained(base, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    return model.to(device()), tokenizer
+    blind = (Path(base) / "tokenizer.json").is_file() and not any(Path(base).glob("*processor_c*"))
+    return model.to(device()), (AutoTokenizer if blind else AutoProcessor).from_pretrained(base)
 
 
 def device() -> torch.device:

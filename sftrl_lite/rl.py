@@ -20,11 +20,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
+from sftrl_lite.compute import picture_tokens
+from sftrl_lite.models import Processor
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
+from sftrl_lite.vision import Pixels, encode, image_mask, tokenizer_of
 
 # --- the mathematics, on plain tensors -------------------------------------------------
 
@@ -123,6 +126,8 @@ class Batch:
     old_logps: Tensor  # (B, L) log-probability when sampled, 0 elsewhere
     rewards: Tensor  # (B, T)
     played: Tensor  # (B, T) bool
+    pixels: Pixels | None = None  # the P different pictures
+    picture: Tensor | None = None  # (B,) which of them an episode shows
 
     def rows(self, index: Tensor) -> Batch:
         """These episodes only, without columns and turns that none of them needs."""
@@ -135,6 +140,8 @@ class Batch:
             self.old_logps[index, :width],
             self.rewards[index, :turns],
             self.played[index, :turns],
+            self.pixels,
+            None if self.picture is None else self.picture[index],
         )
 
 
@@ -154,7 +161,13 @@ def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cp
             old_logps[i, one.start : one.end] = torch.tensor(one.logps)
             ask[i, t], rewards[i, t], played[i, t] = one.start - 1, one.reward, True
     parts = (ids, turn, ask, old_logps, rewards, played)
-    return Batch(*(part.to(device) for part in parts))
+    batch = Batch(*(part.to(device) for part in parts))
+    if episodes[0].pixels is not None:
+        shown = {id(e.pixels): e.pixels for e in episodes}  # samples of a problem share theirs
+        names, number = episodes[0].pixels, {key: i for i, key in enumerate(shown)}
+        batch.pixels = {n: torch.cat([p[n] for p in shown.values()]).to(device) for n in names}
+        batch.picture = torch.tensor([number[id(e.pixels)] for e in episodes], device=device)
+    return batch
 
 
 class ValueHead(nn.Module):
@@ -179,17 +192,30 @@ class ValueHead(nn.Module):
 
 
 def policy(
-    model: PreTrainedModel, batch: Batch, value_head: ValueHead | None = None
+    model: PreTrainedModel,
+    batch: Batch,
+    value_head: ValueHead | None = None,
+    views: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One forward pass over whole episodes.
+
+    Args:
+        views: (P, V, hidden) states of the batch's pictures, encoded here if not given.
 
     Returns:
         log-probabilities (B, L) of the answer tokens (0 elsewhere), their entropies
         (B, L) without gradient, and values (B, T) if there is a head.
     """
-    states = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    seen = {}
+    if batch.pixels is not None:
+        views = encode(model, batch.pixels) if views is None else views
+        tiles = batch.pixels["aspect_ratio_mask"][batch.picture]
+        seen["cross_attention_states"] = views[batch.picture]
+        seen["cross_attention_mask"] = image_mask(batch.ids, model, tiles)
+    states = model.model(input_ids=batch.ids, use_cache=False, **seen).last_hidden_state
     logits = model.lm_head(states[:, :-1]).float().log_softmax(-1)
-    chosen = logits.gather(-1, batch.ids[:, 1:, None])[..., 0]
+    words = batch.ids[:, 1:, None].clamp(max=logits.shape[-1] - 1)  # the image token is no word
+    chosen = logits.gather(-1, words)[..., 0]
     mask = (batch.turn[:, 1:] >= 0).to(chosen.dtype)
     with torch.no_grad():
         entropy = -(logits.exp() * logits).sum(-1) * mask
@@ -229,6 +255,7 @@ def ppo_loss(
     targets: Tensor,
     clip: float,
     value_coef: float,
+    views: Tensor | None = None,
 ) -> Tensor:
     """PPO as in the paper: one ratio per turn (the whole answer is the action).
 
@@ -236,7 +263,7 @@ def ppo_loss(
 
     Source: Schulman et al. 2017, equation 9; the paper's code has clip 0.1 and c_v 0.5.
     """
-    logps, _, values = policy(model, batch, value_head)
+    logps, _, values = policy(model, batch, value_head, views)
     gain = clipped_objective(
         per_turn(batch, logps), per_turn(batch, batch.old_logps), advantages, clip
     )
@@ -244,13 +271,19 @@ def ppo_loss(
     return (value_coef * value_error - gain)[batch.played].mean()
 
 
-def grpo_loss(model: PreTrainedModel, batch: Batch, advantages: Tensor, clip: float) -> Tensor:
+def grpo_loss(
+    model: PreTrainedModel,
+    batch: Batch,
+    advantages: Tensor,
+    clip: float,
+    views: Tensor | None = None,
+) -> Tensor:
     """GRPO without a reference model: one ratio per token, the turn's advantage.
 
     The mean runs over all answer tokens of the batch at once, so a token weighs the
     same in a long answer as in a short one (Yu et al. 2025, section 3.3).
     """
-    logps, _, _ = policy(model, batch)
+    logps, _, _ = policy(model, batch, views=views)
     answer = batch.turn >= 0
     per_token = advantages.gather(1, batch.turn.clamp(min=0))
     gain = clipped_objective(logps, batch.old_logps, per_token, clip)
@@ -292,7 +325,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
 
 def rl_step(
     learner: Learner,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     task: Any,
     problems: Sequence[Any],
     settings: RLSettings,
@@ -306,7 +339,8 @@ def rl_step(
 
     Returns:
         figures of this step: share solved (within the budget, at the first try), mean
-        reward of an episode, loss, answers, tokens generated and trained on.
+        reward of an episode, loss, answers, tokens generated and trained on (a picture
+        counts as many tokens as it costs, ``compute.picture_tokens``).
     """
     model, head, s = learner.model, learner.value_head, settings
     rng = stream(seed, "rl", learner.step)
@@ -314,7 +348,7 @@ def rl_step(
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
     episodes = rollout(
         model,
-        tokenizer,
+        processor,
         task,
         chosen,
         samples=s.samples,
@@ -324,13 +358,15 @@ def rl_step(
         generator=generator,
         reward=reward,
     )
-    batch = pack(episodes, tokenizer.pad_token_id, model.device)
+    batch = pack(episodes, tokenizer_of(processor).pad_token_id, model.device)
+    pictured = batch.pixels is not None
     if s.method == "rl-ppo":
         values = torch.zeros_like(batch.rewards)
         with torch.no_grad():
+            views = encode(model, batch.pixels) if pictured else None
             for few in parts(batch, torch.arange(len(episodes))):
                 part = batch.rows(few)
-                values[few, : part.rewards.shape[1]] = policy(model, part, head)[2]
+                values[few, : part.rewards.shape[1]] = policy(model, part, head, views)[2]
         advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
     else:
         returns = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
@@ -341,32 +377,39 @@ def rl_step(
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
         for rows in order.split(s.minibatch):
-            whole = 0.0
+            whole, views, shared = 0.0, None, None
+            if pictured:  # encode once: the parts add up gradients in ``shared``
+                views = encode(model, batch.pixels)
+                shared = views.detach().requires_grad_(views.requires_grad)
             for few in parts(batch, rows):
                 part = batch.rows(few)
                 turns = slice(0, part.rewards.shape[1])
                 gains = advantages[few, turns]
                 if s.method == "rl-ppo":
                     aims = targets[few, turns]
-                    loss = ppo_loss(model, head, part, gains, aims, s.clip, s.value_coef)
+                    loss = ppo_loss(model, head, part, gains, aims, s.clip, s.value_coef, shared)
                 else:
-                    loss = grpo_loss(model, part, gains, s.clip)
+                    loss = grpo_loss(model, part, gains, s.clip, shared)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
                 loss = loss * (units[few].sum() / units[rows].sum())
                 loss.backward()
                 whole += loss.item()
+            if pictured and views.requires_grad:
+                views.backward(shared.grad)
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             learner.optimizer.step()
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1
     answer_tokens = sum(len(t.logps) for e in episodes for t in e.turns)
+    pictures = len(batch.pixels["pixel_values"]) if pictured else 0
+    looks = pictures * picture_tokens(model) if pictured else 0
     return {
         "success": sum(e.solved for e in episodes) / len(episodes),
         "success_first": sum(e.turns[0].verdict.solved for e in episodes) / len(episodes),
         "reward": float(batch.rewards.sum(1).mean()),
         "loss": sum(losses) / len(losses),
         "answers": int(batch.played.sum()),
-        "generated": answer_tokens,
-        "trained": s.epochs * sum(len(e.ids) for e in episodes),
+        "generated": answer_tokens + looks,
+        "trained": s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
     }

@@ -16,7 +16,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from sftrl_lite.models import Processor
 from sftrl_lite.verifier import Verdict
+from sftrl_lite.vision import (
+    Pixels,
+    ask,
+    encode,
+    image_mask,
+    pictures_of,
+    to_pixels,
+    tokenizer_of,
+)
 
 
 @dataclass
@@ -33,11 +43,12 @@ class Turn:
 
 @dataclass
 class Episode:
-    """A problem, the whole chat as tokens, and its turns."""
+    """A problem, the whole chat as tokens, its turns, and its picture if it has one."""
 
     problem: Any
     ids: list[int]
     turns: list[Turn] = field(default_factory=list)
+    pixels: Pixels | None = None  # one row, the same object for all samples of a problem
 
     @property
     def solved(self) -> bool:
@@ -90,21 +101,32 @@ class Decoder:
         self.cache = DynamicCache(config=model.config)
         self.cache.layers = [RoomyLayer() for _ in self.cache.layers]
         self.mask = None
+        self.tiles = None  # (rows, 1, tiles), only where some tiles of a picture are empty
 
-    def feed(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
         """Append tokens to each row; returns next-token logits (rows, vocabulary).
 
         Shorter rows are padded on the left, so the last column is real for each row
-        that has any new token.
+        that has any new token. Pictures are encoded here, once: afterwards the keys and
+        values of their states are in the cache like those of the text.
         """
         width = max(map(len, rows))
         ids = torch.tensor([[self.pad] * (width - len(row)) + list(row) for row in rows])
         fresh = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        return self.append(ids.to(self.model.device), fresh.to(self.model.device))
+        seen = {}
+        if pixels is not None:
+            tiles = pixels["aspect_ratio_mask"]
+            seen["cross_attention_states"] = encode(self.model, pixels)
+            seen["cross_attention_mask"] = image_mask(ids, self.model, tiles).to(self.model.device)
+            self.tiles = None if tiles.all() else tiles.to(self.model.device)
+        return self.append(ids.to(self.model.device), fresh.to(self.model.device), **seen)
 
-    def append(self, ids: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
+    def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
         """``feed`` for tensors: ids (rows, width) and fresh, 1 where a token is real."""
         self.mask = fresh if self.mask is None else torch.cat([self.mask, fresh], 1)
+        if self.tiles is not None and not seen:
+            everywhere = self.tiles[:, None].expand(-1, ids.shape[1], -1, -1)
+            seen = {"cross_attention_mask": everywhere}
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         out = self.model(
             input_ids=ids,
@@ -113,6 +135,7 @@ class Decoder:
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
+            **seen,
         )
         return out.logits[:, -1].float()
 
@@ -120,12 +143,16 @@ class Decoder:
         """Copy each row ``times`` times: one prompt, a group of samples."""
         self.cache.batch_repeat_interleave(times)
         self.mask = self.mask.repeat_interleave(times, 0)
+        if self.tiles is not None:
+            self.tiles = self.tiles.repeat_interleave(times, 0)
 
     def keep(self, rows: list[int]) -> None:
         """Drop all rows but these, for instance the solved episodes."""
         index = torch.tensor(rows, device=self.mask.device)
         self.cache.batch_select_indices(index)
         self.mask = self.mask[index]
+        if self.tiles is not None:
+            self.tiles = self.tiles[index]
 
 
 def sample_tokens(
@@ -177,7 +204,7 @@ def generate(
 @torch.inference_mode()
 def rollout(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     task: Any,
     problems: Sequence[Any],
     *,
@@ -192,8 +219,8 @@ def rollout(
 
     Args:
         model: any causal model of the course; switched to eval mode.
-        tokenizer: its tokenizer, with a chat template.
-        task: gives ``prompt(problem)`` and ``verify(problem, answer)``.
+        processor: its tokenizer with a chat template, or processor where it sees pictures.
+        task: gives ``prompt(problem)``, ``picture(problem)``, ``verify(problem, answer)``.
         problems: P problems; the result has P * samples episodes, problem by problem.
         tries: verification budget; the last failed try costs one more point
             (paper, appendix A.3).
@@ -201,18 +228,23 @@ def rollout(
         max_new_tokens: longest answer, in tokens.
         generator: source of chance, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
+
+    Raises:
+        ValueError: pictures for a model that reads text only, or for some problems only.
     """
     model.eval()
+    tokenizer = tokenizer_of(processor)
     eot = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-    chats = [[{"role": "user", "content": task.prompt(p)}] for p in problems]
+    chats = [[ask(task, problem)] for problem in problems]
+    pictures = pictures_of(chats)
+    pixels = to_pixels(processor, pictures) if pictures else None
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False)
-    episodes = [
-        Episode(p, list(ids))
-        for p, ids in zip(problems, prompts, strict=True)
-        for _ in range(samples)
-    ]
+    episodes = []
+    for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
+        shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
+        episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
     decoder = Decoder(model, tokenizer.pad_token_id)
-    logits = decoder.feed(prompts)
+    logits = decoder.feed(prompts, pixels)
     if samples > 1:
         decoder.repeat(samples)
         logits = logits.repeat_interleave(samples, 0)

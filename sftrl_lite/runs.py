@@ -22,16 +22,17 @@ import torch
 from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
-from sftrl_lite.compute import flops, text_parameters
+from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
-from sftrl_lite.general_points import GeneralPoints, Hand, general_points
+from sftrl_lite.general_points import GeneralPoints, Hand
 from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.pretrain import house_rule
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, train_sft
+from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
+from sftrl_lite.tasks import make_task, reported
+from sftrl_lite.vision import tokenizer_of
 
-TASKS = ("gp-l",)  # gp-vl, virl-l and virl-vl join as their chapters do
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
 Progress = Callable[[float], None]  # told the share of the run that is done
 
@@ -48,7 +49,7 @@ class Run:
         tflop: training compute in teraflop, paper's count, so that different methods
             can be compared at equal compute; ignored where ``steps`` is given.
         points: evaluations after step 0, spread evenly over the length.
-        splits: where it is evaluated.
+        splits: where it is evaluated; empty: where its task is reported.
         eval_tries: verification budgets it is evaluated with; empty: its own.
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
     """
@@ -68,16 +69,13 @@ class Run:
     eval_episodes: int = 300
     final_episodes: int = 300
     eval_tries: tuple[int, ...] = ()
-    splits: tuple[str, ...] = ("id", "ood-rule")
+    splits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose {', '.join(METHODS)}")
-        if self.task not in TASKS:
-            raise ValueError(f"unknown task {self.task!r}; choose {', '.join(TASKS)}")
-        get_scale(self.scale)
-        for split in self.splits:
-            general_points(split, feedback=self.feedback)
+        for split in self.splits or ("id",):
+            make_task(self.task, split, self.scale, feedback=self.feedback)
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
@@ -89,12 +87,13 @@ class Run:
         tries = self.tries or scale.rl.tries
         return replace(
             self,
-            base=self.base or scale.base,
+            base=self.base or scale.base_for(self.task),
             lr=self.lr or part.lr,
             tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
+            splits=self.splits or reported(self.task),
         )
 
     @property
@@ -112,33 +111,34 @@ def due(before: float, after: float, points: int) -> bool:
     return int(after * points + 1e-9) > int(before * points + 1e-9)
 
 
-def train_hands(task: GeneralPoints, n: int, seed: int) -> list[Hand]:
+def train_hands(task: Any, n: int, seed: int) -> list[Any]:
     """The fixed training problems of a seed: the same for SFT and RL."""
     rng = stream(seed, "train hands")
     return [task.sample(rng) for _ in range(n)]
 
 
-def held_out(task: GeneralPoints, n: int, seed: int, train: Sequence[Hand]) -> list[Hand]:
-    """Fresh hands whose cards, in any order, are not among the training hands."""
-    rng = stream(seed, "held-out hands", task.rule.name)
-    seen = {tuple(sorted(hand.cards)) for hand in train}
-    hands: list[Hand] = []
-    while len(hands) < n:
-        hand = task.sample(rng)
-        if tuple(sorted(hand.cards)) not in seen:
-            hands.append(hand)
-    return hands
+def held_out(task: Any, n: int, seed: int, train: Sequence[Any]) -> list[Any]:
+    """Fresh problems that are not among the training problems: hands with other cards."""
+    rng = stream(seed, "held-out hands", task.label)
+    seen = {task.key(problem) for problem in train}
+    fresh: list[Any] = []
+    while len(fresh) < n:
+        problem = task.sample(rng)
+        if task.key(problem) not in seen:
+            fresh.append(problem)
+    return fresh
 
 
 class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
 
-    def __init__(self, run: Run, experiment: str, model, tokenizer, train: Sequence[Hand]):
+    def __init__(self, run: Run, experiment: str, model, processor, train: Sequence[Any]):
         self.run, self.experiment = run, experiment
-        self.model, self.tokenizer, self.train = model, tokenizer, train
+        self.model, self.processor, self.train = model, processor, train
         self.init = load(run.base)[0].eval()
         self.began = time.time()
-        self.parameters = text_parameters(model)
+        pictured = make_task(run.task, scale=run.scale).picture(train[0]) is not None
+        self.parameters = text_parameters(model, pictured)
 
     def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
         run = self.run
@@ -170,7 +170,8 @@ class Recorder:
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
-            task = general_points("id" if split == "train" else split, feedback=run.feedback)
+            name = "id" if split == "train" else split
+            task = make_task(run.task, name, run.scale, feedback=run.feedback)
             if split == "train":
                 tries, hands = (1,), self.train[:n]
             else:
@@ -181,13 +182,13 @@ class Recorder:
 
     def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
-        play = partial(evaluate, self.model, self.tokenizer, task, seed=self.run.seed)
+        play = partial(evaluate, self.model, self.processor, task, seed=self.run.seed)
         found: dict[str, Estimate] = {}
         for tries in budgets:
             here, episodes = play(hands, tries=tries)
             found[f"success@{tries}"] = here["success"]
             if tries == self.run.tries or len(budgets) == 1:
-                pad = self.tokenizer.pad_token_id
+                pad = tokenizer_of(self.processor).pad_token_id
                 found |= here | distance(self.model, self.init, episodes[:300], pad)
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
@@ -228,26 +229,31 @@ def train(
 
 def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
-    model, tokenizer = load(run.base)
-    task = general_points("id", feedback=run.feedback)
+    model, processor = load(run.base)
+    task = make_task(run.task, "id", run.scale, feedback=run.feedback)
     hands = train_hands(task, run.hands, run.seed)
-    recorder = Recorder(run, experiment, model, tokenizer, hands)
+    recorder = Recorder(run, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
-    go(run, out, model, tokenizer, task, hands, recorder, progress)
+    go(run, out, model, processor, task, hands, recorder, progress)
     if record:
         ledger.append(read_rows(out), record)
-    save(model, tokenizer, out / "model")
+    save(model, processor, out / "model")
     (out / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> None:
+def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
     batch = get_scale(run.scale).sft.batch
     if run.method == "sft-varied":
         hands = vary_rules(hands, run.seed, 20 * len(hands))
-    data = demonstrations(task, hands, task.habit if run.method == "sft-own" else None)
-    chats = [row["prompt"] + row["completion"] for row in data]
-    ids = tokenizer.apply_chat_template(chats, return_dict=False)
-    tokens = sum(map(len, ids)) / len(ids)
+    answer = task.habit if run.method == "sft-own" else None
+    if task.picture(hands[0]) is None:
+        data, pixels = demonstrations(task, hands, answer), None
+        chats = [row["prompt"] + row["completion"] for row in data]
+        ids = processor.apply_chat_template(chats, return_dict=False)
+        tokens = sum(map(len, ids)) / len(ids)
+    else:
+        data, pixels = picture_demonstrations(processor, task, hands, answer)
+        tokens = sum(map(len, data["input_ids"])) / len(data) + picture_tokens(model)
 
     steps = run.steps or round(run.tflop * 1e12 / (6 * recorder.parameters * batch * tokens))
 
@@ -261,7 +267,7 @@ def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> N
         hook(0)
     train_sft(
         model,
-        tokenizer,
+        tokenizer_of(processor),
         data,
         SFTSettings(run.lr, batch, run.hands),
         out / "trainer",
@@ -271,6 +277,7 @@ def _train_sft(run, out, model, tokenizer, task, hands, recorder, progress) -> N
         at=range(1, steps + 1),
         save_every=max(steps // 4, 1),
         progress=False,
+        pixels=pixels,
     )
 
 
@@ -294,7 +301,7 @@ def rl_settings(run: Run) -> RLSettings:
     return replace(get_scale(run.scale).rl, **chosen)
 
 
-def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> None:
+def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
     settings = rl_settings(run)
     learner = new_learner(model, settings, run.seed)
     trained, generated = resume(learner, out)
@@ -311,7 +318,7 @@ def _train_rl(run, out, model, tokenizer, task, hands, recorder, progress) -> No
         if run.method == "rl-random":  # paid like a solver, but by a coin
             coin = stream(run.seed, "coin", learner.step)
             reward = lambda verdict, coin=coin: 5.0 if coin.random() < 0.5 else -1.0  # noqa: E731
-        stats = rl_step(learner, tokenizer, task, hands, settings, run.seed, reward)
+        stats = rl_step(learner, processor, task, hands, settings, run.seed, reward)
         trained += stats["trained"]
         generated += stats["generated"]
         after = share()

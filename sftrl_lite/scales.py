@@ -47,7 +47,8 @@ class Scale:
 
     ``base`` is a folder of this repository or a model id of the Hub; ``memory`` the
     GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
-    compute of a run, SFT or RL alike, in teraflop of the paper's count.
+    compute of a run, SFT or RL alike, in teraflop of the paper's count; ``picture`` the width
+    and height of a picture in pixels.
     """
 
     name: str
@@ -57,6 +58,11 @@ class Scale:
     sft: SFTSettings
     rl: RLSettings
     eval_episodes: int
+    picture: int
+
+    def base_for(self, task: str) -> str:
+        """Init of a task: tiny bases are bred for one task each, large ones serve all."""
+        return self.base.replace("gp-l", task)
 
 
 SCALES = {
@@ -70,6 +76,7 @@ SCALES = {
         sft=SFTSettings(lr=3e-4, batch=64, hands=300),
         rl=RLSettings(lr=1e-4, problems=24, samples=8, minibatch=64),
         eval_episodes=500,
+        picture=80,
     ),
     "t4": Scale(
         name="t4",
@@ -79,6 +86,7 @@ SCALES = {
         sft=SFTSettings(lr=1e-5, batch=32, hands=10_000),
         rl=RLSettings(lr=2e-6, problems=8, samples=8, minibatch=8, max_new_tokens=160),
         eval_episodes=234,
+        picture=512,
     ),
     # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,
     # gradient steps of 128, 4 epochs; SFT batches of 128; figure 5 ends at 1e19 FLOP.
@@ -101,6 +109,7 @@ SCALES = {
             max_new_tokens=512,
         ),
         eval_episodes=234,
+        picture=560,
     ),
 }
 

@@ -7,10 +7,13 @@ loss on the answer only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset, disable_progress_bars
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,7 +22,9 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from sftrl_lite.models import Processor
 from sftrl_lite.scales import SFTSettings
+from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
 
 def demonstrations(
@@ -40,6 +45,56 @@ def demonstrations(
             for problem in problems
         ]
     )
+
+
+def picture_demonstrations(
+    processor: Processor,
+    task: Any,
+    problems: Sequence[Any],
+    answer: Callable[[Any], str] | None = None,
+) -> tuple[Dataset, Pixels]:
+    """``demonstrations`` for tasks with pictures: tokens, and pixels that are made once.
+
+    Returns:
+        rows of input_ids, labels (-100 outside the answer) and ``picture``, a row of the
+        pixels, which are the second value.
+    """
+    answer = answer or task.demonstration
+    chats = [[ask(task, p), {"role": "assistant", "content": answer(p)}] for p in problems]
+    encoded = tokenizer_of(processor).apply_chat_template(
+        chats, return_assistant_tokens_mask=True, return_dict=True
+    )
+    rows = []
+    for i, ids in enumerate(encoded["input_ids"]):
+        own = encoded["assistant_masks"][i]
+        labels = [token if mine else -100 for token, mine in zip(ids, own, strict=True)]
+        rows.append({"input_ids": ids, "labels": labels, "picture": i})
+    return Dataset.from_list(rows), to_pixels(processor, pictures_of(chats))
+
+
+@dataclass
+class PictureCollator:
+    """Rows of ``picture_demonstrations`` to a batch for Mllama.
+
+    trl's own collator pads ids and labels but leaves the cross-attention mask at the
+    prompt's length (trl 1.16), and decodes every picture anew at every step.
+    """
+
+    model: PreTrainedModel
+    pad: int
+    pixels: Pixels
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Batch of right-padded ids and labels (B, L), pixels and masks."""
+        columns = [[torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels")]
+        ids = pad_sequence(columns[0], batch_first=True, padding_value=self.pad)
+        labels = pad_sequence(columns[1], batch_first=True, padding_value=-100)
+        which = torch.tensor([row["picture"] for row in rows])
+        seen = {name: tensor[which] for name, tensor in self.pixels.items()}
+        mask = image_mask(ids, self.model, seen["aspect_ratio_mask"])
+        real = (ids != self.pad).long()
+        text = {"input_ids": ids, "attention_mask": real, "labels": labels}
+        return {**text, "cross_attention_mask": mask, **seen}
 
 
 class AtSteps(TrainerCallback):
@@ -81,15 +136,17 @@ def train_sft(
     at: Sequence[int] = (),
     save_every: int = 0,
     progress: bool = True,
+    pixels: Pixels | None = None,
 ) -> list[float]:
     """Fine-tune ``model`` in place; returns the logged training losses.
 
     Args:
-        data: rows with ``prompt`` and ``completion`` messages.
+        data: rows with ``prompt`` and ``completion`` messages, or ``picture_demonstrations``.
         out: folder for trl's checkpoints; an interrupted run continues from the last.
         hook: called with the step number after each step in ``at``.
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
+        pixels: the pictures of ``picture_demonstrations``.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
@@ -112,6 +169,7 @@ def train_sft(
         bf16=not on_cpu and model.dtype.itemsize == 2,
         activation_checkpointing=not on_cpu,
         report_to="none",
+        remove_unused_columns=pixels is None,
         disable_tqdm=not progress,
     )
     trainer = ResumableTrainer(
@@ -119,6 +177,7 @@ def train_sft(
         args=config,
         train_dataset=data,
         processing_class=tokenizer,
+        data_collator=pixels and PictureCollator(model, tokenizer.pad_token_id, pixels),
         callbacks=[AtSteps(at, hook)],
     )
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log

@@ -257,7 +257,10 @@ def verify_formula(
         message = REASONS[kind]
     else:
         message = "" if feedback == "none" else _hint(kind, formula, used, numbers, target)
-    return Verdict(solved, kind, reward, message, read, read == tuple(numbers), recognised)
+    right = read == tuple(numbers)
+    if cards is not None and read is not None:  # a picture has no first card
+        right = sorted(read) == sorted(numbers)
+    return Verdict(solved, kind, reward, message, read, right, recognised)
 
 
 def _verify_line(line: str, feedback: str) -> dict:

@@ -1,0 +1,34 @@
+"""The tasks by name, as ``--task`` and the ledger call them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sftrl_lite.general_points import general_points
+from sftrl_lite.scales import get_scale
+
+TASKS = ("gp-l", "gp-vl")  # virl-l and virl-vl join as their chapters do
+
+
+def make_task(name: str, split: str = "id", scale: str | None = None, **options: Any) -> Any:
+    """A task by its name: ``gp-l`` (cards in text) or ``gp-vl`` (cards in pictures).
+
+    Args:
+        split: ``id``, ``ood-rule``, ``dev-rule``, and in pictures ``ood-visual``, ``dev-visual``.
+        scale: sets the size of pictures.
+        options: of the task, ``feedback="reason"`` for instance.
+
+    Raises:
+        ValueError: unknown task or split.
+    """
+    if name == "gp-l":
+        return general_points(split, **options)
+    if name == "gp-vl":
+        size = get_scale(scale).picture
+        return general_points(split, pictures=True, size=size, **options)
+    raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
+
+
+def reported(name: str) -> tuple[str, ...]:
+    """The splits that a task is reported on."""
+    return ("id", "ood-rule", "ood-visual") if name.endswith("-vl") else ("id", "ood-rule")
