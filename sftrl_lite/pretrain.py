@@ -161,7 +161,7 @@ STAGES = {
     ),
     "gp-vl": (
         Stage("picture book", PICTURE_BOOK, steps=700, lr=1e-3, batch=64),
-        Stage("picture homework", PICTURE_HOMEWORK, steps=200, lr=5e-4, batch=64),
+        Stage("picture homework", PICTURE_HOMEWORK, steps=250, lr=5e-4, batch=64),
     ),
 }
 TEXT_BASE = "data/tiny-gp-l"  # out of which the base for pictures grows
