@@ -1,0 +1,812 @@
+"""Procedural cities: a street graph, landmarks, a look, and panoramas of any place in it.
+
+Nothing is drawn by hand. A city follows from its seed and its ``Style``; every street view
+is computed from the same geometry, so that turning round or walking on shows the same
+houses. A landmark has the same sign in every city and everything else differs: that is what
+makes a city that was never trained on a *visual* shift and no other.
+
+``python -m sftrl_lite.city`` writes the shipped cities (data/cities) again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from sftrl_lite.routes import Leg, Place, Route, bearing, side
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "cities"
+Box = tuple[float, float, float, float]
+
+# --- landmarks ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A landmark that every city may have: its name, its board, what is on the board."""
+
+    name: str
+    board: str  # disc, square or diamond
+    colour: str
+    emblem: str
+    ink: str
+
+
+KINDS = (
+    Kind("Star Cafe", "square", "#d8142a", "star", "#ffffff"),
+    Kind("Moon Bank", "disc", "#16309e", "moon", "#ffffff"),
+    Kind("Cross Pharmacy", "square", "#ffffff", "cross", "#009a3d"),
+    Kind("Sun Bakery", "disc", "#ffd400", "disc", "#f08000"),
+    Kind("Heart Clinic", "square", "#ffffff", "heart", "#ff2f92"),
+    Kind("Diamond Market", "diamond", "#7a1fb8", "diamond", "#e8c8ff"),
+    Kind("Ring Cinema", "disc", "#101010", "ring", "#00d5f0"),
+    Kind("Checker Diner", "square", "#f4f4f4", "checker", "#101010"),
+    Kind("Arrow Station", "square", "#101010", "arrow", "#a4f000"),
+    Kind("Leaf Hotel", "diamond", "#0d8a45", "bar", "#ffffff"),
+)
+NAMES = tuple(kind.name for kind in KINDS)
+
+
+def _draw(draw: ImageDraw.ImageDraw, shape: str, box: Box, ink: str) -> None:
+    """One plain shape inside a box (left, top, right, bottom)."""
+    x0, y0, x1, y1 = box
+    x, y, w, h = (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+    if shape == "square":
+        draw.rectangle(box, ink)
+    elif shape == "disc":
+        draw.ellipse(box, ink)
+    elif shape == "ring":
+        draw.ellipse(box, outline=ink, width=max(1, round(w / 4)))
+    elif shape == "diamond":
+        draw.polygon([(x, y0), (x1, y), (x, y1), (x0, y)], ink)
+    elif shape == "bar":
+        draw.rectangle((x0, y - h / 6, x1, y + h / 6), ink)
+    elif shape == "cross":
+        draw.rectangle((x0, y - h / 6, x1, y + h / 6), ink)
+        draw.rectangle((x - w / 6, y0, x + w / 6, y1), ink)
+    elif shape == "arrow":
+        draw.polygon([(x, y0), (x1, y), (x0, y)], ink)
+        draw.rectangle((x - w / 6, y, x + w / 6, y1), ink)
+    elif shape == "heart":
+        draw.ellipse((x0, y0, x, y0 + h / 2), ink)
+        draw.ellipse((x, y0, x1, y0 + h / 2), ink)
+        draw.polygon([(x0 + w / 30, y0 + h * 0.36), (x1 - w / 30, y0 + h * 0.36), (x, y1)], ink)
+    elif shape == "checker":
+        for i in range(9):
+            if i % 2 == 0:
+                left, top = x0 + i % 3 * w / 3, y0 + i // 3 * h / 3
+                draw.rectangle((left, top, left + w / 3, top + h / 3), ink)
+    elif shape == "star":
+        corners = [(math.radians(36 * i), 0.5 if i % 2 == 0 else 0.21) for i in range(10)]
+        draw.polygon([(x + w * r * math.sin(a), y - h * r * math.cos(a)) for a, r in corners], ink)
+    else:
+        raise ValueError(f"unknown shape {shape!r}")
+
+
+@lru_cache(maxsize=256)
+def sign(kind: int, size: int) -> Image.Image:
+    """The sign of ``KINDS[kind]``, an RGBA picture of ``size`` pixels a side."""
+    look, big = KINDS[kind], 16 * size
+    picture = Image.new("RGBA", (big, big), (0, 0, 0, 0))
+    draw, rim = ImageDraw.Draw(picture), big * 0.03
+    _draw(draw, look.board, (0, 0, big - 1, big - 1), "#3a3a3a")  # a thin dark rim
+    _draw(draw, look.board, (rim, rim, big - rim, big - rim), look.colour)
+    inset = big * (0.29 if look.board == "diamond" else 0.16)
+    box = (inset, inset, big - inset, big - inset)
+    if look.emblem == "moon":
+        _draw(draw, "disc", box, look.ink)
+        shift = big * 0.2
+        _draw(draw, "disc", (box[0] + shift, box[1] - rim, box[2] + shift, box[3] - rim), look.colour)
+    else:
+        _draw(draw, look.emblem, box, look.ink)
+    return picture.resize((size, size), Image.Resampling.BOX)
+
+
+# --- how a city looks --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Style:
+    """Everything about a city's look but its landmarks. Colours are ``#rrggbb``.
+
+    Args:
+        sky: at the zenith and at the horizon.
+        facades: of the houses, which choose among them.
+        glass: of the windows.
+        panes: metres from window to window, along and up, and the share that is glass.
+        road, pavement, marking: of the ground.
+        heights: lowest and highest house, in metres.
+        width: from the middle of a street to its houses, in metres.
+        furniture: ``trees``, ``conifers``, ``lamps``, ``palms``, ``awnings`` or ``none``.
+        plant: colour of what stands along the streets.
+        haze: how fast the horizon's colour swallows what is far, 0 to 1.
+        noise: standard deviation of the camera's noise, in grey levels.
+    """
+
+    sky: tuple[str, str]
+    facades: tuple[str, ...]
+    glass: str
+    panes: tuple[float, float, float]
+    road: str
+    pavement: str
+    marking: str
+    heights: tuple[float, float]
+    width: float
+    furniture: str
+    plant: str
+    haze: float
+    noise: float
+
+
+@lru_cache(maxsize=512)
+def _rgb(colour: str) -> np.ndarray:
+    return np.array(ImageColor.getrgb(colour)[:3], np.float32)
+
+
+# --- streets and routes ------------------------------------------------------------------
+
+SPOTS = (0.25, 0.5, 0.75)  # shares of a block where a walker may stop and look
+SIGHT = 11.0  # metres within which a landmark is seen; blocks are long enough to tell
+STREETS = (
+    "Amber Basil Cedar Daisy Elm Fennel Ginger Hazel Indigo Jasmine Kelp Linden Maple Nettle "
+    "Olive Pepper Quartz Rowan Saffron Thistle Umber Violet Willow Yarrow"
+).split()
+
+
+@dataclass(frozen=True)
+class City:
+    """A street graph with landmarks, a style and the routes that are shipped with it.
+
+    A *spot* is a place where a walk can be: spots 0..n-1 are the n crossings, spots n + 3e,
+    n + 3e + 1 and n + 3e + 2 lie at a quarter, a half and three quarters of street e.
+
+    Args:
+        crossings: (east, north) in metres.
+        streets: (crossing, crossing, name).
+        landmarks: (spot, index into ``KINDS``, east, north) of its sign.
+        routes: (name, heading at the start, spots in walking order). The first spot is the
+            start, crossings on the way are turns, the last spot is the destination.
+    """
+
+    name: str
+    seed: int
+    style: Style
+    crossings: tuple[Place, ...]
+    streets: tuple[tuple[int, int, str], ...]
+    landmarks: tuple[tuple[int, int, float, float], ...]
+    routes: tuple[tuple[str, float, tuple[int, ...]], ...] = ()
+
+    @cached_property
+    def spots(self) -> tuple[Place, ...]:
+        """Places of all spots."""
+        middles = []
+        for a, b, _ in self.streets:
+            (xa, ya), (xb, yb) = self.crossings[a], self.crossings[b]
+            middles += [(xa + t * (xb - xa), ya + t * (yb - ya)) for t in SPOTS]
+        return (*self.crossings, *middles)
+
+    @cached_property
+    def spot_at(self) -> dict[Place, int]:
+        return {place: spot for spot, place in enumerate(self.spots)}
+
+    @cached_property
+    def at_crossing(self) -> dict[int, tuple[int, ...]]:
+        """Streets that meet at each crossing."""
+        return {
+            i: tuple(e for e, street in enumerate(self.streets) if i in street[:2])
+            for i in range(len(self.crossings))
+        }
+
+    @cached_property
+    def landmark_at(self) -> dict[int, tuple[int, Place]]:
+        """Kind and place of the landmark at each spot that has one."""
+        return {spot: (kind, (x, y)) for spot, kind, x, y in self.landmarks}
+
+    def openings(self, spot: int) -> list[tuple[int, float, float, int]]:
+        """Streets that leave a spot: number, heading, metres walked from its first end, sign.
+
+        The sign is +1 towards the street's second end.
+        """
+        n, found = len(self.crossings), []
+        numbers = self.at_crossing[spot] if spot < n else ((spot - n) // 3,)
+        for e in numbers:
+            a, b, _ = self.streets[e]
+            length = math.dist(self.crossings[a], self.crossings[b])
+            heading = bearing(self.crossings[a], self.crossings[b])
+            walked = {a: 0.0, b: length}.get(spot, length * SPOTS[(spot - n) % 3])
+            if spot != b:
+                found.append((e, heading, walked, 1))
+            if spot != a:
+                found.append((e, (heading + 180) % 360, walked, -1))
+        return found
+
+    def seen(self, spot: int, heading: float) -> str | None:
+        """What a walker facing ``heading`` sees at a spot: "Star Cafe is on your right"."""
+        if spot not in self.landmark_at:
+            return None
+        kind, place = self.landmark_at[spot]
+        return f"{NAMES[kind]} is on your {side(heading, bearing(self.spots[spot], place))}"
+
+
+def make_route(city: City, name: str, heading: float, path: Sequence[int]) -> Route:
+    """The walk through the spots ``path``, beginning with a look towards ``heading``."""
+    legs, between, origin = [], [], path[0]
+    for i, spot in enumerate(path[1:], 1):
+        if spot >= len(city.crossings) and i < len(path) - 1:
+            between.append(spot)
+            continue
+        way = bearing(city.spots[origin], city.spots[spot])
+        passed = tuple((city.spots[p], city.seen(p, way)) for p in between)
+        legs.append(Leg(way, city.spots[spot], city.seen(spot, way), passed))
+        between, origin = [], spot
+    return Route(city.name, name, city.spots[path[0]], float(heading), tuple(legs))
+
+
+def city_routes(city: City, start: int = 0, stop: int | None = None) -> tuple[Route, ...]:
+    """The shipped routes of a city, or a part of them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = tuple(make_route(city, *route) for route in city.routes[start:stop])
+    if not found:
+        raise ValueError(f"{city.name} has no routes here")
+    return found
+
+
+def _well_seen(city: City, spot: int, heading: float) -> bool:
+    """Whether the landmark, if any, stands clearly left or right of the walker."""
+    if spot not in city.landmark_at:
+        return True
+    off = (bearing(city.spots[spot], city.landmark_at[spot][1]) - heading) % 180
+    return 50 <= off <= 130
+
+
+def _word(rng: random.Random, before: float, options: dict[int, float]) -> int | None:
+    """One of the streets (number -> heading): a turn of any kind is as likely as another."""
+    kinds: dict[str, list[int]] = {}
+    for street, heading in options.items():
+        angle = (heading - before + 180) % 360 - 180
+        if 10 <= abs(angle) <= 150 and abs(abs(angle) - 45) > 2:
+            kind = f"{abs(angle) <= 45}{angle < 0}"
+            kinds.setdefault(kind, []).append(street)
+    return rng.choice(kinds[rng.choice(sorted(kinds))]) if kinds else None
+
+
+def draw_route(city: City, rng: random.Random) -> tuple[float, tuple[int, ...]]:
+    """A new walk of two or three legs: heading at the start and spots.
+
+    It starts in the middle of a block, turns at one or two crossings, and ends in the
+    middle of a block at a landmark. Every place between is a step with chance one half. No
+    turn is straight on or back, and all landmarks of a leg are different kinds.
+
+    Raises:
+        ValueError: the city has no such walk in 10,000 tries.
+    """
+    n = len(city.crossings)
+    for _ in range(10_000):
+        street, sign_ = rng.randrange(len(city.streets)), rng.choice((1, -1))
+        path, turns, ok = [n + 3 * street + 1], rng.choice((1, 1, 2, 2, 2)), True
+        for leg in range(turns + 1):
+            a, b, _ = city.streets[street]
+            ahead = [n + 3 * street + k for k in (range(3) if sign_ > 0 else (2, 1, 0))]
+            way = bearing(*(city.crossings[i] for i in ((a, b) if sign_ > 0 else (b, a))))
+            if leg == 0:
+                first, ahead = way, ahead[2:]
+            goal = b if sign_ > 0 else a
+            if leg == turns:
+                ends = [spot for spot in ahead if spot in city.landmark_at]
+                goal = rng.choice(ends) if ends else -1
+                ahead = ahead[: ahead.index(goal)] if ends else ahead
+            passed = [spot for spot in ahead if rng.random() < 0.5]
+            kinds = [city.landmark_at[s][0] for s in (*passed, goal) if s in city.landmark_at]
+            path += [*passed, goal]
+            ok = goal >= 0 and len(kinds) == len(set(kinds)) and _well_seen(city, goal, way)
+            if not ok or leg == turns:
+                break
+            leaving = {e: h for e, h, _, _ in city.openings(goal) if e != street}
+            street = _word(rng, way, leaving)
+            if street is None:
+                ok = False
+                break
+            sign_ = 1 if city.streets[street][0] == goal else -1
+        if ok and len(set(path)) == len(path):
+            off = rng.choice((rng.randint(10, 40), rng.randint(50, 150))) * rng.choice((1, -1))
+            return float(round(first - off) % 360), tuple(path)
+    raise ValueError(f"{city.name}: no route found in 10,000 tries")
+
+
+def make_city(name: str, seed: int, style: Style, routes: int = 0) -> City:
+    """A city that follows from its seed: a bent grid with diagonals, and its landmarks."""
+    rng = random.Random(f"city/{seed}")
+    columns, rows, block, turn = 6, 5, 135.0, math.radians(rng.uniform(-20, 20))
+    crossings = []
+    for row in range(rows):
+        for column in range(columns):
+            x = column * block + rng.uniform(-22, 22)
+            y = row * block + rng.uniform(-22, 22)
+            east, north = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn)
+            crossings.append((round(east, 1), round(north + y * math.cos(turn), 1)))
+    names = rng.sample(STREETS, len(STREETS))
+    streets = []
+    for row in range(rows):
+        for column in range(columns):
+            i = row * columns + column
+            if column + 1 < columns and rng.random() < 0.92:
+                streets.append((i, i + 1, f"{names[row]} Street"))
+            if row + 1 < rows and rng.random() < 0.92:
+                streets.append((i, i + columns, f"{names[rows + column]} Avenue"))
+            if row + 1 < rows and column + 1 < columns and rng.random() < 0.4:
+                ends = rng.choice(((i, i + columns + 1), (i + 1, i + columns)))
+                lane = names[rows + columns + (row + column) % (len(names) - rows - columns)]
+                streets.append((*ends, f"{lane} Lane"))
+    bare = City(name, seed, style, tuple(crossings), tuple(streets), ())
+    landmarks = []
+    for spot, (x, y) in enumerate(bare.spots):
+        ways = [heading for _, heading, _, _ in bare.openings(spot)]
+        if spot < len(crossings):
+            if rng.random() < 0.15 or not ways:
+                continue
+            # where most of those who arrive see it well, and off the roads
+            angles = [
+                angle
+                for angle in range(0, 360, 5)
+                if min(abs((angle - way + 180) % 360 - 180) for way in ways) >= 18
+            ]
+            score = {a: sum(50 <= (a - way) % 180 <= 130 for way in ways) for a in angles}
+            best = [a for a in angles if score[a] == max(score.values())]
+            angle = rng.choice(best)
+        elif (spot - len(crossings)) % 3 == 1 or rng.random() < 0.45:
+            continue  # a walk begins at the middle spot: nothing is there
+        else:
+            angle = ways[0] + rng.choice((90, -90)) + rng.uniform(-20, 20)
+        place = x + 10 * math.sin(math.radians(angle)), y + 10 * math.cos(math.radians(angle))
+        landmarks.append((spot, rng.randrange(len(KINDS)), *(round(v, 1) for v in place)))
+    whole = City(name, seed, style, bare.crossings, bare.streets, tuple(landmarks))
+    walks: dict[tuple[int, ...], float] = {}
+    while len(walks) < routes:
+        heading, path = draw_route(whole, rng)
+        walks.setdefault(path, heading)
+    numbered = ((f"{i:03}", heading, path) for i, (path, heading) in enumerate(walks.items()))
+    return City(name, seed, style, bare.crossings, bare.streets, whole.landmarks, tuple(numbered))
+
+
+# --- street views ------------------------------------------------------------------------
+
+EYE = 2.2  # metres of the camera above the ground
+FAR = 140.0  # metres to which an open street is seen
+SIGN_ANGLE = 34.0  # degrees that a landmark's sign covers
+
+
+def panorama(city: City, spot: int, height: int = 64) -> np.ndarray:
+    """What is round a spot: an equirectangular picture, uint8 (height, 2 * height, 3).
+
+    Column 0 looks north and columns run clockwise; the top row looks straight up. Streets
+    are corridors that begin here, so along every bearing the nearest wall is the farthest
+    that one of the corridors allows.
+    """
+    style, width = city.style, 2 * height
+    theta = np.arange(width, dtype=np.float32) * (360 / width) + 180 / width
+    lat = np.radians(90 - (np.arange(height, dtype=np.float32) + 0.5) * (180 / height))[:, None]
+    rise = np.tan(lat)
+    openings = city.openings(spot)
+    off = np.radians(theta - np.array([[way] for _, way, _, _ in openings], np.float32))
+    along, aside = np.cos(off), np.sin(off)  # (streets, width), of one metre
+
+    # Walls: how far, of which street, how far along it, on which side
+    reach = style.width / np.maximum(np.abs(aside), style.width / FAR)
+    reach = np.where(along > 0, reach, style.width)
+    nearest = reach.argmax(0)
+    columns = np.arange(width)
+    far = reach[nearest, columns]
+    number = np.array([o[0] for o in openings])[nearest]
+    sign_ = np.array([o[3] for o in openings])[nearest]
+    start = np.array([o[2] for o in openings], np.float32)[nearest]
+    walked = start + sign_ * far * along[nearest, columns]
+    flank = (sign_ * aside[nearest, columns] > 0).astype(np.int64)
+
+    # Houses: each piece of wall has a colour and a height of its own
+    house = np.floor(walked / 17).astype(np.int64)
+    chance = (number * 7919 + house * 104729 + flank * 1299709 + city.seed * 15485863) % 9973
+    palette = np.stack([_rgb(colour) for colour in style.facades])
+    wall = palette[chance % len(palette)] * (0.8 + 0.2 * np.abs(aside[nearest, columns]))[:, None]
+    low, high = style.heights
+    roof = low + (high - low) * (chance // 13 % 8) / 7
+    roof = np.where(far >= FAR - 1, 0, roof)  # the open end of a street
+
+    # Sky
+    zenith, horizon = _rgb(style.sky[0]), _rgb(style.sky[1])
+    up = np.clip(lat / 1.2, 0, 1)[..., None] ** 0.7
+    picture = np.broadcast_to(horizon + (zenith - horizon) * up, (height, width, 3)).copy()
+
+    # Ground: road inside the corridors, pavement beside it, a broken line in the middle
+    below = slice(height // 2, height)
+    ground = EYE / -rise[below]
+    x, y = ground * aside[:, None], ground * along[:, None]
+    inside = (y > -1) & (np.abs(x) < 0.62 * style.width)
+    lines = (y > 6) & (np.abs(x) < 0.35) & (y % 6 < 3)
+    picture[below] = np.where(inside.any(0)[..., None], _rgb(style.road), _rgb(style.pavement))
+    picture[below][lines.any(0)] = _rgb(style.marking)
+
+    # Facades with windows
+    tall = far * rise + EYE  # (height, width): metres above the ground on the wall
+    front = (tall >= 0) & (tall < roof)
+    wide, high_, share = style.panes
+    glass = front & (tall > 3.2) & (far < 55) & (walked % wide < wide * share)
+    glass &= tall % high_ < high_ * 0.6
+    colour = np.where(glass[..., None], _rgb(style.glass), wall)
+    fog = (1 - np.exp(-far * style.haze / 40))[:, None]
+    picture = np.where(front[..., None], colour + (horizon - colour) * fog, picture)
+
+    for distance in (34.0, 19.0, 8.0):  # far things first
+        _furnish(picture, style, openings, distance)
+    picture += np.random.default_rng((city.seed, spot)).normal(0, style.noise, (height, width, 1))
+    picture = picture.clip(0, 255).astype(np.uint8)
+    if spot in city.landmark_at:
+        kind, place = city.landmark_at[spot]
+        _hang(picture, kind, bearing(city.spots[spot], place))
+    return picture
+
+
+def _furnish(picture: np.ndarray, style: Style, openings: list, distance: float) -> None:
+    """Draw what stands on both sides of every street, ``distance`` metres down it."""
+    if style.furniture == "none":
+        return
+    height, width, _ = picture.shape
+    pixel = 180 / height
+    aside = 0.8 * style.width
+    angle = math.degrees(math.atan2(aside, distance))
+    range_ = math.hypot(aside, distance)
+
+    def row(metres: float) -> int:  # where a height above the ground is seen
+        lat = math.degrees(math.atan2(metres - EYE, range_))
+        return round((90 - lat) / pixel)
+
+    plant = _rgb(style.plant) * (0.85 if distance > 15 else 1)
+    shapes = {  # height of the stem; top, bottom and half width of the crown, in metres
+        "trees": (3.5, 7.5, 2.6, 2.0),
+        "conifers": (2.0, 10.0, 1.2, 1.6),
+        "palms": (7.0, 8.6, 6.6, 2.4),
+        "lamps": (5.5, 6.1, 5.0, 0.7),
+        "awnings": (0.0, 3.6, 2.5, 3.2),
+    }
+    stem, top, bottom, half = shapes[style.furniture]
+    reach = max(1, round(math.degrees(math.atan2(half, range_)) / pixel))
+    first, last = row(top), max(row(bottom), row(top) + 1)
+    for _, way, _, _ in openings:
+        for bearing_ in (way - angle, way + angle):
+            column = round((bearing_ % 360) / pixel)
+            thick = max(1, round(math.degrees(0.3 / range_) / pixel))
+            columns = np.arange(column, column + thick) % width
+            picture[row(stem) : row(0), columns] = (60, 50, 45)
+            for r in range(first, last):
+                share = (r - first + 0.5) / (last - first)
+                if style.furniture == "conifers":
+                    part = share
+                elif style.furniture == "awnings":
+                    part = 1.0
+                else:
+                    part = math.sqrt(max(1 - (2 * share - 1) ** 2, 0))
+                n = max(1, round(reach * part))
+                picture[r, np.arange(column - n, column + n) % width] = plant * (1.1 - 0.35 * share)
+
+
+def _hang(picture: np.ndarray, kind: int, direction: float) -> None:
+    """Put a landmark's sign on its pole, the same in every city and every light."""
+    height, width, _ = picture.shape
+    size = max(6, round(SIGN_ANGLE * height / 180))
+    board = np.asarray(sign(kind, size), np.float32)
+    column = round(direction % 360 * width / 360)
+    top = round(height * 0.5 - size * 0.95)
+    pole = np.arange(column - max(1, size // 12), column + max(1, size // 12)) % width
+    picture[top + size : round(height * 0.62), pole] = (45, 45, 45)
+    columns = np.arange(column - size // 2, column - size // 2 + size) % width
+    cover = board[..., 3:] / 255
+    under = picture[top : top + size, columns]
+    picture[top : top + size, columns] = under * (1 - cover) + board[..., :3] * cover
+
+
+@lru_cache(maxsize=16)
+def _rays(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude, in degrees, of each pixel of a 90-degree view."""
+    ramp = (np.arange(size) + 0.5) * (2 / size) - 1
+    lon = np.degrees(np.arctan(ramp))[None].repeat(size, 0)
+    lat = np.degrees(np.arctan2(-ramp[:, None], np.sqrt(1 + ramp[None] ** 2)))
+    return lon, lat
+
+
+def view(pano: np.ndarray, heading: float, size: int, rotation: float = 0.0) -> np.ndarray:
+    """A perspective view of 90 degrees towards ``heading``, uint8 (size, size, 3).
+
+    Args:
+        pano: equirectangular, uint8 (rows, 2 * rows, 3).
+        heading: compass degrees.
+        rotation: what the panorama's metadata say: column 0 looks to -rotation.
+    """
+    rows, columns, _ = pano.shape
+    lon, lat = _rays(size)
+    x = (lon + heading + rotation) * (columns / 360) - 0.5
+    y = np.clip((90 - lat) * (rows / 180) - 0.5, 0, rows - 1)
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
+    left, right, y1 = x0 % columns, (x0 + 1) % columns, np.minimum(y0 + 1, rows - 1)
+    upper = pano[y0, left] * (1 - fx) + pano[y0, right] * fx
+    lower = pano[y1, left] * (1 - fx) + pano[y1, right] * fx
+    return (upper * (1 - fy) + lower * fy + 0.5).astype(np.uint8)
+
+
+# Degrees from the walker's heading of the four views, row by row. The paper's prompt says
+# front, right, back, left; the released code shows back left, front left, front right,
+# back right (paper-facts: a known error). Ours shows what the prompt says.
+GRID = (0.0, 90.0, 180.0, 270.0)
+OFFICIAL_GRID = (-135.0, -45.0, 45.0, 135.0)
+
+
+def four_views(
+    pano: np.ndarray,
+    heading: float,
+    size: int = 72,
+    rotation: float = 0.0,
+    official: bool = False,
+) -> Image.Image:
+    """Four perspective views as one picture of 2 x 2, ``size`` pixels a side.
+
+    Row by row: front and right, back and left of a walker facing ``heading``, with a thin
+    black cross between them. ``official`` repeats the released code's other four.
+
+    Raises:
+        ValueError: an odd or tiny size.
+    """
+    if size < 16 or size % 2:
+        raise ValueError(f"a picture of four views needs an even size from 16, not {size}")
+    half, line = size // 2, max(1, size // 480)
+    if pano.shape[0] > 4 * half:  # a large photograph: average first, or it flickers
+        small = Image.fromarray(pano).resize((8 * half, 4 * half), Image.Resampling.BOX)
+        pano = np.asarray(small)
+    canvas = np.zeros((size, size, 3), np.uint8)
+    for i, turn in enumerate(OFFICIAL_GRID if official else GRID):
+        y, x = i // 2 * half, i % 2 * half
+        canvas[y : y + half, x : x + half] = view(pano, heading + turn, half, rotation)
+    canvas[half - line : half + line] = 0
+    canvas[:, half - line : half + line] = 0
+    return Image.fromarray(canvas)
+
+
+# --- a map for people --------------------------------------------------------------------
+
+
+def map_picture(city: City, route: Route | None = None, width: int = 720) -> Image.Image:
+    """The city from above, north up, with a route if one is given. For people only.
+
+    The background is opaque, so that it reads the same on a light and on a dark page.
+    """
+    scale = 2  # drawn at twice the size, for smooth lines
+    xs, ys = zip(*city.crossings, strict=True)
+    margin = 45.0
+    unit = width * scale / (max(xs) - min(xs) + 2 * margin)
+    tall = round((max(ys) - min(ys) + 2 * margin) * unit)
+
+    def at(place: Place) -> tuple[float, float]:
+        return (place[0] - min(xs) + margin) * unit, (max(ys) + margin - place[1]) * unit
+
+    picture = Image.new("RGB", (width * scale, tall), "#e9e6df")
+    draw = ImageDraw.Draw(picture)
+    for a, b, _ in city.streets:
+        ends = [at(city.crossings[a]), at(city.crossings[b])]
+        draw.line(ends, "#ffffff", width=round(15 * unit), joint="curve")
+    for place in city.crossings:
+        x, y = at(place)
+        draw.ellipse((x - 7.5 * unit, y - 7.5 * unit, x + 7.5 * unit, y + 7.5 * unit), "#ffffff")
+    if route is not None:
+        _trace(draw, route, at, unit)
+    board = round(26 * unit)
+    for _, kind, x, y in city.landmarks:
+        icon = sign(kind, board)
+        corner = tuple(round(v - board / 2) for v in at((x, y)))
+        picture.paste(icon, corner, icon)
+    named: set[str] = set()
+    font = ImageFont.load_default(size=12 * unit)
+    for a, b, name in city.streets:
+        if name not in named and not named.add(name):
+            x, y = at(tuple((p + q) / 2 for p, q in zip(city.crossings[a], city.crossings[b])))
+            draw.text((x, y), name, "#333333", font, anchor="mm", stroke_width=6, stroke_fill="#fff")
+    return picture.resize((width, tall // scale), Image.Resampling.LANCZOS)
+
+
+def _trace(draw: ImageDraw.ImageDraw, route: Route, at, unit: float) -> None:
+    """A route in blue: a ring at the start, arrowheads on the way, a disc at the end."""
+    corners = [at(route.start), *(at(leg.end) for leg in route.legs)]
+    draw.line(corners, "#0072b2", width=round(6 * unit), joint="curve")
+    for leg, (x0, y0), (x1, y1) in zip(route.legs, corners, corners[1:], strict=False):
+        x, y, a = (x0 + x1) / 2, (y0 + y1) / 2, math.radians(leg.heading)
+        ahead, across = (math.sin(a), -math.cos(a)), (math.cos(a), math.sin(a))
+        r = 11 * unit
+        draw.polygon(
+            [
+                (x + r * ahead[0], y + r * ahead[1]),
+                (x - r * (ahead[0] - across[0]) * 0.8, y - r * (ahead[1] - across[1]) * 0.8),
+                (x - r * (ahead[0] + across[0]) * 0.8, y - r * (ahead[1] + across[1]) * 0.8),
+            ],
+            "#0072b2",
+        )
+    for (x, y), fill in ((corners[0], "#ffffff"), (corners[-1], "#d55e00")):
+        r = 10 * unit
+        draw.ellipse((x - r, y - r, x + r, y + r), fill, "#0072b2", width=round(4 * unit))
+
+
+# --- shipped cities ----------------------------------------------------------------------
+
+
+def _style(line: str) -> Style:
+    """A style from one line of ``LOOKS``: the fields in their order, lists with commas."""
+    sky, facades, glass, panes, road, pavement, marking, heights, *rest = line.split()
+    width, furniture, plant, haze, noise = rest
+
+    def numbers(text: str) -> tuple[float, ...]:
+        return tuple(map(float, text.split(",")))
+
+    def colours(text: str) -> tuple[str, ...]:
+        return tuple(f"#{colour}" for colour in text.split(","))
+
+    return Style(
+        colours(sky),
+        colours(facades),
+        f"#{glass}",
+        numbers(panes),
+        f"#{road}",
+        f"#{pavement}",
+        f"#{marking}",
+        numbers(heights),
+        float(width),
+        furniture,
+        f"#{plant}",
+        float(haze),
+        float(noise),
+    )
+
+
+# Name, number of routes, look. The first city is trained in, the second is kept for choosing
+# settings, the other nine are the visual shift that is reported. No such places exist.
+LOOKS = {
+    "Alderwick": (
+        300,
+        "4f8fd0,bcd7ee 9c5a44,b5795c,c9a27e,84604e 2f3e4e 4,3.4,.5 5b5b5e a8a39b e8e8e0 9,18 9 "
+        "trees 3f7d3a .25 5",
+    ),
+    "Bramblegate": (
+        120,
+        "a9b4bd,d9dcdc 8b8f7a,a7a58e,6f7766,c2bda6 4a5648 3,3,.45 70706c 94948c f0f0f0 7,13 8 "
+        "conifers 2d5a45 .5 7",
+    ),
+    "Coralis": (
+        30,
+        "1fb0e6,a6ecf7 f6a58f,fbe3b5,8fd6c9,f7c8d4 ffffff 5,4,.4 cbb894 e8dcc0 ffffff 6,12 11 "
+        "palms 3fae49 .05 4",
+    ),
+    "Duskholm": (
+        30,
+        "2a1747,e8784a 4a3350,5d3f58,3c2b4a,6e4a55 ffc85c 3.5,3.2,.5 2e2836 483f50 c79a6a 12,26 9 "
+        "lamps ffd98a .3 6",
+    ),
+    "Emberfall": (
+        30,
+        "d7904f,f4d9a6 c46a35,d98b4c,a9512c,e3b074 5c2c17 6,4.5,.3 b98a5c d2aa78 f2dfb8 5,10 10 "
+        "none 806040 .6 6",
+    ),
+    "Frostmere": (
+        30,
+        "cfdbe6,f4f8fb 7c93a8,a9bccb,5f7388,d5dee6 33485c 4,3.2,.4 e4eaf0 f7fafc b6c4d2 8,16 10 "
+        "conifers c6d8dd .45 4",
+    ),
+    "Glasmere": (
+        30,
+        "6fc1d8,e6f6f4 6fb3c4,4f93b0,9ad2d6,3a7391 d4f4ff 2.4,2.6,.75 3f4a52 8c9aa2 ffe25a 30,70 "
+        "12 lamps 9aa7ad .2 4",
+    ),
+    "Hollowport": (
+        30,
+        "0a0f24,1c2846 1f2433,2a2f42,171b29,343a4f ffe9a0 3,3,.4 14161f 262b38 6a7288 14,34 9 "
+        "lamps fff2b8 .15 8",
+    ),
+    "Ironvale": (
+        30,
+        "8c8577,b9ae98 6b5b4b,4e443c,83715c,3a3531 1d1a18 5,5,.6 3b3733 55504a c8a030 10,22 10 "
+        "none 505050 .9 10",
+    ),
+    "Jadewater": (
+        30,
+        "b5d98f,f3f4c9 2f8f6b,58b08a,e7e3c0,1f6a55 f9f3d0 4.5,3.6,.35 7d8a70 b7c39a fbfbe0 6,11 8 "
+        "trees 8cc63f .2 5",
+    ),
+    "Kestrelford": (
+        30,
+        "f29ab8,ffe6d6 f4d35e,ee964b,f95738,fdf0c4 2b3a67 3.2,3.4,.5 54506a c6b6c6 ffffff 9,15 8 "
+        "awnings e0457b .2 5",
+    ),
+}
+TRAIN, DEV = "Alderwick", "Bramblegate"
+UNSEEN = tuple(name for name in LOOKS if name not in (TRAIN, DEV))
+
+
+def make_shipped(name: str) -> City:
+    """A shipped city, made anew."""
+    routes, look = LOOKS[name]
+    return make_city(name, 1 + tuple(LOOKS).index(name), _style(look), routes)
+
+
+def write_city(city: City, folder: Path) -> Path:
+    """One JSON file, one list entry a line; returns its path."""
+    parts = []
+    for key, value in asdict(city).items():
+        if isinstance(value, tuple) and value:
+            lines = ",\n  ".join(json.dumps(item, separators=(",", ":")) for item in value)
+            parts.append(f'"{key}": [\n  {lines}\n]')
+        else:
+            parts.append(f'"{key}": {json.dumps(value)}')
+    path = folder / f"{city.name.lower()}.json"
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    return path
+
+
+def _tuples(value: object) -> object:
+    """JSON lists as tuples, all the way down."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def read_city(path: Path) -> City:
+    """A city from its file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: what is wrong with it, in one line that names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such city")
+    try:
+        raw = {key: _tuples(value) for key, value in json.loads(path.read_text("utf-8")).items()}
+        style = Style(**{k: _tuples(v) for k, v in raw.pop("style").items()})
+        city = City(style=style, **raw)
+        places = [(float(x), float(y)) for x, y in city.crossings]
+        if not all(math.isfinite(v) for place in places for v in place):
+            raise ValueError("a crossing is not a finite place")
+        if not city.streets or not city.routes:
+            raise ValueError("no streets or no routes")
+        city_routes(city)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: not a city: {error}") from None
+    return city
+
+
+@lru_cache(maxsize=32)
+def load_city(name: str) -> City:
+    """A shipped city by its name.
+
+    Raises:
+        ValueError: there is none of that name, or its file is damaged.
+    """
+    if name not in LOOKS:
+        raise ValueError(f"unknown city {name!r}; choose {', '.join(LOOKS)}")
+    return read_city(DATA / f"{name.lower()}.json")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the shipped cities."""
+    parser = argparse.ArgumentParser(description="Write the shipped cities again.")
+    parser.add_argument("--out", type=Path, default=DATA, help="folder for the JSON files")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in LOOKS:
+        print(write_city(make_shipped(name), options.out))
+
+
+if __name__ == "__main__":
+    main()
