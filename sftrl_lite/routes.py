@@ -48,14 +48,14 @@ class Directions:
         return self.words[bisect_right(self.starts, angle) - 1]
 
 
-COMPASS_WORDS = tuple("north northeast east southeast south southwest west northwest".split())
+POINTS = ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest")
 EIGHTHS = tuple(-22.5 + 45 * i for i in range(8))
 # Exactly 45 degrees is slight and a U-turn goes left. "Straight on" has no word in the
 # paper, and routes of our cities never need one.
 QUARTERS = (-180.0, -45.0, 0.0, math.nextafter(45, 90))
 
 # The paper's two action spaces: training asks for the first, the shifted rule for the second.
-ABSOLUTE = Directions("absolute", COMPASS_WORDS, EIGHTHS, relative=False)
+ABSOLUTE = Directions("absolute", POINTS, EIGHTHS, relative=False)
 RELATIVE = Directions(
     "relative", ("left", "slightly left", "slightly right", "right"), QUARTERS, relative=True
 )
