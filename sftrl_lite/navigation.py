@@ -32,6 +32,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,23 +54,27 @@ from sftrl_lite.routes import (
 from sftrl_lite.street_view import four_views, panorama
 from sftrl_lite.verifier import FEEDBACK, Verdict, read_answer
 
-REWARDS = {  # appendix B.3; an illegal answer is a wrong action like any other
-    "solved": 1.0,
-    "wrong_action": -1.0,
-    "other_words": -1.0,  # a turn in words that the prompt does not offer
-    "over_budget": -1.0,
-    "misread": -1.5,  # a wrong action, and what is here was not seen either
-    "illegal": -1.0,
-}
+REWARDS = MappingProxyType(  # appendix B.3; an illegal answer is a wrong action like any other
+    {
+        "solved": 1.0,
+        "wrong_action": -1.0,
+        "other_words": -1.0,  # a turn in words that the prompt does not offer
+        "over_budget": -1.0,
+        "misread": -1.5,  # a wrong action, and what is here was not seen either
+        "illegal": -1.0,
+    }
+)
 SUCCESS = "Correct action."
 FAILURE = "You failed this trial because your action is incorrect."
-REASONS = {
-    "solved": SUCCESS,
-    "wrong_action": "The action is possible but not the one to take here.",
-    "other_words": "The action uses words that are not in the list.",
-    "misread": "The observation is not what is here.",
-    "illegal": "The answer holds no legal action.",
-}
+REASONS = MappingProxyType(
+    {
+        "solved": SUCCESS,
+        "wrong_action": "The action is possible but not the one to take here.",
+        "other_words": "The action uses words that are not in the list.",
+        "misread": "The observation is not what is here.",
+        "illegal": "The answer holds no legal action.",
+    }
+)
 NO_CROSSING = "You are not at any intersection."  # what the released code says instead
 HINT = " The instruction to follow here is number "
 
@@ -91,6 +96,7 @@ ORDERS = (
     "Move forward until you reach destination",
 )
 KEYS = ("current observation", "current instruction", "action")
+MAX_ACTION = 100  # characters; longer ones are illegal, so that time stays bounded
 ACTION = re.compile(r"(forward|stop)\(\)|turn_direction\(\s*['\"]?([\w' ]*?)['\"]?\s*\)")
 
 Look = Callable[[Route, Step], tuple[np.ndarray, float]]  # a panorama and its rotation
@@ -268,7 +274,8 @@ class Navigation:
         return Verdict(kind == "solved", kind, REWARDS[kind], message, None, read_right, recognised)
 
     def _judge(self, action: object, step: Step) -> str:
-        legal = ACTION.fullmatch(action.strip()) if isinstance(action, str) else None
+        short = isinstance(action, str) and len(action) <= MAX_ACTION
+        legal = ACTION.fullmatch(action.strip()) if short else None
         if legal is None:
             return "illegal"
         word = legal[2] if legal[1] is None else None

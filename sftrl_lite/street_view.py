@@ -7,7 +7,6 @@ walking on shows the same houses.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -89,67 +88,26 @@ def _rgb(colour: str) -> np.ndarray:
     return np.array(ImageColor.getrgb(colour)[:3], np.float32)
 
 
+Opening = tuple[int, float, float, int]  # as in ``City.openings``
+
+
 def panorama(city: City, spot: int, height: int = 64) -> np.ndarray:
     """What is round a spot: an equirectangular picture, uint8 (height, 2 * height, 3).
 
-    Column 0 looks north and columns run clockwise; the top row looks straight up. Streets
-    are corridors that begin here, so along every bearing the nearest wall is the farthest
-    that one of the corridors allows.
+    Column 0 looks north and columns run clockwise; the top row looks straight up.
     """
-    style, width = city.style, 2 * height
-    theta = np.arange(width, dtype=np.float32) * (360 / width) + 180 / width
+    style, width, openings = city.style, 2 * height, city.openings(spot)
+    theta = (np.arange(width, dtype=np.float32) + 0.5) * (360 / width)
     lat = np.radians(90 - (np.arange(height, dtype=np.float32) + 0.5) * (180 / height))[:, None]
-    rise = np.tan(lat)
-    openings = city.openings(spot)
+    # Unit vectors of the bearings, down every street and aside from it: (streets, width)
     off = np.radians(theta - np.array([[way] for _, way, _, _ in openings], np.float32))
-    along, aside = np.cos(off), np.sin(off)  # (streets, width), of one metre
+    along, aside = np.cos(off), np.sin(off)
 
-    # Walls: how far, of which street, how far along it, on which side
-    reach = style.width / np.maximum(np.abs(aside), style.width / FAR)
-    reach = np.where(along > 0, reach, style.width)
-    nearest = reach.argmax(0)
-    columns = np.arange(width)
-    far = reach[nearest, columns]
-    number = np.array([o[0] for o in openings])[nearest]
-    sign_ = np.array([o[3] for o in openings])[nearest]
-    start = np.array([o[2] for o in openings], np.float32)[nearest]
-    down = along[nearest, columns]
-    walked = np.where(down > 0, start + sign_ * far * down, far * np.radians(theta))
-    flank = (sign_ * aside[nearest, columns] > 0).astype(np.int64)
-
-    # Houses: each piece of wall has a colour and a height of its own
-    house = np.floor(walked / 17).astype(np.int64)
-    chance = (number * 7919 + house * 104729 + flank * 1299709 + city.seed * 15485863) % 9973
-    palette = np.stack([_rgb(colour) for colour in style.facades])
-    wall = palette[chance % len(palette)] * (0.8 + 0.2 * np.abs(aside[nearest, columns]))[:, None]
-    low, high = style.heights
-    roof = low + (high - low) * (chance // 13 % 8) / 7
-    roof = np.where(far >= FAR - 1, 0, roof)  # the open end of a street
-
-    # Sky
     zenith, horizon = _rgb(style.sky[0]), _rgb(style.sky[1])
     up = np.clip(lat / 1.2, 0, 1)[..., None] ** 0.7
     picture = np.broadcast_to(horizon + (zenith - horizon) * up, (height, width, 3)).copy()
-
-    # Ground: road inside the corridors, pavement beside it, a broken line in the middle
-    below = slice(height // 2, height)
-    ground = EYE / -rise[below]
-    x, y = ground * aside[:, None], ground * along[:, None]
-    inside = (y > -1) & (np.abs(x) < 0.62 * style.width)
-    lines = (y > 6) & (np.abs(x) < 0.35) & (y % 6 < 3)
-    picture[below] = np.where(inside.any(0)[..., None], _rgb(style.road), _rgb(style.pavement))
-    picture[below][lines.any(0)] = _rgb(style.marking)
-
-    # Facades with windows
-    tall = far * rise + EYE  # (height, width): metres above the ground on the wall
-    front = (tall >= 0) & (tall < roof)
-    wide, high_, share = style.panes
-    glass = front & (tall > 3.2) & (far < 55) & (walked % wide < wide * share)
-    glass &= tall % high_ < high_ * 0.6
-    colour = np.where(glass[..., None], _rgb(style.glass), wall)
-    fog = (1 - np.exp(-far * style.haze / 40))[:, None]
-    picture = np.where(front[..., None], colour + (horizon - colour) * fog, picture)
-
+    _ground(picture[height // 2 :], style, along, aside, np.tan(-lat[height // 2 :]))
+    _houses(picture, city, openings, along, aside, np.tan(lat))
     for distance in (34.0, 19.0, 8.0):  # far things first
         _furnish(picture, style, openings, distance)
     picture += np.random.default_rng((city.seed, spot)).normal(0, style.noise, (height, width, 1))
@@ -160,7 +118,62 @@ def panorama(city: City, spot: int, height: int = 64) -> np.ndarray:
     return picture
 
 
-def _furnish(picture: np.ndarray, style: Style, openings: list, distance: float) -> None:
+def _ground(
+    picture: np.ndarray, style: Style, along: np.ndarray, aside: np.ndarray, fall: np.ndarray
+) -> None:
+    """Road inside the streets, pavement beside it, a broken line in the middle.
+
+    ``fall`` (rows, 1) is how far a line of sight falls on each metre.
+    """
+    x, y = EYE / fall * aside[:, None], EYE / fall * along[:, None]  # (streets, rows, width)
+    road = ((y > -1) & (np.abs(x) < 0.62 * style.width)).any(0)
+    line = ((y > 6) & (np.abs(x) < 0.35) & (y % 6 < 3)).any(0)
+    picture[:] = np.where(road[..., None], _rgb(style.road), _rgb(style.pavement))
+    picture[line] = _rgb(style.marking)
+
+
+def _houses(
+    picture: np.ndarray,
+    city: City,
+    openings: list[Opening],
+    along: np.ndarray,
+    aside: np.ndarray,
+    rise: np.ndarray,
+) -> None:
+    """Walls with windows, in front of sky and ground.
+
+    Streets are corridors that begin here, so along every bearing the wall stands where the
+    last of them ends. A house is a piece of a street's wall, wherever it is seen from.
+    ``rise`` (rows, 1) is how far a line of sight rises on each metre.
+    """
+    style, columns = city.style, np.arange(along.shape[1])
+    reach = style.width / np.maximum(np.abs(aside), style.width / FAR)
+    reach = np.where(along > 0, reach, style.width)
+    last = reach.argmax(0)
+    far, down, across = reach[last, columns], along[last, columns], aside[last, columns]
+    street, _, start, way = (np.array(part)[last] for part in zip(*openings, strict=True))
+    turn = np.arange(len(columns)) * (2 * np.pi / len(columns))
+    walked = np.where(down > 0, start + way * far * down, far * turn)
+    house, flank = np.floor(walked / 17).astype(np.int64), way * across > 0
+    chance = (street * 7919 + house * 104729 + flank * 1299709 + city.seed * 15485863) % 9973
+
+    palette = np.stack([_rgb(colour) for colour in style.facades])
+    wall = palette[chance % len(palette)] * (0.8 + 0.2 * np.abs(across))[:, None]
+    low, high = style.heights
+    roof = low + (high - low) * (chance // 13 % 8) / 7
+    roof = np.where(far >= FAR - 1, 0, roof)  # the open end of a street
+    above = far * rise + EYE  # (rows, width): metres above the ground on the wall
+    front = (above >= 0) & (above < roof)
+    wide, tall, share = style.panes
+    glass = front & (above > 3.2) & (far < 55) & (walked % wide < wide * share)
+    glass &= above % tall < tall * 0.6
+    colour = np.where(glass[..., None], _rgb(style.glass), wall)
+    haze = (1 - np.exp(-far * style.haze / 40))[:, None]
+    colour = colour + (_rgb(style.sky[1]) - colour) * haze
+    picture[front] = colour[front]
+
+
+def _furnish(picture: np.ndarray, style: Style, openings: list[Opening], distance: float) -> None:
     """Draw what stands on both sides of every street, ``distance`` metres down it."""
     if style.furniture == "none":
         return
@@ -290,11 +303,13 @@ def four_views(
 def map_picture(city: City, route: Route | None = None, width: int = 720) -> Image.Image:
     """The city from above, north up, with a route if one is given. For people only.
 
-    The background is opaque, so that it reads the same on a light and on a dark page.
+    A ring marks the start of a route, a filled disc its end.
+
+    The background is opaque: it reads the same on a light and on a dark page.
     """
     scale = 2  # drawn at twice the size, for smooth lines
     xs, ys = zip(*city.crossings, strict=True)
-    margin = 30.0
+    margin = 45.0
     unit = width * scale / (max(xs) - min(xs) + 2 * margin)
     tall = round((max(ys) - min(ys) + 2 * margin) * unit)
 
@@ -309,40 +324,39 @@ def map_picture(city: City, route: Route | None = None, width: int = 720) -> Ima
     for place in city.crossings:
         x, y = at(place)
         draw.ellipse((x - 7.5 * unit, y - 7.5 * unit, x + 7.5 * unit, y + 7.5 * unit), "#ffffff")
+    corners = [] if route is None else [at(route.start), *(at(leg.end) for leg in route.legs)]
+    if route is not None:
+        _trace(draw, route, corners, unit)
+    named: set[str] = set()
+    font = ImageFont.load_default(size=12 * unit)
+    for e, (_, _, name) in enumerate(city.streets):
+        if name not in named:
+            named.add(name)
+            middle = at(city.spots[len(city.crossings) + 3 * e + 1])
+            draw.text(middle, name, "#333333", font, "mm", stroke_width=5, stroke_fill="#ffffff")
     board = round(24 * unit)
     for _, kind, x, y in city.landmarks:
         icon = sign(kind, board)
         corner = tuple(round(v - board / 2) for v in at((x, y)))
         picture.paste(icon, corner, icon)
-    if route is not None:
-        _trace(draw, route, at, unit)
-    named: set[str] = set()
-    font = ImageFont.load_default(size=12 * unit)
-    for e, (_, _, name) in enumerate(city.streets):
-        if name in named:
-            continue
-        named.add(name)
-        middle = at(city.spots[len(city.crossings) + 3 * e + 1])
-        draw.text(middle, name, "#333333", font, "mm", stroke_width=6, stroke_fill="#ffffff")
+    r = 10 * unit
+    for (x, y), fill in zip(corners[:1] + corners[-1:], ("#ffffff", "#d55e00"), strict=False):
+        draw.ellipse((x - r, y - r, x + r, y + r), fill, "#0072b2", width=round(4 * unit))
     return picture.resize((width, tall // scale), Image.Resampling.LANCZOS)
 
 
-def _trace(draw: ImageDraw.ImageDraw, route: Route, at: Callable, unit: float) -> None:
-    """A route in blue: a ring at the start, arrowheads on the way, a disc at the end."""
-    corners = [at(route.start), *(at(leg.end) for leg in route.legs)]
+def _trace(draw: ImageDraw.ImageDraw, route: Route, corners: list, unit: float) -> None:
+    """A route in blue with an arrowhead on each leg."""
     draw.line(corners, "#0072b2", width=round(6 * unit), joint="curve")
+    r = 11 * unit
     for leg, (x0, y0), (x1, y1) in zip(route.legs, corners, corners[1:], strict=False):
         x, y, a = (x0 + x1) / 2, (y0 + y1) / 2, math.radians(leg.heading)
-        ahead, across = (math.sin(a), -math.cos(a)), (math.cos(a), math.sin(a))
-        r = 11 * unit
-        draw.polygon(
-            [
-                (x + r * ahead[0], y + r * ahead[1]),
-                (x - r * (ahead[0] - across[0]) * 0.8, y - r * (ahead[1] - across[1]) * 0.8),
-                (x - r * (ahead[0] + across[0]) * 0.8, y - r * (ahead[1] + across[1]) * 0.8),
-            ],
-            "#0072b2",
-        )
-    for (x, y), fill in ((corners[0], "#ffffff"), (corners[-1], "#d55e00")):
-        r = 10 * unit
-        draw.ellipse((x - r, y - r, x + r, y + r), fill, "#0072b2", width=round(4 * unit))
+        tips = ((1, 0), (-0.8, 0.8), (-0.8, -0.8))  # forward and sideways
+        points = [
+            (
+                x + r * (f * math.sin(a) + s * math.cos(a)),
+                y - r * (f * math.cos(a) - s * math.sin(a)),
+            )
+            for f, s in tips
+        ]
+        draw.polygon(points, "#0072b2")
