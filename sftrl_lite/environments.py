@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,7 +19,7 @@ from gymnasium.spaces import Text
 
 from sftrl_lite.cards import ID_RULE, Rule, parse_rule
 from sftrl_lite.general_points import GeneralPoints, Hand
-from sftrl_lite.navigation import Decision, Navigation, navigation
+from sftrl_lite.navigation import Decision, Navigation, city_look, navigation
 from sftrl_lite.routes import Route, steps
 
 CHARACTERS = string.printable + "×÷−"
@@ -127,7 +128,7 @@ class NavigationEnv(gym.Env[str, str]):
         tries: verification budget at each step (2 in the paper, appendix B.3).
         task: any navigation task, for instance of a folder of real street views.
         render_mode: ``ansi``: ``render`` returns the conversation. ``rgb_array``: the four
-            views, uint8 (size, size, 3), of a task that has pictures.
+            views, uint8 (size, size, 3); for people also where the model gets text only.
         options: of ``navigation``: pictures, feedback, official, size.
 
     Raises:
@@ -149,8 +150,6 @@ class NavigationEnv(gym.Env[str, str]):
         if render_mode not in (None, "ansi", "rgb_array"):
             raise ValueError(f"unknown render_mode {render_mode!r}; choose ansi or rgb_array")
         self.task = task or navigation(split, **options)
-        if render_mode == "rgb_array" and self.task.look is None:
-            raise ValueError("render_mode rgb_array needs a task with pictures")
         self.tries = tries
         self.render_mode = render_mode
         self.action_space = Text(MAX_SHOWN, min_length=0, charset=CHARACTERS)
@@ -214,7 +213,8 @@ class NavigationEnv(gym.Env[str, str]):
         """The conversation, or what the walker sees, as ``render_mode`` says."""
         if self.render_mode != "rgb_array":
             return self._text()
-        return None if self.last is None else np.asarray(self.task.picture(self.last))
+        shown_task = replace(self.task, look=self.task.look or city_look)
+        return None if self.last is None else np.asarray(shown_task.picture(self.last))
 
 
 gym.register("sftrl_lite/GeneralPoints-v0", "sftrl_lite.environments:GeneralPointsEnv")

@@ -95,7 +95,12 @@ def panorama(city: City, spot: int, height: int = 64) -> np.ndarray:
     """What is round a spot: an equirectangular picture, uint8 (height, 2 * height, 3).
 
     Column 0 looks north and columns run clockwise; the top row looks straight up.
+
+    Raises:
+        ValueError: an odd height, which would have a row at the horizon itself.
     """
+    if height < 8 or height % 2:
+        raise ValueError(f"a panorama has an even height from 8, not {height}")
     style, width, openings = city.style, 2 * height, city.openings(spot)
     theta = (np.arange(width, dtype=np.float32) + 0.5) * (360 / width)
     lat = np.radians(90 - (np.arange(height, dtype=np.float32) + 0.5) * (180 / height))[:, None]
