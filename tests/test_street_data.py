@@ -400,7 +400,7 @@ def test_milestones_of_the_released_form():
         "human_heading": "25",
         "to_next_intersection_heading": "0 (north)",
     }
-    assert second["landmarks"] == starbucks
+    assert second["landmarks"] == "Starbucks is on your right"
 
 
 NAME = st.text(
