@@ -10,6 +10,7 @@ differs: that makes a city that was never trained on a *visual* shift and no oth
 from __future__ import annotations
 
 import argparse
+import colorsys
 import json
 import math
 import random
@@ -67,7 +68,7 @@ class Style:
         road, pavement, marking: of the ground.
         heights: lowest and highest house, in metres.
         width: from the middle of a street to its houses, in metres.
-        furniture: ``trees``, ``conifers``, ``lamps``, ``palms``, ``awnings`` or ``none``.
+        furniture: one of ``FURNITURE``.
         plant: colour of what stands along the streets.
         haze: how fast the horizon's colour swallows what is far, 0 to 1.
         noise: standard deviation of the camera's noise, in grey levels.
@@ -86,6 +87,35 @@ class Style:
     plant: str
     haze: float
     noise: float
+
+
+FURNITURE = ("trees", "conifers", "lamps", "palms", "awnings", "none")
+
+
+def random_style(rng: random.Random) -> Style:
+    """Any look, for a base's corpus; the shipped looks are not made so."""
+
+    def colour(light: tuple[float, float], grey: float = 1.0) -> str:
+        hue, strength = rng.random(), grey * rng.uniform(0.05, 0.8)
+        parts = colorsys.hsv_to_rgb(hue, strength, rng.uniform(*light))
+        return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+
+    low = rng.uniform(5, 14)
+    return Style(
+        sky=(colour((0.1, 1)), colour((0.3, 1))),
+        facades=tuple(colour((0.15, 1)) for _ in range(4)),
+        glass=colour((0.1, 1)),
+        panes=(rng.uniform(2.4, 6), rng.uniform(2.6, 5), rng.uniform(0.3, 0.75)),
+        road=colour((0.1, 0.9), 0.3),
+        pavement=colour((0.2, 0.95), 0.4),
+        marking=colour((0.5, 1)),
+        heights=(low, low * rng.uniform(1.5, 3)),
+        width=rng.uniform(8, 12),
+        furniture=rng.choice(FURNITURE),
+        plant=colour((0.2, 0.9)),
+        haze=rng.uniform(0, 0.8),
+        noise=rng.uniform(3, 10),
+    )
 
 
 # --- streets and routes ------------------------------------------------------------------

@@ -38,7 +38,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from sftrl_lite.city import DEV, NAMES, TRAIN, UNSEEN, city_routes, load_city
+from sftrl_lite.city import DEV, NAMES, TRAIN, UNSEEN, City, city_routes, load_city
 from sftrl_lite.routes import (
     ABSOLUTE,
     CLOCK,
@@ -304,6 +304,17 @@ def city_look(route: Route, step: Step, height: int = 72) -> tuple[np.ndarray, f
     """The panorama of a step in a shipped city; column 0 looks north."""
     city = load_city(route.city)
     return panorama(city, city.spot_at[step.place], height), 0.0
+
+
+def look_in(*cities: City, height: int = 72) -> Look:
+    """A ``look`` for cities that are not shipped, for instance those of a base's corpus."""
+    by_name = {city.name: city for city in cities}
+
+    def look(route: Route, step: Step) -> tuple[np.ndarray, float]:
+        city = by_name[route.city]
+        return panorama(city, city.spot_at[step.place], height), 0.0
+
+    return look
 
 
 TRAIN_ROUTES = 60  # of the training city; its other routes are never trained on

@@ -22,9 +22,11 @@ from sftrl_lite.city import (
     make_city,
     make_route,
     make_shipped,
+    random_style,
     read_city,
     write_city,
 )
+from sftrl_lite.navigation import Navigation, decisions, look_in
 from sftrl_lite.routes import bearing, steps
 from sftrl_lite.street_view import four_views, map_picture, panorama, sign, view
 
@@ -126,6 +128,19 @@ def test_new_walks_can_be_drawn():
         assert make_route(CITY, "new", 0.0, path).legs[-1].landmark
     with pytest.raises(ValueError, match="no route found"):
         draw_route(replace(CITY, landmarks=()), rng)
+
+
+def test_cities_for_a_corpus():
+    """Any number of other cities, on which the same task runs."""
+    rng = random.Random(0)
+    cities = [make_city(f"Corpus {i}", 1000 + i, random_style(rng), 2) for i in range(6)]
+    routes = tuple(route for city in cities for route in city_routes(city))
+    task = Navigation(routes, look=look_in(*cities), size=32)
+    for decision in decisions(routes):
+        assert task.verify(decision, task.demonstration(decision)).solved
+        assert task.picture(decision).size == (32, 32)
+    assert random_style(random.Random(3)) == random_style(random.Random(3))
+    assert len({city.style for city in cities}) == 6
 
 
 def test_every_kind_is_in_every_city():
