@@ -23,13 +23,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOTrainer
 
+from sftrl_lite.city import TRAIN, load_city
+from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, write_answer
 from sftrl_lite.library_way import make_trainer
 from sftrl_lite.models import CHAT_TEMPLATE, ROOT, load
+from sftrl_lite.navigation import navigation
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import RLSettings, get_scale
 from sftrl_lite.solver import random_formula
+from sftrl_lite.street_view import panorama
 from sftrl_lite.verifier import FAILURE, REWARDS, Verdict
 
 Figure = tuple[str, float, str]  # name, value, unit
@@ -64,6 +68,36 @@ def verifier_figures(rounds: int) -> list[Figure]:
     return [
         ("verdicts on distinct answers", len(hands) / typical(verify, rounds), "1/s"),
         ("new solvable hands", len(hands) / typical(deal, rounds), "1/s"),
+    ]
+
+
+def navigation_figures(rounds: int) -> list[Figure]:
+    """Steps of whole walks, panoramas, and pictures of four views as a model gets them."""
+    env, city, task = NavigationEnv(), load_city(TRAIN), navigation(pictures=True)
+    rng, steps = random.Random(0), 5_000
+    spots = [rng.randrange(len(city.spots)) for _ in range(500)]
+    seen = [task.sample(rng) for _ in range(500)]
+
+    def walk() -> None:
+        over = True
+        for _ in range(steps):
+            if over:
+                _, info = env.reset(seed=0)
+            answer = env.task.demonstration(info["problem"])
+            _, _, over, _, info = env.step(answer)
+
+    def render() -> None:
+        for spot in spots:
+            panorama(city, spot, height=64)
+
+    def look() -> None:
+        for decision in seen:
+            task.picture(decision)
+
+    return [
+        ("navigation, environment steps", steps / typical(walk, rounds), "1/s"),
+        ("street panoramas, 64 x 128", len(spots) / typical(render, rounds), "1/s"),
+        ("pictures of four views, 72 x 72", len(seen) / typical(look, rounds), "1/s"),
     ]
 
 
@@ -235,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)  # one core each: the ratio does not depend on who shares better
     torch.manual_seed(0)
     model, tokenizer = load(options.base)
-    figures = verifier_figures(options.rounds)
+    figures = verifier_figures(options.rounds) + navigation_figures(options.rounds)
     figures += episode_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
     figures += tries_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
     for name, value, unit in figures:

@@ -77,12 +77,12 @@ class Verdict:
     recognised: bool | None = None  # whether the picture was; None where there is none
 
 
-def _load(text: str) -> dict | None:
+def _load(text: str, key: str) -> dict | None:
     try:
         found, end = DECODER.raw_decode(text)
     except (ValueError, RecursionError):  # "[[[[..." exhausts the decoder, harmlessly
         return None
-    complete = end == len(text) and isinstance(found, dict) and "formula" in found
+    complete = end == len(text) and isinstance(found, dict) and key in found
     return found if complete else None
 
 
@@ -92,20 +92,20 @@ def _mend(slip: re.Match[str]) -> str:
     return f'"{slip[2]}"' if slip[2] is not None else ""
 
 
-def read_answer(text: str) -> dict | None:
+def read_answer(text: str, key: str = "formula") -> dict | None:
     """The answer object in ``text``, None when there is none.
 
     JSON as models write it is accepted: text or code fences around it, single quotes,
     trailing commas. A text that is JSON as a whole is taken as it is; otherwise the last
-    complete, flat object with a ``formula`` key counts, because models think aloud first
+    complete, flat object with the ``key`` counts, because models think aloud first
     and conclude last. Linear time; text beyond ``MAX_ANSWER`` characters is not read.
     """
     if len(text) > MAX_ANSWER:
         return None
-    if (whole := _load(text.strip())) is not None:
+    if (whole := _load(text.strip(), key)) is not None:
         return whole
     for part in reversed(OBJECT.findall(text)):
-        answer = _load(part) or _load(SLIP.sub(_mend, part))
+        answer = _load(part, key) or _load(SLIP.sub(_mend, part), key)
         if answer is not None:
             return answer
     return None
