@@ -1,7 +1,8 @@
 #!/bin/sh
 # Every recorded run of results/ledger.csv, two at a time. Stop it at any moment and
 # start it again: finished runs are skipped, unfinished ones continue.
-#   sh results/record.sh [experiment ...]     sweep headline controls push tries grpo
+#   sh results/record.sh [experiment ...]     all of them by default:
+all="sweep headline controls push tries grpo vl-sweep vl-headline vl-controls"
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -41,10 +42,29 @@ runs() {
                 echo "rl --method rl-ppo --tries $tries --eval-tries 1,3,5,10 --splits ood-rule --seed $seed --points 1 --final-episodes 1000"
             done
         done ;;
+    # the same with cards in pictures
+    vl-sweep)
+        for lr in 1e-4 3e-4 1e-3; do
+            for method in rl-ppo sft; do
+                echo "${method%%-*} --task gp-vl --method $method --lr $lr --seed 100 --splits id,dev-rule,dev-visual --points 1 --final-episodes 500"
+            done
+        done ;;
+    vl-headline)
+        for seed in 0 1 2; do
+            for method in rl-ppo sft; do
+                echo "${method%%-*} --task gp-vl --method $method --seed $seed --final-episodes 500"
+            done
+        done ;;
+    vl-controls)
+        for seed in 0 1 2; do
+            echo "sft --task gp-vl --method sft-varied --seed $seed --points 2 --final-episodes 500"
+            echo "rl --task gp-vl --method rl-random --seed $seed --points 2 --final-episodes 500"
+            echo "sft --task gp-vl --method sft-own --seed $seed --points 2 --final-episodes 500"
+        done ;;
     *) echo "unknown experiment $1" >&2; exit 2 ;;
     esac
 }
 
-for experiment in ${@:-sweep headline controls push tries grpo}; do
+for experiment in ${@:-$all}; do
     runs "$experiment" | sed "s/\$/ --experiment $experiment --record/"
 done | xargs -P 2 -L 1 "${PYTHON:-.venv/bin/python}" -m sftrl_lite
