@@ -110,7 +110,8 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             generator=generator,
         )
-    return measure(episodes), episodes
+    extra = task.extra(problems, episodes)
+    return measure(episodes) | {name: wilson(*hits) for name, hits in extra.items()}, episodes
 
 
 @torch.no_grad()

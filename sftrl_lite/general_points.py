@@ -10,8 +10,9 @@ course, so that training and evaluation code never asks which task it has:
     demonstration(problem)   a correct answer from a solver, for imitation
     habit(problem)           a correct answer in the words of the base's own corpus
 
-Two more keep training and test apart: ``key(problem)`` is equal for problems that are one to
-a learner, and ``label`` names the stream that held-out problems are drawn from.
+Three more serve measuring: ``tests(rng, n, train)`` gives held-out problems, ``label`` names the
+stream of chance that they are drawn from, and ``extra(problems, episodes)`` gives figures that
+only this task has.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -155,9 +157,19 @@ class GeneralPoints:
         """Names the stream of held-out hands: looks share it, so they show the same hands."""
         return self.rule.name
 
-    def key(self, hand: Hand) -> tuple[str, ...]:
-        """Equal for hands that are one problem to a learner: the same cards in any order."""
-        return tuple(sorted(hand.cards))
+    def tests(self, rng: random.Random, n: int, train: Sequence[Hand]) -> list[Hand]:
+        """Fresh hands whose cards, in any order, are not among the training hands."""
+        seen = {tuple(sorted(hand.cards)) for hand in train}
+        hands: list[Hand] = []
+        while len(hands) < n:
+            hand = self.sample(rng)
+            if tuple(sorted(hand.cards)) not in seen:
+                hands.append(hand)
+        return hands
+
+    def extra(self, hands: Sequence[Hand], episodes: Sequence[Any]) -> dict[str, tuple[int, int]]:
+        """Nothing: what is measured for every task is all there is."""
+        return {}
 
     def show(self, hand: Hand, rng: random.Random) -> Hand:
         """The same hand as a picture: suits and appearance are drawn."""
@@ -184,6 +196,7 @@ class GeneralPoints:
 
 
 SPLITS = {
+    "train": (ID_RULE, "black"),
     "id": (ID_RULE, "black"),
     "ood-rule": (OOD_RULE, "black"),
     "dev-rule": (DEV_RULE, "black"),
@@ -195,7 +208,7 @@ SPLITS = {
 def general_points(
     split: str = "id", pictures: bool = False, look: Look | None = None, **options: object
 ) -> GeneralPoints:
-    """The paper's splits: ``id`` announces J=Q=K=10, ``ood-rule`` 11, 12, 13.
+    """The paper's splits: ``train`` and ``id`` announce J=Q=K=10, ``ood-rule`` 11, 12, 13.
 
     In pictures, ``id`` shows black suits and ``ood-visual`` red ones. ``dev-rule`` and
     ``dev-visual`` (green clubs, blue diamonds) are other shifts on which settings are chosen,

@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -183,6 +184,32 @@ class Navigation:
         """Any step of any route."""
         route = rng.choice(self.routes)
         return Decision(route, rng.randrange(len(steps(route))))
+
+    @property
+    def label(self) -> str:
+        """Names the stream of held-out walks: the same walks under each rule."""
+        return self.routes[0].city
+
+    def tests(self, rng: random.Random, n: int, train: Sequence[Decision]) -> list[Decision]:
+        """Every decision of routes that are not trained on, in random order, until there are
+        n decisions or no more routes."""
+        walked, found = {decision.route for decision in train}, []
+        for route in rng.sample(self.routes, len(self.routes)):
+            if len(found) >= n:
+                break
+            found += [] if route in walked else decisions([route])
+        return found
+
+    def extra(
+        self, problems: Sequence[Decision], episodes: Sequence[Any]
+    ) -> dict[str, tuple[int, int]]:
+        """``route_success``, where the problems are whole walks."""
+        whole = Counter(decision.route for decision in problems)
+        walks = len(set(problems)) == len(problems)
+        if not walks or any(n < len(steps(route)) for route, n in whole.items()):
+            return {}
+        figures = route_success(problems, episodes)
+        return {name: figures[name] for name in ("route", "walk_per_step")}
 
     def instructions(self, route: Route) -> tuple[str, ...]:
         """Two sentences a leg: turn, then move forward."""

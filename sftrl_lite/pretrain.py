@@ -1,111 +1,31 @@
-"""The tiny base model: what it reads before anyone fine-tunes it.
+"""The tiny base models: what they are before anyone fine-tunes them.
 
-The corpus is our stand-in for the web. Stage one is a *textbook*: solved hands under
-many announced house rules. Stage two is *homework*: the same problems as chats with a
-verifier, by students who always read the cards and the rule correctly but often only
-guess a formula. A model of that corpus is careful in some samples and careless in
-others, under every rule alike; reinforcement learning can later prefer the careful
-mode. The shifted rule (J, Q, K = 11, 12, 13) and the development rule are never shown.
-
-The base for pictures grows out of the text base, as Llama 3.2 Vision grew out of Llama 3.1: a
-vision tower and a cross-attention layer are added, and it reads a *picture book*, then
-*picture homework* by students who sometimes misread a card.
+Stage one is a *textbook*: solved problems under many announced rules. Stage two is *homework*:
+the same problems by students who are often careless (``corpus``). The bases for pictures grow
+out of the text bases, as Llama 3.2 Vision grew out of Llama 3.1: a vision tower and a
+cross-attention layer are added, and the two stages are read again with pictures.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from PIL import Image
 from tqdm.auto import tqdm
 from transformers import MllamaForConditionalGeneration, PreTrainedModel
 
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal
-from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, vocabulary, write_answer
+from sftrl_lite import corpus as reading
+from sftrl_lite import general_points, navigation
+from sftrl_lite.cards import RANKS
+from sftrl_lite.corpus import PICTURE_SIZE, Corpus, write_chat
 from sftrl_lite.models import Processor, load, make_processor, make_tokenizer, save, tiny_config
-from sftrl_lite.pictures import Look
 from sftrl_lite.scales import seed_all, stream
-from sftrl_lite.solver import random_formula, solutions
-from sftrl_lite.verifier import FEEDBACK
-from sftrl_lite.vision import ask, encode, image_mask, pictures_of, to_pixels, tokenizer_of
-
-Chat = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What the base reads.
-
-    Args:
-        guess: chance that a student writes a random formula instead of a solution.
-        tries: answers a student may give before the chat ends.
-        common_rule: share of chats under the commonest house rule, J=Q=K=10.
-        face: share of hands dealt so that they hold a face card.
-        suits: suit sets of the pictures, one drawn for each chat; none: hands in text.
-        misread: chance that a student takes one card of the picture for another.
-    """
-
-    guess: float = 0.0
-    tries: int = 1
-    common_rule: float = 0.15
-    face: float = 0.5
-    suits: tuple[str, ...] = ()
-    misread: float = 0.0
-
-
-TEXTBOOK = Corpus()
-HOMEWORK = Corpus(guess=0.5, tries=5)
-DECKS_SEEN = ("black",) * 16 + ("red", "red", "four-colour", "four-colour")
-PICTURE_BOOK = Corpus(suits=DECKS_SEEN)
-PICTURE_HOMEWORK = Corpus(guess=0.5, tries=5, suits=DECKS_SEEN, misread=0.25)
-PICTURE_SIZE = 80  # pixels
-
-
-def house_rule(rng: random.Random, common: float) -> Rule:
-    """J=Q=K=10 with chance ``common``, else any values 1..13 but the held-out rules."""
-    if rng.random() < common:
-        return ID_RULE
-    while (rule := Rule(*(rng.randint(1, 13) for _ in range(3)))) in (OOD_RULE, DEV_RULE):
-        pass
-    return rule
-
-
-def write_chat(corpus: Corpus, rng: random.Random) -> Chat:
-    """One chat of the corpus: problem, answer, verifier's word, answer, ..."""
-    task = GeneralPoints(
-        rule=house_rule(rng, corpus.common_rule),
-        face=rng.random() < corpus.face,
-        feedback=rng.choice(("binary",) * 3 + FEEDBACK),
-        look=Look(rng.choice(corpus.suits)) if corpus.suits else None,
-        size=PICTURE_SIZE,
-    )
-    hand = task.sample(rng)
-    chat = [ask(task, hand)]
-    for _ in range(corpus.tries):
-        guess = rng.random() < corpus.guess
-        read = misread(hand, rng) if corpus.suits and rng.random() < corpus.misread else hand
-        guess = guess or (read is not hand and not solutions(read.numbers, read.target))
-        formula = random_formula(read.numbers, rng) if guess else best_formula(read)
-        answer = write_answer(read, formula)
-        verdict = task.verify(hand, answer)
-        chat.append({"role": "assistant", "content": answer})
-        if verdict.solved:
-            break
-        chat.append({"role": "user", "content": verdict.message})
-    return chat[: 2 * corpus.tries]
-
-
-def misread(hand: Hand, rng: random.Random) -> Hand:
-    """The hand with one card taken for another; the rule is still read right."""
-    cards = list(hand.cards)
-    place = rng.randrange(len(cards))
-    cards[place] = rng.choice([rank for rank in RANKS if rank != cards[place]])
-    return replace(hand, cards=tuple(cards))
+from sftrl_lite.vision import encode, image_mask, pictures_of, to_pixels, tokenizer_of
 
 
 def batches(
@@ -156,19 +76,27 @@ class Stage:
 
 STAGES = {
     "gp-l": (
-        Stage("textbook", TEXTBOOK, steps=1500, lr=2e-3),
-        Stage("homework", HOMEWORK, steps=300, lr=5e-4),
+        Stage("textbook", reading.TEXTBOOK, steps=1500, lr=2e-3),
+        Stage("homework", reading.HOMEWORK, steps=300, lr=5e-4),
     ),
     "gp-vl": (
-        Stage("picture book", PICTURE_BOOK, steps=700, lr=1e-3, batch=64),
-        Stage("picture homework", PICTURE_HOMEWORK, steps=250, lr=5e-4, batch=64),
+        Stage("picture book", reading.PICTURE_BOOK, steps=700, lr=1e-3, batch=64),
+        Stage("picture homework", reading.PICTURE_HOMEWORK, steps=250, lr=5e-4, batch=64),
+    ),
+    "virl-l": (
+        Stage("street book", reading.STREET_BOOK, steps=1000, lr=2e-3, batch=64),
+        Stage("street homework", reading.STREET_HOMEWORK, steps=200, lr=5e-4, batch=64),
+    ),
+    "virl-vl": (
+        Stage("view book", reading.VIEW_BOOK, steps=700, lr=1e-3, batch=64),
+        Stage("view homework", reading.VIEW_HOMEWORK, steps=200, lr=5e-4, batch=64),
     ),
 }
-TEXT_BASE = "data/tiny-gp-l"  # out of which the base for pictures grows
-
+NAMES = {"gp-vl": reading.named_cards, "virl-vl": reading.named_views}
+GROWS_FROM = {"gp-vl": "data/tiny-gp-l", "virl-vl": "data/tiny-virl-l"}
 
 SAVE_EVERY = 100  # steps
-SEE_STEPS = 300  # of naming cards, before the picture book
+SEE_STEPS = 300  # of naming what is in pictures, before the first stage
 
 
 def learn(
@@ -206,10 +134,16 @@ def newborn(task: str) -> tuple[PreTrainedModel, Processor]:
     disturbed, start half open: from zero a tiny model does not learn to open them.
     """
     if task == "gp-l":
-        tokenizer = make_tokenizer(vocabulary())
+        pieces = general_points.vocabulary()
+    elif task == "gp-vl":
+        pieces = general_points.vocabulary(pictures=True)
+    else:
+        pieces = navigation.vocabulary()
+    if task not in GROWS_FROM:
+        tokenizer = make_tokenizer(pieces)
         return MllamaForConditionalGeneration(tiny_config(len(tokenizer))), tokenizer
-    text, old = load(TEXT_BASE)
-    tokenizer = make_tokenizer(vocabulary(pictures=True), pictures=True)
+    text, old = load(GROWS_FROM[task])
+    tokenizer = make_tokenizer(pieces, pictures=True)
     model = MllamaForConditionalGeneration(tiny_config(len(tokenizer) - 1, PICTURE_SIZE))
     tower = "model.vision_model.", "model.multi_modal_projector."
     weights, kept = model.state_dict(), text.state_dict()
@@ -227,30 +161,34 @@ def newborn(task: str) -> tuple[PreTrainedModel, Processor]:
 
 
 def learn_to_see(
-    model: PreTrainedModel, processor: Processor, rng: random.Random, steps: int, batch: int = 64
+    model: PreTrainedModel,
+    processor: Processor,
+    draw: Callable[[random.Random, int], tuple[list[Image.Image], list[int]]],
+    rng: random.Random,
+    steps: int,
+    batch: int = 64,
 ) -> Iterator[float]:
-    """Teach the vision tower to name cards before the language model looks through it.
+    """Teach the vision tower names before the language model looks through it.
 
     Vision towers are trained before they are joined to a language model (CLIP, for instance).
-    A linear classifier names each of the four cards from the mean of its states, and is
-    thrown away at the end. Yields the loss of each step.
+    A linear classifier names what is in each quarter of a picture, a card or a view, from the
+    mean of the quarter's states. It is thrown away at the end. Yields the loss of each step.
+
+    Args:
+        draw: gives n pictures and the names in their 4n quarters, in reading order.
     """
     classifier = torch.nn.Linear(model.config.text_config.hidden_size, len(RANKS))
     tower = model.model.vision_model, model.model.multi_modal_projector, classifier
     weights = [p for part in tower for p in part.parameters()]
     optimizer = torch.optim.AdamW(weights, weight_decay=0.01)
-    half = PICTURE_SIZE // model.config.vision_config.patch_size // 2  # patches to a card
+    half = PICTURE_SIZE // model.config.vision_config.patch_size // 2  # patches to a quarter
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min((step + 1) / 50, 1.0) * (1 - 0.9 * step / steps)
-        looks = [Look(rng.choice(DECKS_SEEN)) for _ in range(batch)]
-        tasks = [GeneralPoints(look=look, size=PICTURE_SIZE) for look in looks]
-        hands = [task.show(Hand(deal(rng)), rng) for task in tasks]
-        pixels = to_pixels(processor, [t.picture(h) for t, h in zip(tasks, hands, strict=True)])
-        states = encode(model, pixels)[:, 1:]  # the first state is the whole picture's
-        cards = states.reshape(batch, 2, half, 2, half, -1).mean((2, 4)).flatten(0, 2)
-        names = torch.tensor([RANKS.index(rank) for hand in hands for rank in hand.cards])
-        loss = torch.nn.functional.cross_entropy(classifier(cards), names)
+        pictures, names = draw(rng, batch)
+        states = encode(model, to_pixels(processor, pictures))[:, 1:]  # 0: the whole picture's
+        quarters = states.reshape(batch, 2, half, 2, half, -1).mean((2, 4)).flatten(0, 2)
+        loss = torch.nn.functional.cross_entropy(classifier(quarters), torch.tensor(names))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -281,9 +219,10 @@ def make_base(
     path = out.with_name(out.name + ".checkpoint.pt")
     path.parent.mkdir(parents=True, exist_ok=True)
     saved = torch.load(path, weights_only=True) if path.exists() else None
-    if task == "gp-vl" and not saved:
-        losses = learn_to_see(model, processor, stream(seed, "card names"), SEE_STEPS)
-        for _ in tqdm(losses, "card names", SEE_STEPS, unit="step"):
+    if task in GROWS_FROM and not saved:
+        draw, chance = NAMES[task], stream(seed, "card names")
+        losses = learn_to_see(model, processor, draw, chance, SEE_STEPS)
+        for _ in tqdm(losses, "names", SEE_STEPS, unit="step"):
             pass
     for number, stage in enumerate(stages):
         if saved and saved["stage"] > number:

@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
+from sftrl_lite.corpus import house_rule
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
 from sftrl_lite.general_points import GeneralPoints, Hand
 from sftrl_lite.models import ROOT, SUMS, device, load, save
-from sftrl_lite.pretrain import house_rule
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
@@ -118,15 +118,8 @@ def train_hands(task: Any, n: int, seed: int) -> list[Any]:
 
 
 def held_out(task: Any, n: int, seed: int, train: Sequence[Any]) -> list[Any]:
-    """Fresh problems that are not among the training problems: hands with other cards."""
-    rng = stream(seed, "held-out hands", task.label)
-    seen = {task.key(problem) for problem in train}
-    fresh: list[Any] = []
-    while len(fresh) < n:
-        problem = task.sample(rng)
-        if task.key(problem) not in seen:
-            fresh.append(problem)
-    return fresh
+    """At least n fresh problems that are not among the training problems."""
+    return task.tests(stream(seed, "held-out hands", task.label), n, train)
 
 
 class Recorder:
@@ -137,7 +130,7 @@ class Recorder:
         self.model, self.processor, self.train = model, processor, train
         self.init = load(run.base)[0].eval()
         self.began = time.time()
-        pictured = make_task(run.task, scale=run.scale).picture(train[0]) is not None
+        pictured = make_task(run.task, "train", run.scale).picture(train[0]) is not None
         self.parameters = text_parameters(model, pictured)
 
     def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
@@ -170,8 +163,7 @@ class Recorder:
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
-            name = "id" if split == "train" else split
-            task = make_task(run.task, name, run.scale, feedback=run.feedback)
+            task = make_task(run.task, split, run.scale, feedback=run.feedback)
             if split == "train":
                 tries, hands = (1,), self.train[:n]
             else:
@@ -230,7 +222,7 @@ def train(
 def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
     model, processor = load(run.base)
-    task = make_task(run.task, "id", run.scale, feedback=run.feedback)
+    task = make_task(run.task, "train", run.scale, feedback=run.feedback)
     hands = train_hands(task, run.hands, run.seed)
     recorder = Recorder(run, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from sftrl_lite.general_points import general_points
+from sftrl_lite.navigation import navigation
 from sftrl_lite.scales import get_scale
 
-TASKS = ("gp-l", "gp-vl")  # virl-l and virl-vl join as their chapters do
+TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
 
 
 def make_task(name: str, split: str = "id", scale: str | None = None, **options: Any) -> Any:
-    """A task by its name: ``gp-l`` (cards in text) or ``gp-vl`` (cards in pictures).
+    """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
+    (``-l``) or with vision (``-vl``).
 
     Args:
-        split: ``id``, ``ood-rule``, ``dev-rule``, and in pictures ``ood-visual``, ``dev-visual``.
+        split: ``train``, ``id``, ``ood-rule``, ``dev-rule``, and with pictures ``ood-visual``
+            and ``dev-visual``.
         scale: sets the size of pictures.
         options: of the task, ``feedback="reason"`` for instance.
 
@@ -26,6 +29,10 @@ def make_task(name: str, split: str = "id", scale: str | None = None, **options:
     if name == "gp-vl":
         size = get_scale(scale).picture
         return general_points(split, pictures=True, size=size, **options)
+    if name in ("virl-l", "virl-vl"):
+        pictures = name == "virl-vl"
+        size = {"size": get_scale(scale).picture} if pictures else {}
+        return navigation(split, pictures, **size, **options)
     raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
 
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from sftrl_lite import models, pretrain
+from sftrl_lite.corpus import HOMEWORK, TEXTBOOK, Corpus, write_chat
 from sftrl_lite.general_points import vocabulary
 from sftrl_lite.models import make_tokenizer
-from sftrl_lite.pretrain import HOMEWORK, TEXTBOOK, Corpus, Stage, make_base, write_chat
+from sftrl_lite.pretrain import Stage, make_base
 
 RULE = "J counts as {}, Q counts as {} and K counts as {}"
 

@@ -314,7 +314,7 @@ with exercise("2.2"):
 # %%
 from textwrap import wrap
 
-from sftrl_lite.pretrain import TEXTBOOK, write_chat
+from sftrl_lite.corpus import TEXTBOOK, write_chat
 from sftrl_lite.scales import stream
 
 
@@ -332,7 +332,7 @@ show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
 # rule correctly. But many only guess a formula:
 
 # %%
-from sftrl_lite.pretrain import HOMEWORK
+from sftrl_lite.corpus import HOMEWORK
 
 show_chat(write_chat(HOMEWORK, stream("chapter 2", 12)))
 
