@@ -30,11 +30,17 @@ def markdown(table: pd.DataFrame, first: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Init, methods and controls at equal compute: per cent with 95 % intervals."""
-    metrics = sorted({metric for metric, _ in COLUMNS})
-    wide = plots.summary_table(rows, metrics, ("train", "id", "ood-rule"))
-    return wide[list(COLUMNS)].set_axis(list(COLUMNS.values()), axis=1)
+def main_table(
+    rows: pd.DataFrame, columns: dict[tuple[str, str], str] = COLUMNS
+) -> pd.DataFrame:
+    """Init, methods and controls at equal compute: per cent with 95 % intervals.
+
+    Args:
+        columns: (metric, split) and the name that it has in the table.
+    """
+    metrics, splits = (sorted(set(part)) for part in zip(*columns, strict=True))
+    wide = plots.summary_table(rows, metrics, splits)
+    return wide[list(columns)].set_axis(list(columns.values()), axis=1)
 
 
 def tries_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,13 +65,15 @@ def tries_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out).T
 
 
-def difference(rows: pd.DataFrame, split: str, a: str, b: str) -> tuple[float, float, float]:
-    """Success of method ``a`` minus method ``b`` (or ``init``) at the end, in points.
+def difference(
+    rows: pd.DataFrame, split: str, a: str, b: str, metric: str = "success"
+) -> tuple[float, float, float]:
+    """A metric of method ``a`` minus method ``b`` (or ``init``) at the end, in points.
 
     Paired within a seed: both were measured on the same hands. Mean and Student's 95 %
     interval over seeds.
     """
-    part = rows[(rows["metric"] == "success") & (rows["split"] == split)]
+    part = rows[(rows["metric"] == metric) & (rows["split"] == split)]
     ends = {}
     for method in {a, b} - {"init"}:
         one = plots.with_points(part[part["method"] == method])
@@ -76,19 +84,56 @@ def difference(rows: pd.DataFrame, split: str, a: str, b: str) -> tuple[float, f
     return gap.mean(), *plots.student_interval(gap.to_numpy())
 
 
+def gap_list(rows: pd.DataFrame, split: str, metric: str = "success") -> str:
+    """RL and SFT against Init and each other on a split, in words."""
+    pairs = (("RL - Init", "rl-ppo", "init"), ("SFT - Init", "sft", "init"))
+    return "; ".join(
+        "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(rows, split, a, b, metric))
+        for name, a, b in (*pairs, ("RL - SFT", "rl-ppo", "sft"))
+    )
+
+
+PICTURES = {
+    ("success@1", "train"): "training hands, 1 try",
+    ("success", "id"): "ID (black)",
+    ("success", "ood-visual"): "visual OOD (red)",
+    ("success", "ood-rule"): "rule OOD (11-12-13)",
+    ("recognised", "id"): "cards recognised, black",
+    ("recognised", "ood-visual"): "cards recognised, red",
+}
+
+
+def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str:
+    """Results of another task: its table, its shifts, how to make them.
+
+    Args:
+        name: experiments are ``NAME-headline`` and ``NAME-controls``.
+        columns: as for ``main_table``; the first one of each shifted split is compared.
+        what: what ID and OOD stand for, a sentence.
+    """
+    head, rows = recorded(f"{name}-headline"), recorded(f"{name}-headline", f"{name}-controls")
+    command = f"`sh results/record.sh {name}-headline {name}-controls`"
+    if head.empty:
+        return f"Not recorded yet: {command}."
+    shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
+    gaps = [f"{plots.NAMES[s]}: {gap_list(head, s, metric)}" for s, metric in shifts.items()]
+    seeds, episodes = head["seed"].nunique(), int(head[head["metric"] == "success"]["n"].max())
+    return "\n\n".join(
+        [
+            markdown(main_table(rows, columns), "at equal training compute"),
+            f"Per cent with 95 % intervals over {seeds} seeds, {episodes} held-out problems a seed "
+            f"and split. {what} Differences in points, paired by seed. {'. '.join(gaps)}.",
+            f"Made by {command}.",
+        ]
+    )
+
+
 def block() -> str:
     """The README's results, from the ledger alone."""
     rows = ledger.read()
     main = recorded("headline", "push", "controls", "grpo")
     head = rows[rows["experiment"] == "headline"]
-    gaps = [
-        "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(head, "ood-rule", a, b))
-        for name, a, b in (
-            ("RL - Init", "rl-ppo", "init"),
-            ("SFT - Init", "sft", "init"),
-            ("RL - SFT", "rl-ppo", "sft"),
-        )
-    ]
+    gaps = gap_list(head, "ood-rule")
     seeds = head["seed"].nunique()
     episodes = int(head[head["metric"] == "success"]["n"].max())
     return "\n\n".join(
@@ -97,7 +142,7 @@ def block() -> str:
             markdown(main_table(main), "at equal training compute"),
             f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
             f"tries at temperature 1, on {episodes} held-out hands a seed and rule. "
-            f"OOD differences in points, paired by seed: {'; '.join(gaps)}.",
+            f"OOD differences in points, paired by seed: {gaps}.",
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
             "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
@@ -123,7 +168,9 @@ def fill(text: str) -> str:
         raise ValueError("results/ledger.csv holds no headline yet; sh results/record.sh")
     drawn = recorded("headline", "push")
     figure = f"![{plots.alt_text(drawn)}](results/{FIGURE.name})"
-    for name, content in (("figure", figure), ("results", block())):
+    blocks = {"figure": figure, "results": block()}
+    blocks["pictures"] = task_block("vl", PICTURES, "ID and OOD are solving within five tries.")
+    for name, content in blocks.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if begin not in text or end not in text:
             raise ValueError(f"README.md has lost its mark {begin} or {end}")
