@@ -2,7 +2,7 @@
 # Every recorded run of results/ledger.csv, two at a time. Stop it at any moment and
 # start it again: finished runs are skipped, unfinished ones continue.
 #   sh results/record.sh [experiment ...]     all of them by default:
-all="sweep headline controls push tries grpo vl-sweep vl-headline vl-controls"
+all="sweep headline controls push tries grpo vl-sweep vl-headline vl-push vl-controls"
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -54,6 +54,10 @@ runs() {
             for method in rl-ppo sft; do
                 echo "${method%%-*} --task gp-vl --method $method --seed $seed --final-episodes 500"
             done
+        done ;;
+    vl-push)
+        for seed in 0 1 2; do
+            echo "sft --task gp-vl --method sft --lr 1e-3 --seed $seed --points 4 --final-episodes 500"
         done ;;
     vl-controls)
         for seed in 0 1 2; do

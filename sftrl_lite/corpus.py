@@ -30,7 +30,7 @@ from sftrl_lite.navigation import (
 )
 from sftrl_lite.navigation import write_answer as write_action
 from sftrl_lite.pictures import Look
-from sftrl_lite.routes import ABSOLUTE, DEGREES, HELM, RELATIVE, bearing
+from sftrl_lite.routes import ABSOLUTE, CLOCK, DEGREES, HELM, RELATIVE, bearing
 from sftrl_lite.solver import random_formula, solutions
 from sftrl_lite.street_view import four_views, panorama
 from sftrl_lite.verifier import FEEDBACK
@@ -152,9 +152,9 @@ def misread(hand: Hand, rng: random.Random) -> Hand:
 
 # --- streets -----------------------------------------------------------------------------
 
-# Both action spaces of the paper are in the corpus, as everyone's words are on the web; the
-# development one, the hours of a clock, is not.
-WORDS = (ABSOLUTE, RELATIVE, DEGREES, HELM)
+# All words are in the corpus, the shifted rule's and the development rule's too: a word that was
+# never written cannot be answered, and left and right are no news to any language model.
+WORDS = (ABSOLUTE, RELATIVE, CLOCK, DEGREES, HELM)
 CITIES = 200
 
 

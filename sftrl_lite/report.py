@@ -30,9 +30,7 @@ def markdown(table: pd.DataFrame, first: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main_table(
-    rows: pd.DataFrame, columns: dict[tuple[str, str], str] = COLUMNS
-) -> pd.DataFrame:
+def main_table(rows: pd.DataFrame, columns: dict[tuple[str, str], str] = COLUMNS) -> pd.DataFrame:
     """Init, methods and controls at equal compute: per cent with 95 % intervals.
 
     Args:
@@ -86,10 +84,12 @@ def difference(
 
 def gap_list(rows: pd.DataFrame, split: str, metric: str = "success") -> str:
     """RL and SFT against Init and each other on a split, in words."""
-    pairs = (("RL - Init", "rl-ppo", "init"), ("SFT - Init", "sft", "init"))
+    pairs = [("RL - Init", "rl-ppo", "init"), ("SFT - Init", "sft", "init")]
+    pairs += [("RL - SFT", "rl-ppo", "sft"), ("SFT at 1e-3 - Init", "sft-pushed", "init")]
     return "; ".join(
         "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(rows, split, a, b, metric))
-        for name, a, b in (*pairs, ("RL - SFT", "rl-ppo", "sft"))
+        for name, a, b in pairs
+        if a in set(rows["method"])
     )
 
 
@@ -107,16 +107,18 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
     """Results of another task: its table, its shifts, how to make them.
 
     Args:
-        name: experiments are ``NAME-headline`` and ``NAME-controls``.
+        name: experiments are ``NAME-headline``, ``NAME-push`` and ``NAME-controls``.
         columns: as for ``main_table``; the first one of each shifted split is compared.
         what: what ID and OOD stand for, a sentence.
     """
-    head, rows = recorded(f"{name}-headline"), recorded(f"{name}-headline", f"{name}-controls")
-    command = f"`sh results/record.sh {name}-headline {name}-controls`"
+    parts = [f"{name}-{part}" for part in ("headline", "push", "controls")]
+    head, rows = recorded(parts[0]), recorded(*parts)
+    command = f"`sh results/record.sh {' '.join(parts)}`"
     if head.empty:
         return f"Not recorded yet: {command}."
     shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
-    gaps = [f"{plots.NAMES[s]}: {gap_list(head, s, metric)}" for s, metric in shifts.items()]
+    main = recorded(*parts[:2])
+    gaps = [f"{plots.NAMES[s]}: {gap_list(main, s, metric)}" for s, metric in shifts.items()]
     seeds, episodes = head["seed"].nunique(), int(head[head["metric"] == "success"]["n"].max())
     return "\n\n".join(
         [
@@ -151,10 +153,10 @@ def block() -> str:
 
 
 def recorded(*experiments: str) -> pd.DataFrame:
-    """Ledger rows of some experiments; SFT of ``push`` gets a name of its own."""
+    """Ledger rows of some experiments; SFT at the pushed rate gets a name of its own."""
     rows = ledger.read()
     rows = rows[rows["experiment"].isin(experiments)].copy()
-    rows.loc[rows["experiment"] == "push", "method"] = "sft-pushed"
+    rows.loc[rows["experiment"].str.endswith("push"), "method"] = "sft-pushed"
     return rows
 
 
