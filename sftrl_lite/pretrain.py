@@ -84,7 +84,7 @@ STAGES = {
         Stage("picture homework", reading.PICTURE_HOMEWORK, steps=250, lr=5e-4, batch=64),
     ),
     "virl-l": (
-        Stage("street book", reading.STREET_BOOK, steps=1000, lr=2e-3, batch=64),
+        Stage("street book", reading.STREET_BOOK, steps=700, lr=2e-3, batch=64),
         Stage("street homework", reading.STREET_HOMEWORK, steps=200, lr=5e-4, batch=64),
     ),
     "virl-vl": (
