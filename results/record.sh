@@ -3,6 +3,7 @@
 # start it again: finished runs are skipped, unfinished ones continue.
 #   sh results/record.sh [experiment ...]     all of them by default:
 all="sweep headline controls push tries grpo vl-sweep vl-headline vl-push vl-controls"
+all="$all virl-l-headline virl-l-push virl-l-controls virl-vl-headline virl-vl-push virl-vl-controls"
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -64,6 +65,22 @@ runs() {
             echo "sft --task gp-vl --method sft-varied --seed $seed --points 2 --final-episodes 500"
             echo "rl --task gp-vl --method rl-random --seed $seed --points 2 --final-episodes 500"
             echo "sft --task gp-vl --method sft-own --seed $seed --points 2 --final-episodes 500"
+        done ;;
+    # streets, in text and in pictures
+    virl-l-headline | virl-vl-headline)
+        for seed in 0 1 2; do
+            for method in rl-ppo sft; do
+                echo "${method%%-*} --task ${1%-headline} --method $method --seed $seed --points 3 --eval-episodes 200 --final-episodes 500"
+            done
+        done ;;
+    virl-l-push | virl-vl-push)
+        for seed in 0 1 2; do
+            echo "sft --task ${1%-push} --method sft --lr 1e-3 --seed $seed --points 3 --eval-episodes 200 --final-episodes 500"
+        done ;;
+    virl-l-controls | virl-vl-controls)
+        for seed in 0 1 2; do
+            echo "sft --task ${1%-controls} --method sft-varied --seed $seed --points 1 --final-episodes 500"
+            echo "rl --task ${1%-controls} --method rl-random --seed $seed --points 1 --final-episodes 500"
         done ;;
     *) echo "unknown experiment $1" >&2; exit 2 ;;
     esac

@@ -18,7 +18,7 @@ app = typer.Typer(
 
 Method = Annotated[str, typer.Option(help="sft, sft-varied, sft-own; rl-ppo, rl-grpo, rl-random")]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
-Task = Annotated[str, typer.Option(help="gp-l (cards in text) or gp-vl (cards in pictures)")]
+Task = Annotated[str, typer.Option(help="cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
 Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
 Base = Annotated[str, typer.Option(help="Init: a folder or a Hub id; default: the scale's")]
@@ -113,7 +113,7 @@ def evaluate_command(
     scale: Scale = "tiny",
     task: Task = "gp-l",
     seed: Seed = 0,
-    tries: Tries = 5,
+    tries: Tries = 0,
     episodes: Episodes = 1000,
     splits: Splits = "",
 ) -> None:
@@ -122,7 +122,7 @@ def evaluate_command(
     from sftrl_lite.models import load
     from sftrl_lite.runs import held_out
     from sftrl_lite.scales import get_scale
-    from sftrl_lite.tasks import make_task, reported
+    from sftrl_lite.tasks import budget, make_task, reported
 
     row = get_scale(scale)
     judges = {name: make_task(task, name, scale) for name in splits.split(",") if name}
@@ -135,7 +135,7 @@ def evaluate_command(
             tokenizer,
             judge,
             hands,
-            tries=tries,
+            tries=tries or budget(task, row.rl.tries),
             seed=seed,
             max_new_tokens=row.rl.max_new_tokens,
         )

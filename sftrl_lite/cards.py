@@ -74,6 +74,15 @@ def parse_rule(text: str) -> Rule:
     return Rule(*values) if len(values) == 3 else Rule(*values * 3)
 
 
+def house_rule(rng: random.Random, common: float) -> Rule:
+    """J=Q=K=10 with chance ``common``, else any values 1..13 but the held-out rules."""
+    if rng.random() < common:
+        return ID_RULE
+    while (rule := Rule(*(rng.randint(1, 13) for _ in range(3)))) in (OOD_RULE, DEV_RULE):
+        pass
+    return rule
+
+
 def deal(
     rng: random.Random, n_cards: int = 4, dealing: str = "uniform", face: bool = False
 ) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal
+from sftrl_lite.cards import RANKS, deal, house_rule
 from sftrl_lite.city import City, draw_route, make_city, make_route, random_style
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula
 from sftrl_lite.general_points import write_answer as write_points
@@ -110,15 +110,6 @@ def any_feedback(rng: random.Random) -> str:
 
 
 # --- cards -------------------------------------------------------------------------------
-
-
-def house_rule(rng: random.Random, common: float) -> Rule:
-    """J=Q=K=10 with chance ``common``, else any values 1..13 but the held-out rules."""
-    if rng.random() < common:
-        return ID_RULE
-    while (rule := Rule(*(rng.randint(1, 13) for _ in range(3)))) in (OOD_RULE, DEV_RULE):
-        pass
-    return rule
 
 
 def card_scene(corpus: Corpus, rng: random.Random) -> tuple[GeneralPoints, Hand, Callable[[], str]]:

@@ -10,9 +10,9 @@ course, so that training and evaluation code never asks which task it has:
     demonstration(problem)   a correct answer from a solver, for imitation
     habit(problem)           a correct answer in the words of the base's own corpus
 
-Three more serve measuring: ``tests(rng, n, train)`` gives held-out problems, ``label`` names the
-stream of chance that they are drawn from, and ``extra(problems, episodes)`` gives figures that
-only this task has.
+Four more serve measuring: ``tests(rng, n, train)`` gives held-out problems, ``label`` names the
+stream of chance that they are drawn from, ``extra(problems, episodes)`` gives figures that
+only this task has, and ``vary(rng, problem)`` the same problem under another rule, for a control.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal
+from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal, house_rule
 from sftrl_lite.pictures import SUITS, Look, draw_table
 from sftrl_lite.solver import solutions
 from sftrl_lite.verifier import FEEDBACK, MESSAGES, REWARDS, Verdict, verify_formula
@@ -166,6 +166,16 @@ class GeneralPoints:
             if tuple(sorted(hand.cards)) not in seen:
                 hands.append(hand)
         return hands
+
+    def vary(self, rng: random.Random, hand: Hand) -> tuple[GeneralPoints, Hand]:
+        """The same cards under a house rule drawn anew, never a held-out one.
+
+        Raises:
+            ValueError: they cannot be solved under that rule.
+        """
+        hand = replace(hand, rule=house_rule(rng, common=0.0))
+        best_formula(hand)
+        return self, hand
 
     def extra(self, hands: Sequence[Hand], episodes: Sequence[Any]) -> dict[str, tuple[int, int]]:
         """Nothing: what is measured for every task is all there is."""

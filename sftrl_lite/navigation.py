@@ -200,6 +200,11 @@ class Navigation:
             found += [] if route in walked else decisions([route])
         return found
 
+    def vary(self, rng: random.Random, decision: Decision) -> tuple[Navigation, Decision]:
+        """The same decision in other words for turns, never in held-out ones."""
+        others = [words for words in DIRECTIONS if words not in (RELATIVE, CLOCK)]
+        return with_words(self, rng.choice(others)), decision
+
     def extra(
         self, problems: Sequence[Decision], episodes: Sequence[Any]
     ) -> dict[str, tuple[int, int]]:

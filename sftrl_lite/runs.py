@@ -23,14 +23,12 @@ from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
-from sftrl_lite.corpus import house_rule
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
-from sftrl_lite.general_points import GeneralPoints, Hand
 from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
-from sftrl_lite.tasks import make_task, reported
+from sftrl_lite.tasks import budget, make_task, reported
 from sftrl_lite.vision import tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
@@ -84,7 +82,7 @@ class Run:
         """The same run with every 0 or empty field taken from its scale."""
         scale = get_scale(self.scale)
         part = scale.sft if self.method.startswith("sft") else scale.rl
-        tries = self.tries or scale.rl.tries
+        tries = self.tries or budget(self.task, scale.rl.tries)
         return replace(
             self,
             base=self.base or scale.base_for(self.task),
@@ -236,7 +234,8 @@ def _train(run, out, experiment, progress, record) -> None:
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
     batch = get_scale(run.scale).sft.batch
     if run.method == "sft-varied":
-        hands = vary_rules(hands, run.seed, 20 * len(hands))
+        hands = vary_rules(task, hands, run.seed, 20 * len(hands))
+        task = EachItsOwn()
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:
         data, pixels = demonstrations(task, hands, answer), None
@@ -273,16 +272,27 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
     )
 
 
-def vary_rules(hands: Sequence[Hand], seed: int, n: int) -> list[Hand]:
-    """The same cards under house rules drawn anew (never a held-out rule)."""
+class EachItsOwn:
+    """A task whose problems are pairs of a task and its problem."""
+
+    def prompt(self, pair: tuple[Any, Any]) -> str:
+        return pair[0].prompt(pair[1])
+
+    def picture(self, pair: tuple[Any, Any]) -> Any:
+        return pair[0].picture(pair[1])
+
+    def demonstration(self, pair: tuple[Any, Any]) -> str:
+        return pair[0].demonstration(pair[1])
+
+
+def vary_rules(task: Any, problems: Sequence[Any], seed: int, n: int) -> list[tuple[Any, Any]]:
+    """The same problems under rules drawn anew (never a held-out rule), each with its task."""
     rng, varied = stream(seed, "varied rules"), []
     while len(varied) < n:
-        hand = replace(rng.choice(hands), rule=house_rule(rng, common=0.0))
         try:
-            GeneralPoints(hand.rule).demonstration(hand)
+            varied.append(task.vary(rng, rng.choice(problems)))
         except ValueError:  # not solvable under this rule
             continue
-        varied.append(hand)
     return varied
 
 

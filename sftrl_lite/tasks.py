@@ -36,6 +36,11 @@ def make_task(name: str, split: str = "id", scale: str | None = None, **options:
     raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
 
 
+def budget(name: str, tries: int) -> int:
+    """Verification budget: ``tries`` for cards, at most two for streets (paper, appendix B.3)."""
+    return min(tries, 2) if name.startswith("virl") else tries
+
+
 def reported(name: str) -> tuple[str, ...]:
     """The splits that a task is reported on."""
     return ("id", "ood-rule", "ood-visual") if name.endswith("-vl") else ("id", "ood-rule")

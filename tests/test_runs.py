@@ -163,8 +163,9 @@ def test_held_out_hands_are_held_out():
 
 
 def test_varied_rules_never_show_the_held_out_rules():
-    hands = train_hands(general_points("id"), 20, seed=0)
-    varied = vary_rules(hands, seed=0, n=300)
+    task = general_points("id")
+    hands = train_hands(task, 20, seed=0)
+    varied = [hand for _, hand in vary_rules(task, hands, seed=0, n=300)]
     names = {hand.rule.name for hand in varied}
     assert len(names) > 100
     assert not names & {"11-12-13", "13-11-12"}
