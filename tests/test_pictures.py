@@ -67,8 +67,14 @@ def test_without_stray_and_noise_the_seed_changes_nothing():
 
 @pytest.mark.parametrize(
     "change",
-    [{"deck": "serif"}, {"deck": "jumbo"}, {"stray": 0.3}, {"turn": 25.0}, {"zoom": 0.3}]
-    + [{"noise": 10.0}],
+    [
+        {"deck": "serif"},
+        {"deck": "jumbo"},
+        {"stray": 0.3},
+        {"turn": 25.0},
+        {"zoom": 0.3},
+        {"noise": 10.0},
+    ],
     ids=str,
 )
 def test_every_part_of_a_look_shows(change):
