@@ -82,8 +82,19 @@ def test_a_picture_has_no_first_card():
 
 @pytest.mark.parametrize(
     "cards",
-    [None, "A5JK", 7, {}, [], ["A", "5", "J"], ["A", "5", "J", "K", "K"], [["A"]], [None] * 4]
-    + [["a", "5", "J", "K"], ["♠A", "5", "J", "K"]],
+    [
+        None,
+        "A5JK",
+        7,
+        {},
+        [],
+        ["A", "5", "J"],
+        ["A", "5", "J", "K", "K"],
+        [["A"]],
+        [None] * 4,
+        ["a", "5", "J", "K"],
+        ["♠A", "5", "J", "K"],
+    ],
     ids=str,
 )
 def test_what_does_not_name_the_cards_is_misread(cards):

