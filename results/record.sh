@@ -53,18 +53,18 @@ runs() {
     vl-headline)
         for seed in 0 1 2; do
             for method in rl-ppo sft; do
-                echo "${method%%-*} --task gp-vl --method $method --seed $seed --final-episodes 500"
+                echo "${method%%-*} --task gp-vl --method $method --seed $seed --points 3 --eval-episodes 200 --final-episodes 500"
             done
         done ;;
     vl-push)
         for seed in 0 1 2; do
-            echo "sft --task gp-vl --method sft --lr 1e-3 --seed $seed --points 4 --final-episodes 500"
+            echo "sft --task gp-vl --method sft --lr 1e-3 --seed $seed --points 3 --eval-episodes 200 --final-episodes 500"
         done ;;
     vl-controls)
         for seed in 0 1 2; do
-            echo "sft --task gp-vl --method sft-varied --seed $seed --points 2 --final-episodes 500"
-            echo "rl --task gp-vl --method rl-random --seed $seed --points 2 --final-episodes 500"
-            echo "sft --task gp-vl --method sft-own --seed $seed --points 2 --final-episodes 500"
+            echo "sft --task gp-vl --method sft-varied --seed $seed --points 1 --final-episodes 500"
+            echo "rl --task gp-vl --method rl-random --seed $seed --points 1 --final-episodes 500"
+            echo "sft --task gp-vl --method sft-own --seed $seed --points 1 --final-episodes 500"
         done ;;
     # streets, in text and in pictures
     virl-l-headline | virl-vl-headline)

@@ -27,14 +27,16 @@ from sftrl_lite.city import TRAIN, load_city
 from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, write_answer
 from sftrl_lite.library_way import make_trainer
-from sftrl_lite.models import CHAT_TEMPLATE, ROOT, load
+from sftrl_lite.models import CHAT_TEMPLATE, ROOT, Processor, load
 from sftrl_lite.navigation import navigation
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import RLSettings, get_scale
 from sftrl_lite.solver import random_formula
 from sftrl_lite.street_view import panorama
+from sftrl_lite.tasks import make_task
 from sftrl_lite.verifier import FAILURE, REWARDS, Verdict
+from sftrl_lite.vision import tokenizer_of
 
 Figure = tuple[str, float, str]  # name, value, unit
 
@@ -163,6 +165,8 @@ def environment_hooks(task: Any, problems: list, settings: RLSettings) -> dict[s
 
 # --- whole steps -----------------------------------------------------------------------
 
+TEXT = GeneralPoints()
+
 
 def trl_step(trainer: GRPOTrainer) -> tuple[float, float]:
     """CPU seconds of trl's rollout and of its whole step, without its set-up."""
@@ -182,12 +186,14 @@ def trl_step(trainer: GRPOTrainer) -> tuple[float, float]:
 
 def episode_figures(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Processor,
     settings: RLSettings,
     rounds: int,
+    task: GeneralPoints = TEXT,
 ) -> list[Figure]:
     """Verified episodes a second, ours and trl's: one step of GRPO each."""
-    s, task, rng = replace(settings, method="rl-grpo"), GeneralPoints(), random.Random(1)
+    s, rng = replace(settings, method="rl-grpo"), random.Random(1)
+    tokenizer = tokenizer_of(processor)
     problems = [task.sample(rng) for _ in range(s.problems)]
     weights = copy.deepcopy(model.state_dict())
     tool_tokenizer = copy.deepcopy(tokenizer)
@@ -199,30 +205,28 @@ def episode_figures(
         chance = torch.Generator(model.device).manual_seed(0)
         names = ("samples", "tries", "max_new_tokens", "temperature")
         budget = {name: getattr(s, name) for name in names}
-        args = (tokenizer, task, problems)
+        args = (processor, task, problems)
         play = clock(lambda: rollout(model, *args, generator=chance, **budget))
         learner = new_learner(model, s, 0)
         return play, clock(lambda: rl_step(learner, *args, s, 0))
 
-    def trl(tokens: PreTrainedTokenizerBase, **hooks: Any) -> tuple[float, float]:
+    def trl(reader: Processor, **hooks: Any) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
-            return trl_step(make_trainer(model, tokens, task, problems, s, folder, 0, 1, **hooks))
+            return trl_step(make_trainer(model, reader, task, problems, s, folder, 0, 1, **hooks))
 
-    ways = {
-        "ours": ours,
-        "trl rollout_func": lambda: trl(tokenizer),
-        "trl environment_factory": lambda: trl(
+    ways = {"ours": ours, "trl rollout_func": lambda: trl(processor)}
+    if task.look is None:  # no environment for pictures: the trainer for Mllama wants a rollout
+        ways["trl environment_factory"] = lambda: trl(
             tool_tokenizer, **environment_hooks(task, problems, s)
-        ),
-    }
+        )
     seconds = {way: [] for way in ways}
     for _ in range(rounds + 1):  # the first round warms up
         for way, work in ways.items():
             model.load_state_dict(weights)
             seconds[way].append(work())
     model.load_state_dict(weights)
-    figures = []
-    for part, name in enumerate(("rollout", "whole step")):
+    figures, shown = [], "" if task.look is None else "pictures: "
+    for part, name in enumerate((f"{shown}rollout", f"{shown}whole step")):
         own = statistics.median(row[part] for row in seconds["ours"][1:])
         for way, rows in seconds.items():
             middle = statistics.median(row[part] for row in rows[1:])
@@ -230,6 +234,11 @@ def episode_figures(
             if way != "ours":
                 figures.append((f"{name}, ours against {way}", middle / own, "x"))
     return figures
+
+
+def picture_figures(base: str, settings: RLSettings, rounds: int) -> list[Figure]:
+    """``episode_figures`` of hands in pictures, from the base that sees."""
+    return episode_figures(*load(base), settings, rounds, make_task("gp-vl", scale="tiny"))
 
 
 class Unsolvable(GeneralPoints):
@@ -262,6 +271,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table; ``--record`` also writes results/bench.csv."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default=get_scale("tiny").base, help="folder of the tiny model")
+    parser.add_argument(
+        "--picture-base", default=get_scale("tiny").base_for("gp-vl"), help="the one that sees"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds that the median is of")
     parser.add_argument("--record", action="store_true", help="write results/bench.csv")
     options = parser.parse_args(arguments)
@@ -271,6 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
     model, tokenizer = load(options.base)
     figures = verifier_figures(options.rounds) + navigation_figures(options.rounds)
     figures += episode_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
+    figures += picture_figures(options.picture_base, get_scale("tiny").rl, options.rounds)
     figures += tries_figures(model, tokenizer, get_scale("tiny").rl, options.rounds)
     for name, value, unit in figures:
         print(f"{name:50}{value:12,.2f} {unit}")

@@ -101,7 +101,8 @@ class Decoder:
         self.cache = DynamicCache(config=model.config)
         self.cache.layers = [RoomyLayer() for _ in self.cache.layers]
         self.mask = None
-        self.tiles = None  # (rows, 1, tiles), only where some tiles of a picture are empty
+        self.tiles = None  # (rows, 1, tiles) of the pictures, 1 where a tile is not empty
+        self.full = True  # whether all are
 
     def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
         """Append tokens to each row; returns next-token logits (rows, vocabulary).
@@ -118,13 +119,15 @@ class Decoder:
             tiles = pixels["aspect_ratio_mask"]
             seen["cross_attention_states"] = encode(self.model, pixels)
             seen["cross_attention_mask"] = image_mask(ids, self.model, tiles).to(self.model.device)
-            self.tiles = None if tiles.all() else tiles.to(self.model.device)
+            self.tiles, self.full = tiles.to(self.model.device), bool(tiles.all())
         return self.append(ids.to(self.model.device), fresh.to(self.model.device), **seen)
 
     def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
         """``feed`` for tensors: ids (rows, width) and fresh, 1 where a token is real."""
         self.mask = fresh if self.mask is None else torch.cat([self.mask, fresh], 1)
-        if self.tiles is not None and not seen:
+        # One token sees all of a cached picture unmasked; several at once would be taken for a
+        # causal block, in which the first of them sees but the first of the picture's states.
+        if self.tiles is not None and not seen and (ids.shape[1] > 1 or not self.full):
             everywhere = self.tiles[:, None].expand(-1, ids.shape[1], -1, -1)
             seen = {"cross_attention_mask": everywhere}
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]

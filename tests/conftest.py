@@ -5,7 +5,7 @@ import os
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand, prompt, vocabulary
-from sftrl_lite.models import make_tokenizer, tiny_config
+from sftrl_lite.models import make_processor, make_tokenizer, tiny_config
+from sftrl_lite.pictures import Look, draw_table
 from sftrl_lite.rollouts import Episode, Turn
 from sftrl_lite.verifier import FAILURE, SUCCESS, Verdict
 
@@ -25,21 +26,74 @@ def tokenizer():
     return make_tokenizer(vocabulary())
 
 
-@pytest.fixture(scope="session")
-def random_model(tokenizer):
-    """Random weights, for reading only; ``fresh_model`` may be trained."""
-    torch.manual_seed(0)
-    config = tiny_config(len(tokenizer))
+def shrink(config):
+    """A config for tests: three layers of width 32."""
     text = config.text_config
     text.hidden_size, text.intermediate_size, text.initializer_range = 32, 64, 0.2
     text.num_hidden_layers, text.cross_attention_layers = 3, [1]
     text.num_attention_heads, text.num_key_value_heads, text.head_dim = 4, 1, 8
-    return MllamaForConditionalGeneration(config).eval()
+    return config
+
+
+@pytest.fixture(scope="session")
+def random_model(tokenizer):
+    """Random weights, for reading only; ``fresh_model`` may be trained."""
+    torch.manual_seed(0)
+    return MllamaForConditionalGeneration(shrink(tiny_config(len(tokenizer)))).eval()
 
 
 @pytest.fixture
 def fresh_model(random_model):
     return copy.deepcopy(random_model)
+
+
+# --- and for pictures ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def processor():
+    """Reads pictures of 40 x 40 and text."""
+    return make_processor(make_tokenizer(vocabulary(pictures=True), pictures=True), 40)
+
+
+def make_seeing(processor, tiles=1):
+    """A random model in which pictures matter: all gates open, a lively vision tower."""
+    config = shrink(tiny_config(len(processor.tokenizer) - 1, 40))
+    config.vision_config.initializer_range = 0.2
+    if tiles == 2:
+        config.vision_config.max_num_tiles = 2
+        config.vision_config.supported_aspect_ratios = [[1, 1], [1, 2], [2, 1]]
+    torch.manual_seed(0)
+    model = MllamaForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "gate" in name and "gate_proj" not in name and weight.numel() == 1:
+                weight.fill_(0.5)
+            elif "position" in name and "embedding" in name:  # they start at zero
+                weight.normal_(0, 0.2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def seeing_model(processor):
+    """Random weights that react to pictures, for reading only."""
+    return make_seeing(processor)
+
+
+@pytest.fixture
+def fresh_seeing(seeing_model):
+    return copy.deepcopy(seeing_model)
+
+
+@pytest.fixture(scope="session")
+def shown(hands):
+    """The hands as pictures; prompts of different lengths, the last two alike but for it."""
+    shown = [
+        replace(hand, suits=("♠",) * len(hand.cards), look=Look(noise=0), seed=i)
+        for i, hand in enumerate(hands)
+    ]
+    shown[1] = replace(shown[1], target=100)
+    return [*shown[:3], replace(shown[0], cards=("Q", "K", "2"))]
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +136,28 @@ class SevenTask(LengthTask):
 
     def verify(self, hand, answer):
         return Verdict(False, "wrong_value", float(answer.count("7")), FAILURE, None)
+
+
+@dataclass
+class PictureTask(LengthTask):
+    """The same game with pictures; ``wide`` ones are two tiles."""
+
+    wide: bool = False
+
+    def picture(self, hand):
+        picture = draw_table(hand.cards, hand.suits, hand.look, 40, hand.seed)
+        return picture.resize((80, 40)) if self.wide and hand.seed % 2 else picture
+
+
+class PictureSevenTask(PictureTask, SevenTask):
+    """A point for each 7, and a picture that does not matter."""
+
+    verify = SevenTask.verify
+
+
+@pytest.fixture
+def picture_task():
+    return PictureTask()
 
 
 @pytest.fixture

@@ -6,11 +6,13 @@ import random
 import pytest
 import torch
 
+from sftrl_lite import corpus as reading
 from sftrl_lite import models, pretrain
-from sftrl_lite.corpus import HOMEWORK, TEXTBOOK, Corpus, write_chat
+from sftrl_lite.corpus import HOMEWORK, PICTURE_HOMEWORK, TEXTBOOK, Corpus, write_chat
 from sftrl_lite.general_points import vocabulary
 from sftrl_lite.models import make_tokenizer
-from sftrl_lite.pretrain import Stage, make_base
+from sftrl_lite.pretrain import Stage, make_base, newborn
+from sftrl_lite.vision import pictures_of
 
 RULE = "J counts as {}, Q counts as {} and K counts as {}"
 
@@ -84,3 +86,75 @@ def test_the_shipped_base_is_whole_and_knows_its_corpus():
     assert tokenizer.get_vocab() == make_tokenizer(vocabulary()).get_vocab()
     assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
     assert sum(p.numel() for p in model.parameters()) < 1e6
+
+
+# --- the base for pictures -------------------------------------------------------------
+
+
+def test_the_newborn_that_sees_reads_text_as_its_parent_does():
+    model, processor = newborn("gp-vl")
+    parent, old = models.load(models.ROOT / pretrain.TEXT_BASE)
+    chat = chats(HOMEWORK, 1, seed=4)[0]
+    ids = old.apply_chat_template(chat, return_dict=False)
+    new = processor.tokenizer.apply_chat_template(chat, return_dict=False)
+    assert processor.tokenizer.decode(new) == old.decode(ids)
+    pieces = old.convert_ids_to_tokens(range(len(old)))
+    columns = torch.tensor(processor.tokenizer.convert_tokens_to_ids(pieces))
+    with torch.no_grad():
+        want = parent(input_ids=torch.tensor([ids])).logits
+        found = model(input_ids=torch.tensor([new])).logits[..., columns]
+    assert torch.allclose(found, want, atol=1e-5)
+    assert columns.tolist() != list(range(len(old)))  # else there would be nothing to map
+
+
+def test_the_newborn_that_sees_has_its_gates_half_open():
+    model, _ = newborn("gp-vl")
+    gates = {n: p for n, p in model.named_parameters() if "cross_attn" in n and "gate" in n}
+    assert {name.rsplit(".", 1)[-1]: gate.tolist() for name, gate in gates.items()} == {
+        "cross_attn_attn_gate": [0.5],
+        "cross_attn_mlp_gate": [0.5],
+    }
+
+
+def test_students_misread_pictures_as_often_as_stated(monkeypatch):
+    seen = []  # the hands, in the place of their pictures
+    monkeypatch.setattr(reading.GeneralPoints, "picture", lambda task, hand: seen.append(hand))
+    calm = Corpus(guess=0.5, tries=1, suits=("black", "red"), misread=PICTURE_HOMEWORK.misread)
+    rng, wrong, n = random.Random(0), 0, 300
+    for _ in range(n):
+        cards = json.loads(write_chat(calm, rng)[1]["content"])["cards"]
+        others = sum(a != b for a, b in zip(cards, seen.pop().cards, strict=True))
+        assert others <= 1  # one card for another, never more
+        wrong += others
+    assert 0.75 * calm.misread < wrong / n < 1.25 * calm.misread
+
+
+def test_picture_chats_show_their_hand():
+    written = chats(PICTURE_HOMEWORK, 5)
+    assert {picture.size for picture in pictures_of(written)} == {(pretrain.PICTURE_SIZE,) * 2}
+    assert all("Cards:" not in chat[0]["content"][1]["text"] for chat in written)
+
+
+def test_an_interrupted_pretraining_on_pictures_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    monkeypatch.setattr(pretrain, "SEE_STEPS", 1)
+    corpus = Corpus(guess=0.5, tries=2, suits=("black", "red"), misread=0.3)
+    stages = (Stage("a", corpus, 2, 1e-3, 2), Stage("b", corpus, 3, 1e-3, 2))
+    whole = make_base(tmp_path / "whole", "gp-vl", seed=1, threads=1, stages=stages)
+
+    real, seen = pretrain.learn, []
+
+    def interrupted(*args):
+        for loss in real(*args):
+            seen.append(loss)
+            if len(seen) == 2 + 3:
+                raise KeyboardInterrupt
+            yield loss
+
+    monkeypatch.setattr(pretrain, "learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_base(tmp_path / "cut", "gp-vl", seed=1, threads=1, stages=stages)
+    monkeypatch.setattr(pretrain, "learn", real)
+    again = make_base(tmp_path / "cut", "gp-vl", seed=1, threads=1, stages=stages)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import make_seeing
 
 from sftrl_lite import ledger, models, runs, scales
 from sftrl_lite.general_points import general_points, vocabulary
@@ -26,12 +27,21 @@ def base(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def seeing_base(processor, tmp_path_factory):
+    """The same with eyes."""
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    models.save(make_seeing(processor), processor, folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def small_scale(monkeypatch):
     """The tiny row, smaller still: what is tested here does not need skill."""
     tiny = scales.SCALES["tiny"]
     small = dataclasses.replace(
         tiny,
+        picture=40,
         sft=dataclasses.replace(tiny.sft, batch=4),
         rl=dataclasses.replace(
             tiny.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=6
@@ -66,6 +76,27 @@ def test_a_killed_run_resumes_to_the_same_numbers(method, base, tmp_path):
     first, second = (models.load(tmp_path / name / "model")[0] for name in ("whole", "cut"))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("method", ["rl-ppo", "sft"])
+def test_a_killed_run_on_pictures_resumes_to_the_same_numbers(method, seeing_base, tmp_path):
+    fields = {**BASE_FIELDS, "steps": 3, "points": 3, "eval_episodes": 2, "final_episodes": 2}
+    run = Run(method, task="gp-vl", base=str(seeing_base), splits=("ood-visual",), **fields)
+    whole = values(train(run, tmp_path / "whole"))
+    assert {row.split for row in whole} == {"train", "ood-visual"}
+    assert {row.step for row in whole} == {0, 1, 2, 3}
+
+    def killer(share):
+        if round(share * 3) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, tmp_path / "cut", progress=killer)
+    assert values(train(run, tmp_path / "cut")) == whole
+    (first, eyes), (second, _) = (models.load(tmp_path / n / "model") for n in ("whole", "cut"))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert eyes.image_processor.size["height"] == 40  # a processor comes back, not a tokenizer
 
 
 def test_training_changes_the_weights(base, tmp_path):

@@ -1,0 +1,106 @@
+"""Imitation on pictures: what is learned from, and that it is learned."""
+
+import json
+
+import pytest
+import torch
+
+from sftrl_lite.general_points import general_points
+from sftrl_lite.runs import train_hands
+from sftrl_lite.scales import SFTSettings
+from sftrl_lite.sft import PictureCollator, picture_demonstrations, train_sft
+from sftrl_lite.vision import image_mask, to_pixels
+
+
+@pytest.fixture(scope="module")
+def task():
+    return general_points("id", pictures=True, size=40)
+
+
+@pytest.fixture(scope="module")
+def four(task):
+    return train_hands(task, 4, seed=0)
+
+
+@pytest.fixture(scope="module")
+def demonstrated(processor, task, four):
+    return picture_demonstrations(processor, task, four)
+
+
+def test_demonstrations_are_the_answers_to_the_pictures(processor, task, four, demonstrated):
+    data, pixels = demonstrated
+    tokenizer = processor.tokenizer
+    assert list(data["picture"]) == [0, 1, 2, 3]
+    want = to_pixels(processor, [task.picture(hand) for hand in four])
+    assert torch.equal(pixels["pixel_values"], want["pixel_values"])
+    for hand, row in zip(four, data, strict=True):
+        said = [i for i in row["labels"] if i != -100]
+        answer = tokenizer.decode(said)
+        assert answer == task.demonstration(hand) + tokenizer.eos_token
+        assert json.loads(answer.removesuffix(tokenizer.eos_token))["cards"] == list(hand.cards)
+
+
+def test_labels_are_the_answer_alone(processor, task, four, demonstrated):
+    data, _ = demonstrated
+    image = processor.tokenizer.convert_tokens_to_ids("<|image|>")
+    for row in data:
+        first = next(i for i, label in enumerate(row["labels"]) if label != -100)
+        assert all(label == -100 for label in row["labels"][:first])
+        assert row["labels"][first:] == row["input_ids"][first:]
+        assert row["input_ids"].count(image) == 1 and image not in row["labels"]
+        prompt = processor.tokenizer.decode(row["input_ids"][:first])
+        assert task.prompt(four[0]) in prompt
+        assert prompt.endswith("assistant<|end_header_id|>\n\n")
+
+
+def test_other_answers_can_be_shown(processor, task, four):
+    data, _ = picture_demonstrations(processor, task, four, task.habit)
+    said = [i for i in data[0]["labels"] if i != -100]
+    assert processor.tokenizer.decode(said).startswith(task.habit(four[0]))
+
+
+def test_a_batch_has_its_pictures_and_masks(processor, seeing_model, demonstrated):
+    data, pixels = demonstrated
+    pad = processor.tokenizer.pad_token_id
+    rows = [data[2], data[0], {**data[1], "input_ids": data[1]["input_ids"][:9]}]
+    rows[2]["labels"] = data[1]["labels"][:9]
+    batch = PictureCollator(seeing_model, pad, pixels)(rows)
+    width = max(len(row["input_ids"]) for row in rows)
+    assert batch["input_ids"].shape == batch["labels"].shape == (3, width)
+    assert batch["pixel_values"].shape == (3, 1, 1, 3, 40, 40)
+    for i, picture in enumerate((2, 0, 1)):
+        assert torch.equal(batch["pixel_values"][i], pixels["pixel_values"][picture])
+    assert batch["attention_mask"].sum(1).tolist() == [len(row["input_ids"]) for row in rows]
+    assert (batch["labels"][2, 9:] == -100).all() and (batch["input_ids"][2, 9:] == pad).all()
+    mask = image_mask(batch["input_ids"], seeing_model)
+    assert torch.equal(batch["cross_attention_mask"], mask)
+    # and the model takes it: the loss is that of the answers alone
+    with torch.no_grad():
+        found = seeing_model(**batch)
+    chosen = found.logits[:, :-1].log_softmax(-1)
+    labels = batch["labels"][:, 1:]
+    own = labels != -100
+    want = -chosen.gather(-1, labels.clamp(min=0)[..., None])[..., 0][own].mean()
+    assert found.loss.item() == pytest.approx(want.item(), rel=1e-4)
+
+
+def test_a_few_steps_lower_the_loss_and_train_the_eyes(
+    fresh_seeing, seeing_model, processor, demonstrated, tmp_path
+):
+    data, pixels = demonstrated
+    losses = train_sft(
+        fresh_seeing,
+        processor.tokenizer,
+        data,
+        SFTSettings(lr=5e-3, batch=4, hands=4),
+        tmp_path,
+        0,
+        steps=20,
+        progress=False,
+        pixels=pixels,
+    )
+    assert len(losses) == 2 and losses[1] < 0.8 * losses[0]
+    before = dict(seeing_model.named_parameters())
+    moved = {n for n, p in fresh_seeing.named_parameters() if not torch.equal(p, before[n])}
+    for eye in ("vision_model.patch_embedding.weight", "multi_modal_projector.weight"):
+        assert f"model.{eye}" in moved
