@@ -122,11 +122,12 @@ def evaluate_command(
     from sftrl_lite.models import load
     from sftrl_lite.runs import held_out
     from sftrl_lite.scales import get_scale
-    from sftrl_lite.tasks import budget, make_task, reported
+    from sftrl_lite.tasks import budget, check_base, make_task, reported
 
     row = get_scale(scale)
     judges = {name: make_task(task, name, scale) for name in splits.split(",") if name}
     judges = judges or {name: make_task(task, name, scale) for name in reported(task)}
+    check_base(model, task)
     network, tokenizer = load(model or row.base_for(task))
     for split, judge in judges.items():
         hands = held_out(judge, episodes, seed, ())

@@ -28,7 +28,7 @@ from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
-from sftrl_lite.tasks import budget, make_task, reported
+from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
@@ -220,6 +220,7 @@ def train(
 
 def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
+    check_base(run.base, run.task)
     model, processor = load(run.base)
     task = make_task(run.task, "train", run.scale, feedback=run.feedback)
     hands = train_hands(task, run.hands, run.seed)

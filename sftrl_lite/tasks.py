@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sftrl_lite.general_points import general_points
@@ -34,6 +35,17 @@ def make_task(name: str, split: str = "id", scale: str | None = None, **options:
         size = {"size": get_scale(scale).picture} if pictures else {}
         return navigation(split, pictures, **size, **options)
     raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
+
+
+def check_base(base: str, task: str) -> None:
+    """Refuse a shipped tiny base on a task that it was not bred for.
+
+    Raises:
+        ValueError: ``data/tiny-gp-vl`` on ``gp-l``, say.
+    """
+    bred = re.search(r"tiny-([a-z-]+)/?$", str(base))
+    if bred and bred[1] in TASKS and bred[1] != task:
+        raise ValueError(f"{base} was made for task {bred[1]}, not {task}; leave the base out")
 
 
 def budget(name: str, tries: int) -> int:

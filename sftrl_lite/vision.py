@@ -72,7 +72,10 @@ def encode(model: PreTrainedModel, pixels: Pixels) -> Tensor:
 
 
 def image_mask(ids: Tensor, model: PreTrainedModel, tiles: Tensor | None = None) -> Tensor:
-    """Which tiles each token sees: tokens from the image token on, (B, L, 1, tiles).
+    """Which tiles each token is meant to see, (B, L, 1, tiles): all from the image token on.
+
+    Mllama applies it softly: a token before the image gets the mean of all states from the
+    attention (transformers 5.23), and only the layer's feed-forward part is masked out.
 
     Args:
         ids: (B, L) tokens.
