@@ -98,8 +98,25 @@ PICTURES = {
     ("success", "id"): "ID (black)",
     ("success", "ood-visual"): "visual OOD (red)",
     ("success", "ood-rule"): "rule OOD (11-12-13)",
+    ("greedy", "ood-visual"): "red, greedy, 1 try",
     ("recognised", "id"): "cards recognised, black",
     ("recognised", "ood-visual"): "cards recognised, red",
+}
+STREETS = {
+    ("success@1", "train"): "training steps, 1 try",
+    ("per_step", "id"): "ID, per step",
+    ("per_step", "ood-rule"): "rule OOD, per step",
+    ("walk_per_step", "ood-rule"): "the same until the walk fails",
+    ("route", "id"): "ID, whole routes",
+    ("route", "ood-rule"): "rule OOD, whole routes",
+}
+STREET_VIEWS = {
+    ("success@1", "train"): "training steps, 1 try",
+    ("per_step", "id"): "ID, per step",
+    ("per_step", "ood-visual"): "unseen cities, per step",
+    ("route", "ood-visual"): "unseen cities, whole routes",
+    ("per_step", "ood-rule"): "rule OOD, per step",
+    ("recognised", "ood-visual"): "unseen cities, recognised",
 }
 
 
@@ -172,6 +189,9 @@ def fill(text: str) -> str:
     figure = f"![{plots.alt_text(drawn)}](results/{FIGURE.name})"
     blocks = {"figure": figure, "results": block()}
     blocks["pictures"] = task_block("vl", PICTURES, "ID and OOD are solving within five tries.")
+    told = "Per step, every answer counts, two tries a step; a route needs all its steps."
+    blocks["streets"] = task_block("virl-l", STREETS, told)
+    blocks["street-views"] = task_block("virl-vl", STREET_VIEWS, told)
     for name, content in blocks.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if begin not in text or end not in text:
