@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 STYLE = Path(__file__).with_name("house.mplstyle")
@@ -207,6 +208,7 @@ def recognition_path(
                 axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label="Init")
             axis.set_title(NAMES.get(split, split))
             axis.set_xlabel("hands recognised")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.grid(True, axis="both")
             for line in (axis.xaxis, axis.yaxis):
                 line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
@@ -226,7 +228,8 @@ def draw_path(axis, run: pd.DataFrame, metric: str, method: str) -> None:
     axis.plot(x, y, color=colour, ls=line, lw=1.6)
     for i in range(1, len(run)):
         share = i / (len(run) - 1)
-        axis.plot(x.iloc[i], y.iloc[i], marker, color=colour, ms=3 + 6 * share, mec="white")
+        look = dict(color=colour, ms=4 + 5 * share, mec="white", mew=0.6)
+        axis.plot(x.iloc[i], y.iloc[i], marker, **look)
     cross(axis, run.iloc[-1], metric, colour, 0.7)
     axis.plot([], [], color=colour, marker=marker, ls=line, label=label)  # for the legend
 

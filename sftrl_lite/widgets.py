@@ -244,10 +244,15 @@ def seen_html(cards: Sequence[str], answer: dict) -> str:
     named = answer.get("cards")
     if not isinstance(named, list):
         return "no cards named"
+    named = [str(card) for card in named]
+    at_home = [card == there for card, there in zip(named, cards, strict=False)]
     left, boxes = Counter(cards), []
-    for card in map(str, named):
-        right = left[card] > 0
-        left[card] -= right
+    left.subtract(card for card, home in zip(named, at_home, strict=False) if home)
+    for i, card in enumerate(named):  # first come cards in their place, then any order
+        right = at_home[i : i + 1] == [True]
+        if not right and left[card] > 0:
+            right = True
+            left[card] -= 1
         line, word = ("solid", "right") if right else ("dashed", "wrong")
         style = f"{CARD};border:2px {line} #444444"
         shown = html.escape(card)

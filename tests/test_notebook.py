@@ -189,6 +189,8 @@ def test_cards_named_twice_are_right_once():
     page = widgets.seen_html(("5", "5", "7"), {"cards": ["5", "5", "5"]})
     assert page.count("right") == 2 and page.count("wrong") == 1 and "overlooked: 7" in page
     assert widgets.seen_html(("5",), {"cards": "5"}) == "no cards named"
+    placed = widgets.seen_html(("6", "A", "3"), {"cards": ["6", "3", "3"]})
+    assert placed.index("wrong") < placed.rindex("right") and "overlooked: A" in placed
     assert "<i>" not in widgets.seen_html(("5",), {"cards": ["<i>"]})
 
 

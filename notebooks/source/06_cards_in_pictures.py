@@ -39,10 +39,12 @@ scale = notebook.setup()
 # %% [markdown]
 # ## One hand, as a picture
 #
-# The cards of chapter 5 again, now lying on a table. Jacks count 10.
+# The cards of chapter 5 again, now lying on a table. Jacks count 10. A person wants some
+# pixels; the model has to do with fewer.
 
 # %%
 import random
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
@@ -63,15 +65,16 @@ def sheet(pictures, titles, across: int, alt: str) -> None:
 
 large = general_points("id", pictures=True, size=224)
 hand = large.show(Hand(("3", "5", "6", "J")), random.Random(0))
-sheet([large.picture(hand)], [""], 1, picture_words(hand))
+small = replace(large, size=scale.picture)
+titles = [f"for you: {large.size} pixels", f"for the model: {small.size}"]
+alt = "The same hand in two sizes. " + picture_words(hand)
+sheet([large.picture(hand), small.picture(hand)], titles, 2, alt)
 
 # %% [markdown]
 # You see 3, 5, 6 and J, count 3, 5, 6 and 10, and write 3 + 5 + 6 + 10 = 24. Four
 # students look at the same picture.
 
 # %%
-from dataclasses import replace
-
 from sftrl_lite.general_points import write_answer
 
 nine = replace(hand, cards=("3", "5", "9", "J"))
@@ -119,7 +122,7 @@ sheet(pictures, titles, len(DECKS), alt)
 
 # %%
 calm = Look(stray=0, turn=0, zoom=0, noise=0)
-louder = dict(stray=0.35, turn=30, zoom=0.4, noise=90)
+louder = dict(stray=0.35, turn=30, zoom=0.4, noise=80)
 looks = {"none": calm} | {
     f"{name} {value}": replace(calm, **{name: value}) for name, value in louder.items()
 }
@@ -626,10 +629,9 @@ with notebook.exercise("6.4"):
 #
 # ## What a misread hand costs
 #
-# The paper adds a penalty of 1.5 points "for wrong recognition" (appendix A.3). Its
-# text says *in addition* to what the formula costs; the released code pays −1.5
-# *instead of* the rest. That seems a detail. Ask what each makes profitable. The
-# formula alone earns:
+# A misread hand costs 1.5 points in the paper (appendix A.3). Its text says *in addition*
+# to what the formula costs; the released code pays −1.5 *instead of* the rest. That
+# seems a detail. Ask what each makes profitable. The formula alone earns:
 
 # %%
 from sftrl_lite.verifier import REWARDS
@@ -761,7 +763,6 @@ plots.summary_table(table, ("success", "recognised"), SHIFTS)
 
 # %%
 names = {"SFT": "sft", "RL": "rl-ppo"}
-names |= {"SFT, own words": "sft-own", "RL, coin": "rl-random"}
 for name, method in tqdm(names.items()):
     student, _ = load(folder / method / "model")
     for s in SHIFTS:
