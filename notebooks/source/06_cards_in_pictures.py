@@ -63,6 +63,7 @@ def sheet(pictures, titles, across: int, alt: str) -> None:
         axis.axis("off")
     notebook.figure(fig, alt=alt)
 
+# %%
 large = general_points("id", pictures=True, size=224)
 hand = large.show(Hand(("3", "5", "6", "J")), random.Random(0))
 small = replace(large, size=scale.picture)
@@ -260,6 +261,7 @@ def pull(gate: float) -> float:
     fresh(input_ids=ids, labels=labels, **inputs).loss.backward()
     return views.grad.norm().item()
 
+# %%
 for gate in (0.0, 0.1, 0.5):
     print(f"gates at {gate}: gradient at the picture's states {pull(gate):.2e}")
 
