@@ -235,9 +235,9 @@ for index in text.cross_attention_layers:
 #
 # In the library a new model's gates are zero. Then the layer does nothing at first,
 # which is kind to a text model that took months to train: the picture fades in. But look
-# at the gradient. Both terms carry the factor $\tanh(\alpha)$ or $\tanh(\beta)$, and so
-# does everything that flows back into $S$. We take the newborn base, set its gates, and
-# measure how hard the loss of one answer pulls at the picture's states.
+# at the gradient. Whatever flows back into $S$ passes the first gate and carries the
+# factor $\tanh(\alpha)$. We take the newborn base, set its gates, and measure how hard
+# the loss of one answer pulls at the picture's states.
 
 # %%
 from sftrl_lite.pretrain import newborn
