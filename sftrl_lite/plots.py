@@ -8,7 +8,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 STYLE = Path(__file__).with_name("house.mplstyle")
@@ -25,6 +27,9 @@ NAMES = {
     "train": "training hands, trained rule",
     "id": "fresh hands, trained rule",
     "ood-rule": "fresh hands, shifted rule",
+    "ood-visual": "fresh hands, red suits",
+    "dev-rule": "fresh hands, development rule",
+    "dev-visual": "fresh hands, green and blue suits",
 }
 
 
@@ -128,11 +133,132 @@ def summary_table(
     return wide.loc[[who for who in order if who in wide.index]]
 
 
-def alt_text(table: pd.DataFrame, metric: str = "success@1") -> str:
+def alt_text(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    splits: Sequence[str] = ("train", "id", "ood-rule"),
+) -> str:
     """The figure of ``curves`` in words, made from the numbers that it draws."""
-    wide = summary_table(table, [metric], ("train", "id", "ood-rule"))[metric]
+    wide = summary_table(table, [metric], splits)[metric]
     lines = [
         f"{who}: " + ", ".join(f"{NAMES[split]} {value} %" for split, value in row.items())
         for who, row in wide.iterrows()
     ]
     return "Share of hands solved against training compute, from Init to end. " + "; ".join(lines)
+
+
+# --- success against recognition (paper, figure 8) ----------------------------------------
+
+SEEN = ("id", "ood-rule", "ood-visual")
+
+
+def paths(
+    table: pd.DataFrame, metric: str = "success", splits: Sequence[str] = SEEN
+) -> pd.DataFrame:
+    """Success beside recognition at each evaluation, with the intervals of both.
+
+    Returns:
+        rows by split, method and point; columns ``(x, mean)``, ``(x, low)``, ... where x is
+        ``metric`` or ``recognised``.
+
+    Raises:
+        ValueError: no recognition in the table, as in tasks without pictures.
+    """
+    wanted = table["metric"].isin([metric, "recognised"]) & table["split"].isin(splits)
+    if "recognised" not in set(table.loc[wanted, "metric"]):
+        raise ValueError("the table holds no recognition; only tasks with pictures measure it")
+    summary = over_seeds(table[wanted])
+    summary["low"], summary["high"] = summary["low"].clip(lower=0), summary["high"].clip(upper=1)
+    keys = ["split", "method", "point"]
+    wide = summary.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"])
+    return wide.swaplevel(axis=1).dropna().sort_index()
+
+
+def recognition_path(
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+    ylabel: str = "solved within the budget",
+) -> Figure:
+    """Success against recognition over a training: one panel a split, one line a method.
+
+    A line runs from Init (the star) through the evaluations to the end, its markers growing
+    on the way. Crosses are 95 % intervals of both shares, at the end and of Init.
+
+    Args:
+        table: rows in the form of the ledger, with the metric ``recognised``.
+        metric: the share on the vertical axis.
+    """
+    points = paths(table, metric, splits)
+    with plt.style.context(STYLE):
+        size = (3.7 * len(splits), 3.9)
+        figure, axes = plt.subplots(
+            1, len(splits), figsize=size, squeeze=False, sharex=True, sharey=True
+        )
+        for axis, split in zip(axes[0], splits, strict=True):
+            here = points.loc[split] if split in points.index else points.iloc[:0].droplevel(0)
+            shown = [m for m in methods if m in here.index.get_level_values("method")]
+            for method in shown:
+                draw_path(axis, here.loc[method], metric, method)
+            if shown:
+                start = here.loc[shown].xs(0, level="point").mean()
+                cross(axis, start, metric, "#222222", 0.5)
+                at = start["recognised", "mean"], start[metric, "mean"]
+                axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label="Init")
+            axis.set_title(NAMES.get(split, split))
+            axis.set_xlabel("hands recognised")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.grid(True, axis="both")
+            for line in (axis.xaxis, axis.yaxis):
+                line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        axes[0][0].set_ylabel(ylabel)
+        drawn: dict[str, Artist] = {}
+        for axis in axes[0]:
+            handles, labels = axis.get_legend_handles_labels()
+            drawn |= dict(zip(labels, handles, strict=True))
+        figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=len(drawn))
+    return figure
+
+
+def draw_path(axis, run: pd.DataFrame, metric: str, method: str) -> None:
+    """One method's way through the plane; a marker is larger the later it is."""
+    colour, marker, line, label = LOOKS[method]
+    x, y = run["recognised", "mean"], run[metric, "mean"]
+    axis.plot(x, y, color=colour, ls=line, lw=1.6)
+    for i in range(1, len(run)):
+        share = i / (len(run) - 1)
+        look = dict(color=colour, ms=4 + 5 * share, mec="white", mew=0.6)
+        axis.plot(x.iloc[i], y.iloc[i], marker, **look)
+    cross(axis, run.iloc[-1], metric, colour, 0.7)
+    axis.plot([], [], color=colour, marker=marker, ls=line, label=label)  # for the legend
+
+
+def cross(axis, point: pd.Series, metric: str, colour: str, alpha: float) -> None:
+    """Intervals of a point in both directions."""
+    x, y = point["recognised"], point[metric]
+    look = dict(color=colour, alpha=alpha, lw=1.2, solid_capstyle="butt")
+    axis.plot([x["low"], x["high"]], [y["mean"]] * 2, **look)
+    axis.plot([x["mean"]] * 2, [y["low"], y["high"]], **look)
+
+
+def recognition_alt(
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+) -> str:
+    """The figure of ``recognition_path`` in words, made from the numbers that it draws."""
+    points, lines = paths(table, metric, splits), []
+    for split in splits:
+        for method in methods:
+            if (split, method) not in points.index.droplevel("point"):
+                continue
+            run = points.loc[split, method]
+            ends = [
+                f"{100 * run[name, 'mean'].iloc[0]:.0f} to {100 * run[name, 'mean'].iloc[-1]:.0f} %"
+                for name in ("recognised", metric)
+            ]
+            who = f"{NAMES.get(split, split)}, {LOOKS[method][3]}"
+            lines.append(f"{who}: recognised {ends[0]}, solved {ends[1]}")
+    return "Success against recognition, from Init to the end. " + "; ".join(lines) + "."

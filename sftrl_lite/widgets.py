@@ -4,15 +4,20 @@ shows wherever no kernel runs (GitHub, the printed page, ``SFTRL_STATIC=1``).
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets as w
 import pandas as pd
 import torch
 from IPython.display import display
+from PIL import Image
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sftrl_lite.cards import parse_rule
@@ -207,6 +212,110 @@ def revision_viewer(
     upto.observe(draw, "value")
     draw()
     pages = [episode_html(e, tokenizer) for e in episodes[:still]]
+    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+
+
+# --- an episode about a picture, try by try ----------------------------------------------
+
+SUIT_NAMES = {"♠": "spades", "♣": "clubs", "♥": "hearts", "♦": "diamonds"}
+RANK_NAMES = {"A": "ace", "J": "jack", "Q": "queen", "K": "king"}
+
+
+def picture_words(hand: Hand) -> str:
+    """What a picture of a hand shows, for readers who cannot see it."""
+    cards = [
+        f"{RANK_NAMES.get(card, card)} of {SUIT_NAMES[suit]}"
+        for card, suit in zip(hand.cards, hand.suits, strict=True)
+    ]
+    return f"Cards on a table: {', '.join(cards)}."
+
+
+def picture_html(picture: Image.Image, alt: str, width: int = 240) -> str:
+    """A picture within the page, every pixel of it to be seen."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png")
+    png = base64.b64encode(buffer.getvalue()).decode()
+    style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="{style}">'
+
+
+def seen_html(cards: Sequence[str], answer: dict) -> str:
+    """The cards that an answer names, each marked right or wrong, and what it overlooked."""
+    named = answer.get("cards")
+    if not isinstance(named, list):
+        return "no cards named"
+    named = [str(card) for card in named]
+    at_home = [card == there for card, there in zip(named, cards, strict=False)]
+    left, boxes = Counter(cards), []
+    left.subtract(card for card, home in zip(named, at_home, strict=False) if home)
+    for i, card in enumerate(named):  # first come cards in their place, then any order
+        right = at_home[i : i + 1] == [True]
+        if not right and left[card] > 0:
+            right = True
+            left[card] -= 1
+        line, word = ("solid", "right") if right else ("dashed", "wrong")
+        style = f"{CARD};border:2px {line} #444444"
+        shown = html.escape(card)
+        boxes.append(f'<span style="{style}">{shown if right else f"<s>{shown}</s>"}</span>{word}')
+    missed = list(left.elements())
+    return " ".join(boxes) + (f"<br>overlooked: {html.escape(', '.join(missed))}" if missed else "")
+
+
+def picture_episode_html(task: GeneralPoints, episode: Episode, upto: int | None = None) -> str:
+    """The picture of an episode, and its first ``upto`` tries: cards read, answer, verdict."""
+    hand, rows = episode.problem, []
+    for i, turn in enumerate(episode.turns[:upto], 1):
+        answer, v = read_answer(turn.answer) or {}, turn.verdict
+        read = "–" if v.read is None else ", ".join(map(str, v.read))
+        cells = [
+            f"{i}",
+            seen_html(hand.cards, answer),
+            html.escape(read),
+            f"<code>{html.escape(str(answer.get('formula', turn.answer)))}</code>",
+            v.kind,
+            f"{turn.reward:+g}",
+            html.escape(v.message),
+        ]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    names = ("try", "cards read", "numbers", "formula", "verdict", "reward", "message")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
+    shown = picture_html(task.picture(hand), picture_words(hand))
+    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    return f"<p>{shown}</p><p>{rule}; make {hand.target}</p>{table}"
+
+
+def picture_viewer(task: Any, episodes: Sequence[Episode], still: int = 3) -> None:
+    """Step through episodes about pictures: what was shown, read, answered, said.
+
+    Args:
+        task: draws the pictures of the episodes' hands.
+        episodes: GeneralPoints episodes; choose failing ones to learn from.
+        still: episodes in the still picture.
+
+    Raises:
+        ValueError: no episode to show, or episodes without pictures.
+    """
+    if not episodes:
+        raise ValueError("no episode to show")
+    if any(episode.problem.look is None for episode in episodes):
+        raise ValueError("these hands are in text and have no picture; use revision_viewer")
+    page = w.HTML()
+    which = w.BoundedIntText(1, min=1, max=len(episodes), description="Episode")
+    upto = w.IntSlider(1, min=1, max=max(len(episodes[0].turns), 1), description="Tries")
+
+    def draw(*_: object) -> None:
+        page.value = picture_episode_html(task, episodes[which.value - 1], upto.value)
+
+    def turned(_: object) -> None:
+        upto.value = 1
+        upto.max = len(episodes[which.value - 1].turns)
+        draw()
+
+    which.observe(turned, "value")
+    upto.observe(draw, "value")
+    draw()
+    pages = [picture_episode_html(task, e) for e in episodes[:still]]
     present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
 
 

@@ -1,16 +1,27 @@
 """The chapters' helpers: set-up, exercises, captions, figures, widgets."""
 
 import base64
+import io
 import random
+import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from PIL import Image
 
 from sftrl_lite import notebook, widgets
 from sftrl_lite.cards import Rule
-from sftrl_lite.general_points import GeneralPoints, Hand, vocabulary
+from sftrl_lite.general_points import (
+    GeneralPoints,
+    Hand,
+    general_points,
+    vocabulary,
+    write_answer,
+)
 from sftrl_lite.models import make_tokenizer, tiny_config
+from sftrl_lite.rollouts import Episode, Turn
 
 
 @pytest.fixture
@@ -138,3 +149,61 @@ def test_token_boxes_shade_by_chance():
     page = widgets.tokens_html(["a b", "\n"], [None, 0.5])
     assert "a·b" in page and "⏎" in page and "chance 50.0 %" in page
     assert Rule(7, 3, 12).name == "7-3-12"
+
+
+@pytest.fixture
+def picture_episode():
+    """A hand as a picture, misread at the first try and solved at the second."""
+    task = general_points("ood-visual", pictures=True, size=80)
+    hand = task.show(Hand(("3", "5", "6", "J")), random.Random(0))
+    wrong = replace(hand, cards=("3", "5", "9", "J"))
+    texts = [write_answer(wrong, "(9+3)*10/5"), write_answer(hand, "3+5+6+10")]
+    turns = []
+    for text in texts:
+        verdict = task.verify(hand, text)
+        turns.append(Turn(0, 1, [0.0], text, verdict, verdict.reward))
+    return task, Episode(hand, [0], turns)
+
+
+def test_picture_viewer_is_static_without_a_kernel(shown, monkeypatch, picture_episode):
+    task, episode = picture_episode
+    monkeypatch.setenv("SFTRL_STATIC", "1")
+    widgets.picture_viewer(task, [episode])
+    page = shown[0][0]["text/html"]
+    assert set(shown[0][0]) == {"text/html", "text/plain"}
+    assert 'alt="Cards on a table: 3 of ' in page and "jack of " in page
+    png = re.search('data:image/png;base64,([^"]+)', page)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(png))).size == (80, 80)
+    assert page.count("misread") == 1 and "solved" in page and "+5" in page
+
+
+def test_picture_viewer_marks_cards_in_words(picture_episode):
+    task, episode = picture_episode
+    first = widgets.picture_episode_html(task, episode, upto=1)
+    assert first.count("</span>right") == 3 and first.count("</span>wrong") == 1
+    assert "<s>9</s>" in first and "overlooked: 6" in first
+    assert widgets.picture_episode_html(task, episode).count("</span>right") == 7
+
+
+def test_cards_named_twice_are_right_once():
+    page = widgets.seen_html(("5", "5", "7"), {"cards": ["5", "5", "5"]})
+    assert page.count("right") == 2 and page.count("wrong") == 1 and "overlooked: 7" in page
+    assert widgets.seen_html(("5",), {"cards": "5"}) == "no cards named"
+    placed = widgets.seen_html(("6", "A", "3"), {"cards": ["6", "3", "3"]})
+    assert placed.index("wrong") < placed.rindex("right") and "overlooked: A" in placed
+    assert "<i>" not in widgets.seen_html(("5",), {"cards": ["<i>"]})
+
+
+def test_picture_viewer_moves_when_a_kernel_runs(shown, monkeypatch, picture_episode):
+    task, episode = picture_episode
+    monkeypatch.delenv("SFTRL_STATIC", raising=False)
+    widgets.picture_viewer(task, [episode, episode])
+    assert "application/vnd.jupyter.widget-view+json" in shown[0][0]
+
+
+def test_picture_viewer_refuses_what_it_cannot_show(picture_episode):
+    task, _ = picture_episode
+    with pytest.raises(ValueError, match="no episode"):
+        widgets.picture_viewer(task, [])
+    with pytest.raises(ValueError, match="no picture"):
+        widgets.picture_viewer(task, [Episode(Hand(("3", "5", "6", "J")), [0])])

@@ -721,7 +721,7 @@ training_slider(table)
 # - *That a KL explains it.* The table shows the distance to Init along with the loss of
 #   reading, at one seed. That smaller distance goes with less forgetting is a published
 #   finding (Shenfeld et al., 2025); a cause is more than that.
-# - *Anything about other shifts.* Pictures and streets come in later chapters.
+# - *Anything about other shifts.* Red suits in pictures are chapter 6; streets come later.
 #
 # ## Further reading
 #
@@ -736,4 +736,4 @@ training_slider(table)
 # - Shenfeld et al. (2025), [RL's Razor](https://arxiv.org/abs/2509.04259): KL and
 #   forgetting (20 minutes).
 #
-# Next: cards in pictures, which are not in this edition yet.
+# Next: [6. Cards in pictures](06_cards_in_pictures.ipynb).

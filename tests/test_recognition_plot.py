@@ -1,0 +1,109 @@
+"""Success against recognition: what is drawn, and the same in words."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from sftrl_lite import ledger, plots
+
+
+def run(method, seed, recognised, success, split="ood-visual"):
+    """Evaluations of one made-up run: recognition and success, one pair a step."""
+    return [
+        ledger.Row(
+            experiment="vl-headline",
+            task="gp-vl",
+            method=method,
+            scale="tiny",
+            seed=seed,
+            step=10 * i,
+            split=split,
+            metric=metric,
+            value=value,
+            n=100,
+            low=value - 0.1,
+            high=value + 0.1,
+            tries=5,
+            config_hash="x",
+            commit="x",
+            device="cpu",
+            minutes=1.0,
+            command="x",
+        )
+        for metric, values in (("recognised", recognised), ("success", success))
+        for i, value in enumerate(values)
+    ]
+
+
+@pytest.fixture
+def table():
+    rows = run("sft", 0, [0.7, 0.6, 0.5], [0.6, 0.5, 0.4])
+    rows += run("rl-ppo", 0, [0.7, 0.95], [0.6, 0.9])
+    rows += run("sft", 0, [0.9, 0.9, 0.9], [0.7, 0.7, 0.7], "id")
+    return pd.DataFrame(rows)
+
+
+def lines(axis):
+    """The paths that are drawn: their points, by line style."""
+    drawn = [line for line in axis.lines if len(line.get_xdata()) >= 2 and line.get_lw() == 1.6]
+    return {line.get_ls(): (list(line.get_xdata()), list(line.get_ydata())) for line in drawn}
+
+
+def test_a_line_runs_from_init_through_the_evaluations(table):
+    figure = plots.recognition_path(table, splits=("id", "ood-visual"))
+    known, red = figure.axes
+    assert lines(red)["--"] == ([0.7, 0.6, 0.5], [0.6, 0.5, 0.4])
+    assert lines(red)["-"] == ([0.7, 0.95], [0.6, 0.9])
+    assert lines(known) == {"--": ([0.9] * 3, [0.7] * 3)}
+    assert red.get_title(loc="left") == "fresh hands, red suits"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["SFT", "Init", "RL (PPO)"]
+    plt.close(figure)
+
+
+def test_the_figure_is_opaque_and_tells_methods_apart(table):
+    figure = plots.recognition_path(table, splits=("ood-visual",))
+    assert figure.get_facecolor()[3] == 1
+    handles = [h for h in figure.axes[0].lines if not str(h.get_label()).startswith("_")]
+    assert len({h.get_marker() for h in handles}) == len(handles) == 3
+    assert len({h.get_color() for h in handles}) == 3
+    plt.close(figure)
+
+
+def test_intervals_are_drawn_inside_0_and_1(table):
+    figure = plots.recognition_path(table, splits=("ood-visual",))
+    ends = [x for line in figure.axes[0].lines for x in line.get_xdata()]
+    assert max(ends) == 1 and min(ends) == pytest.approx(0.4)
+    plt.close(figure)
+
+
+def test_a_split_without_rows_is_an_empty_panel(table):
+    figure = plots.recognition_path(table)
+    assert [bool(lines(axis)) for axis in figure.axes] == [True, False, True]
+    plt.close(figure)
+
+
+def test_seeds_are_averaged_with_students_interval():
+    rows = run("sft", 0, [0.8, 0.4], [0.6, 0.2]) + run("sft", 1, [0.8, 0.6], [0.6, 0.4])
+    points = plots.paths(pd.DataFrame(rows))
+    end = points.loc["ood-visual", "sft", 1]
+    assert end["recognised", "mean"] == pytest.approx(0.5)
+    assert end["recognised", "low"] == 0 and end["recognised", "high"] == 1
+
+
+def test_alt_text_says_what_is_drawn(table):
+    said = plots.recognition_alt(table)
+    assert "fresh hands, red suits, SFT: recognised 70 to 50 %, solved 60 to 40 %" in said
+    assert "fresh hands, red suits, RL (PPO): recognised 70 to 95 %, solved 60 to 90 %" in said
+    assert "shifted rule" not in said
+
+
+def test_other_metrics_and_controls_can_be_drawn(table):
+    table["metric"] = table["metric"].replace("success", "greedy")
+    said = plots.recognition_alt(table, "greedy", ("ood-visual",), ("rl-ppo",))
+    assert "SFT" not in said and "solved 60 to 90 %" in said
+
+
+def test_a_table_without_recognition_is_refused(table):
+    with pytest.raises(ValueError, match="no recognition"):
+        plots.recognition_path(table[table["metric"] == "success"])
