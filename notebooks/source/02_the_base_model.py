@@ -440,7 +440,8 @@ print(f"log V = {math.log(len(tokenizer)):.2f}")
 from sftrl_lite.pretrain import batches
 
 data = batches(TEXTBOOK, tokenizer, 64, stream(0, "live textbook"))
-ids, labels = next(data)
+batch = next(data)
+ids, labels = batch["input_ids"], batch["labels"]
 print("ids", tuple(ids.shape), "labels", tuple(labels.shape))
 print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
 
