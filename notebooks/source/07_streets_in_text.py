@@ -134,7 +134,8 @@ from sftrl_lite.routes import steps
 
 with notebook.exercise("7.1"):
     assert lay_rail([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
-    assert lay_rail([0, 2]) == ["turn", "turn", "forward", "forward", "stop"], "two legs"
+    two = ["turn", "turn", "forward", "forward", "stop"]
+    assert lay_rail([0, 2]) == two, "two legs, the second passes two places"
     for walk in navigation("id").routes[:20]:
         right = [s.move for s in steps(walk)]
         mine = lay_rail([len(leg.between) for leg in walk.legs])
@@ -203,7 +204,8 @@ print("->", shifted.demonstration(here))
 from sftrl_lite.routes import ABSOLUTE, RELATIVE
 
 for name, released in (("round the circle", False), ("released code", True)):
-    print(f"{name:17} {RELATIVE.word(350, 10, released)}, face {ABSOLUTE.word(350, 10)}")
+    word = RELATIVE.word(350, 10, released)
+    print(f"{name:17} turn {word} to face {ABSOLUTE.word(350, 10)}")
 
 # %% [markdown]
 # The released code subtracts and forgets the circle: 10 − 350 = −340 is "below −45". Its
@@ -217,9 +219,9 @@ wrong = [
     if RELATIVE.word(s.heading, s.onward) != RELATIVE.word(s.heading, s.onward, True)
 ]
 notebook.show(
-    f"{len(wrong)} of {len(turns)} turns ({len(wrong) / len(turns):.0%}) get another word "
-    "from the released arithmetic. Ours is the corrected one; `official=True` repeats "
-    "theirs."
+    f"{len(wrong)} of {len(turns)} turns ({len(wrong) / len(turns):.0%}) get another "
+    "word from the released arithmetic. Ours is the corrected one; `official=True` "
+    "repeats theirs."
 )
 
 # %% [markdown]
@@ -318,7 +320,8 @@ from sftrl_lite.navigation import decisions, route_success
 def act(right: bool, n: int) -> SimpleNamespace:
     """What comes of a decision: right at once, or wrong n times."""
     verdict = SimpleNamespace(solved=right)
-    return SimpleNamespace(turns=[SimpleNamespace(verdict=verdict)] * (1 if right else n))
+    turn = SimpleNamespace(verdict=verdict)
+    return SimpleNamespace(turns=[turn] * (1 if right else n))
 
 walk = decisions(task.routes)
 no_turns = route_success(walk, [act(d.step.move != "turn", tries) for d in walk])
@@ -461,7 +464,7 @@ train = train_hands(navigation("train"), scale.sft.hands, seed=0)
 rules = {"absolute": task, "relative": shifted}
 tests = held_out(task, scale.eval_episodes, 0, train)
 print(f"{len(train)} training decisions on {len({d.route for d in train})} routes")
-print(f"{len(tests)} test decisions, the whole of {len({d.route for d in tests})} others")
+print(f"{len(tests)} test decisions, all of {len({d.route for d in tests})} others")
 
 # %% [markdown]
 # `evaluate` plays each decision, with up to two tries. Since whole walks are asked, it
@@ -485,16 +488,16 @@ pd.DataFrame(values).T.round(3)
 #
 # The scale's own settings, the same decisions for both, compass points only, equal
 # training compute by the paper's count. SFT imitates the right answer of each decision,
-# RL gets nothing but the verifier's word. A second call of the cell only reads the folder.
+# RL gets nothing but the verifier's word. On the way little is measured; that comes after,
+# for all models alike. A second call of the cell only reads the folder.
 
 # %%
 from sftrl_lite.headline import side_by_side
 from sftrl_lite.models import ROOT
 from sftrl_lite.runs import Run
 
-options = dict(task="virl-l", scale=scale.name, points=2)
-options |= dict(eval_episodes=scale.eval_episodes // 5)
-options |= dict(final_episodes=scale.eval_episodes // 2)
+options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))
+options |= dict(final_episodes=scale.eval_episodes // 5)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 table = side_by_side(plan, folder, "chapter-7")
@@ -536,7 +539,8 @@ parts = [
     f"{points(name, 'relative', 'route'):+.0f} of whole walks"
     for name in names
 ]
-notebook.show("Under relative words, in points against Init (one seed). " + "; ".join(parts))
+said = "Under relative words, in points against Init (one seed). "
+notebook.show(said + "; ".join(parts) + ".")
 
 # %% [markdown]
 # ## The figure of this chapter
@@ -611,13 +615,13 @@ notebook.figure(fig, alt="Share of right answers. " + "".join(map(in_words, rule
 a, b = counted["SFT, pushed", "relative"], counted["Init", "relative"]
 rate = {k: (100 * a[k][0] / a[k][1], 100 * b[k][0] / b[k][1]) for k in a}
 notebook.show(
-    f"How much is protocol? Pushed SFT under relative words: {rate['turn'][0]:.0f} % at "
-    f"turns (Init {rate['turn'][1]:.0f}), {rate['forward'][0]:.0f} % at forward (Init "
-    f"{rate['forward'][1]:.0f}). Over all steps that is {rate['all steps'][0]:.0f} %, and "
-    f"by the protocol of the walk {rate['until failure'][0]:.0f} % (Init "
-    f"{rate['all steps'][1]:.0f} and {rate['until failure'][1]:.0f} %). The protocol alone "
-    f"takes {rate['all steps'][0] - rate['until failure'][0]:.0f} points from SFT and "
-    f"{rate['all steps'][1] - rate['until failure'][1]:.0f} from Init (one seed)."
+    f"How much is protocol? Pushed SFT under relative words: {rate['turn'][0]:.0f} % "
+    f"at turns (Init {rate['turn'][1]:.0f}), {rate['forward'][0]:.0f} % at forward "
+    f"(Init {rate['forward'][1]:.0f}). Over all steps {rate['all steps'][0]:.0f} %, by "
+    f"the protocol of the walk {rate['until failure'][0]:.0f} % (Init "
+    f"{rate['all steps'][1]:.0f} and {rate['until failure'][1]:.0f} %). From the first "
+    f"number to the second SFT loses {rate['all steps'][0] - rate['until failure'][0]:.0f} "
+    f"points, Init {rate['all steps'][1] - rate['until failure'][1]:.0f} (one seed)."
 )
 
 # %% [markdown]
@@ -708,7 +712,8 @@ for metric in ("per_step", "walk_per_step"):
     for name, a, b in gaps:
         if {a, b} - {"init"} <= set(head["method"]) and head["seed"].nunique() > 1:
             mean, low, high = difference(head, "ood-rule", a, b, metric)
-            print(f"{metric:13} {name:19} {mean:+6.1f} points [{low:+.1f}, {high:+.1f}]")
+            text = f"{metric:13} {name:19} {mean:+6.1f}"
+            print(text, f"points [{low:+.1f}, {high:+.1f}]")
 
 # %% [markdown]
 # ### The paper's numbers beside
@@ -738,7 +743,8 @@ def block(number: int, heading: str, landmark: str) -> str:
 def fabricate(folder, landmark: str, blocks: int = 2) -> None:
     """Write a folder with one route of two legs in the released format."""
     ends = [[40.7007, -74.0], [40.7007, -73.999]]
-    info = [block(0, "10 (north)", "No landmark nearby"), block(1, "91 (east)", landmark)]
+    info = [block(0, "10 (north)", "No landmark nearby")]
+    info += [block(1, "91 (east)", landmark)]
     entry = {
         "start_place": {"relocated_geocode": [40.7, -74.0]},
         "dest_place": {"name": "Shuka", "geocode": ends[-1]},
@@ -904,13 +910,13 @@ walk_viewer(shifted, shifted.routes[6])
 # ## Further reading
 #
 # - Chu et al. (2025), [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161),
-#   section 4.2 and appendix B: V-IRL as a task (15 minutes).
+#   section 4 and appendix B: V-IRL as a task (15 minutes).
 # - Yang et al. (2024), [V-IRL: Grounding Virtual Intelligence in Real
-#   Life](https://arxiv.org/abs/2402.03310), section 4: the platform and its vision-language
-#   navigation benchmark (20 minutes).
+#   Life](https://arxiv.org/abs/2402.03310): the platform, and its benchmark of following
+#   instructions (20 minutes).
 # - Anderson et al. (2018), [Vision-and-Language
-#   Navigation](https://arxiv.org/abs/1711.07280), sections 3 and 4: following instructions
-#   through photographs (20 minutes).
+#   Navigation](https://arxiv.org/abs/1711.07280): following instructions through
+#   photographs (20 minutes).
 # - Ross, Gordon, Bagnell (2011), [A Reduction of Imitation
 #   Learning](https://arxiv.org/abs/1011.0686), section 2: why errors add up along a walk
 #   (15 minutes).
