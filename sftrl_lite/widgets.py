@@ -279,7 +279,7 @@ def picture_html(picture: Image.Image, alt: str, width: int = 240) -> str:
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="{style}">'
 
 
-def map_html(route: Route, index: int | None = None, width: int = 480) -> str:
+def map_html(route: Route, index: int | None = None, width: int = 560) -> str:
     """The map with the way to step ``index`` (a ring: the start, a disc: here), or the whole.
 
     Routes of real folders have no map; then a sentence says so.
@@ -320,7 +320,9 @@ def walk_html(task: Navigation, decision: Decision, tries: Sequence[Tried], endi
     )
     names = ("step", "action", "verdict", "reward", "message")
     head = "".join(f"<th>{name}</th>" for name in names)
-    now = f"<p><b>{ending}</b></p>" if ending else there_html(task, decision)
+    facing = ABSOLUTE.word(0, decision.step.heading)
+    now = f"<p>You face {facing}.</p>{there_html(task, decision)}"
+    now = f"<p><b>{ending}</b></p>" if ending else now
     place = f"<div>{map_html(decision.route, decision.index)}</div><div>{now}</div>"
     flex = "display:flex;flex-wrap:wrap;gap:1em"
     table = f"<table><tr>{head}</tr>{rows}</table>"

@@ -99,6 +99,7 @@ def test_a_real_route_has_no_map_and_is_escaped(live):
     page, buttons, _ = live(task)
     assert "No map of Nowhere&lt;b&gt;" in page.value
     assert "<Bar>" not in page.value and "<b>No" not in page.value
+    assert "You face north." in page.value
     buttons["turn_direction(north)"].click()
     assert "Joe&#x27;s &lt;Bar&gt; is on your right" in page.value
     assert "<Bar>" not in widgets.walk_still(task, FAR)
