@@ -500,7 +500,7 @@ options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))
 options |= dict(final_episodes=scale.eval_episodes // 5)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
-table = side_by_side(plan, folder, "chapter-7")
+measured = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
 # Then, as in chapter 3, imitation that is *pushed*: three times the rate, at the same
@@ -513,7 +513,10 @@ push = {
     "pushed": Run("sft", lr=3 * scale.sft.lr, **options),
     "varied": Run("sft-varied", lr=3 * scale.sft.lr, **options),
 }
-pushed = side_by_side(push, folder, "chapter-7")
+measured = pd.concat([measured, side_by_side(push, folder, "chapter-7")])
+cost = measured[measured["metric"] == "flops_paper"].groupby("config_hash")
+ends = cost[["method", "step", "value", "minutes"]].last()
+ends.assign(TFLOP=ends.pop("value") / 1e12).round(2)
 
 # %%
 from tqdm.auto import tqdm
@@ -568,8 +571,8 @@ def by_kind(episodes) -> dict[str, tuple[int, int]]:
     return counts | {"until failure": whole["walk_per_step"]}
 
 counted = {key: by_kind(episodes) for key, episodes in played.items()}
-table_ = {key: {k: a / b for k, (a, b) in row.items()} for key, row in counted.items()}
-pd.DataFrame(table_).T.rename_axis(["model", "rule"]).swaplevel().sort_index().round(3)
+right = {key: {k: a / b for k, (a, b) in row.items()} for key, row in counted.items()}
+pd.DataFrame(right).T.rename_axis(["model", "rule"]).swaplevel().sort_index().round(3)
 
 # %%
 from sftrl_lite.plots import LOOKS
@@ -891,8 +894,8 @@ walk_viewer(shifted, shifted.routes[6])
 # in a sentence that was read a thousand times. Whether a model makes it depends on
 # whether it still asks *which words are on offer*. Imitation under one offer has no reason
 # to: the offer never changes, so the compass word is always right. The verifier's word
-# gives no reason either; but RL moves the model less far from what it was, and nothing in
-# its own samples has to be learned by heart. The figure says how far this holds here.
+# gives no reason either; but RL only makes likelier what the model says by itself, and
+# nothing of that has to be learned by heart. The figure says how far this holds here.
 #
 # What this chapter does *not* show:
 #

@@ -473,7 +473,7 @@ options |= dict(tflop=scale.tflop / 2, splits=("id",))
 options |= dict(final_episodes=scale.eval_episodes // 10)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-8" / plan["sft"].hash
-table = side_by_side(plan, folder, "chapter-8")
+measured = side_by_side(plan, folder, "chapter-8")
 
 # %% [markdown]
 # Then SFT *pushed* to three times the rate, and a control for RL on the other core: the
@@ -484,7 +484,10 @@ more = {
     "pushed": Run("sft", lr=3 * scale.sft.lr, **options),
     "rl-random": Run("rl-random", **options),
 }
-table_ = side_by_side(more, folder, "chapter-8")
+measured = pd.concat([measured, side_by_side(more, folder, "chapter-8")])
+cost = measured[measured["metric"] == "flops_paper"].groupby("config_hash")
+ends = cost[["method", "step", "value", "minutes"]].last()
+ends.assign(TFLOP=ends.pop("value") / 1e12).round(2)
 
 # %% [markdown]
 # All of them answer the same decisions at home, under relative words and in the nine
