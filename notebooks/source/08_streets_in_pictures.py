@@ -730,7 +730,7 @@ if failed:
 # %%
 from sftrl_lite.widgets import walk_viewer
 
-away = replace(tasks["unseen cities"], size=240, look=lambda r, s: city_look(r, s, 240))
+away = replace(tasks["unseen cities"], size=160, look=lambda r, s: city_look(r, s, 160))
 walk_viewer(away, away.routes[45])
 
 # %% [markdown]
