@@ -38,6 +38,7 @@ EvalTries = Annotated[
 Splits = Annotated[
     str, typer.Option(help="id, ood-rule, ood-visual, dev-rule, dev-visual; default: reported ones")
 ]
+Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -62,6 +63,7 @@ def train_command(
     final_episodes: Final = 300,
     eval_tries: EvalTries = "",
     splits: Splits = "",
+    data: Data = "",
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -94,6 +96,7 @@ def train_command(
         final_episodes,
         eval_tries=tuple(int(n) for n in eval_tries.split(",") if n),
         splits=tuple(name for name in splits.split(",") if name),
+        data=data,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
@@ -116,6 +119,7 @@ def evaluate_command(
     tries: Tries = 0,
     episodes: Episodes = 1000,
     splits: Splits = "",
+    data: Data = "",
 ) -> None:
     """Measure a model on in-distribution and shifted problems."""
     from sftrl_lite.evaluate import evaluate
@@ -125,8 +129,8 @@ def evaluate_command(
     from sftrl_lite.tasks import budget, check_base, make_task, reported
 
     row = get_scale(scale)
-    judges = {name: make_task(task, name, scale) for name in splits.split(",") if name}
-    judges = judges or {name: make_task(task, name, scale) for name in reported(task)}
+    named = [name for name in splits.split(",") if name] or reported(task, data)
+    judges = {name: make_task(task, name, scale, data=data or None) for name in named}
     check_base(model, task)
     network, tokenizer = load(model or row.base_for(task))
     for split, judge in judges.items():

@@ -50,6 +50,7 @@ class Run:
         splits: where it is evaluated; empty: where its task is reported.
         eval_tries: verification budgets it is evaluated with; empty: its own.
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
+        data: folder of real routes for the tasks on streets; empty: procedural cities.
     """
 
     method: str
@@ -68,15 +69,21 @@ class Run:
     final_episodes: int = 300
     eval_tries: tuple[int, ...] = ()
     splits: tuple[str, ...] = ()
+    data: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose {', '.join(METHODS)}")
         for split in self.splits or ("id",):
-            make_task(self.task, split, self.scale, feedback=self.feedback)
+            self.make(split)
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
+
+    def make(self, split: str) -> Any:
+        """The task of this run on a split."""
+        options = dict(data=self.data or None, feedback=self.feedback)
+        return make_task(self.task, split, self.scale, **options)
 
     def filled(self) -> Run:
         """The same run with every 0 or empty field taken from its scale."""
@@ -91,7 +98,7 @@ class Run:
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
-            splits=self.splits or reported(self.task),
+            splits=self.splits or reported(self.task, self.data),
         )
 
     @property
@@ -100,7 +107,10 @@ class Run:
         run = self.filled()
         sums = ROOT / run.base / SUMS
         init = sums.read_text() if sums.is_file() else ""
-        text = json.dumps(asdict(run), sort_keys=True) + init
+        fields = asdict(run)
+        if folder := fields.pop("data"):  # what it holds counts, not where it lies
+            fields["data"] = (Path(folder) / "route_infos.json").read_text("utf-8")
+        text = json.dumps(fields, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -128,7 +138,7 @@ class Recorder:
         self.model, self.processor, self.train = model, processor, train
         self.init = load(run.base)[0].eval()
         self.began = time.time()
-        self.pictured = make_task(run.task, "train", run.scale).picture(train[0]) is not None
+        self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
 
     def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
@@ -161,7 +171,7 @@ class Recorder:
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
-            task = make_task(run.task, split, run.scale, feedback=run.feedback)
+            task = run.make(split)
             if split == "train":
                 tries, hands = (1,), self.train[:n]
             else:
@@ -222,7 +232,7 @@ def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     model, processor = load(run.base)
-    task = make_task(run.task, "train", run.scale, feedback=run.feedback)
+    task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)
     recorder = Recorder(run, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl

@@ -310,16 +310,23 @@ class StreetFolder:
     def task(self, split: str = "id", pictures: bool = False, **options: Any) -> Navigation:
         """The same task as in a procedural city, ``id`` (absolute) or ``ood-rule`` (relative).
 
+        ``train`` is the first four fifths of the routes, absolute; held-out decisions
+        (``runs.held_out``) never come from a route that was trained on.
+
         Raises:
-            ValueError: unknown split, or pictures of a folder that was read without.
+            ValueError: unknown split, pictures of a folder that was read without, or too few
+                routes to train on some and to keep others.
         """
-        if split not in ("id", "ood-rule"):
-            raise ValueError(f"unknown split {split!r}; choose id or ood-rule")
+        if split not in ("train", "id", "ood-rule"):
+            raise ValueError(f"unknown split {split!r}; choose id or ood-rule, or train")
         if pictures and self.panoramas is None:
             raise ValueError(f"{self.name} was read without pictures")
         look = self.look if pictures else None
-        actions = ABSOLUTE if split == "id" else RELATIVE
-        return Navigation(self.routes, actions, look=look, **options)
+        if split == "train" and len(self.routes) < 2:
+            raise ValueError(f"{self.name} has one route; training needs others to test on")
+        routes = self.routes[: 4 * len(self.routes) // 5] if split == "train" else self.routes
+        actions = RELATIVE if split == "ood-rule" else ABSOLUTE
+        return Navigation(routes, actions, look=look, **options)
 
 
 def read_streets(

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from sftrl_lite.general_points import general_points
 from sftrl_lite.navigation import navigation
 from sftrl_lite.scales import get_scale
+from sftrl_lite.street_data import StreetFolder, read_streets
 
 TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
 
 
-def make_task(name: str, split: str = "id", scale: str | None = None, **options: Any) -> Any:
+read_once = lru_cache(maxsize=4)(read_streets)  # a folder of a thousand routes takes a while
+
+
+def streets(folder: Path | str, pictures: bool) -> StreetFolder:
+    """A folder in the released format, read once."""
+    return read_once(str(Path(folder).resolve()), pictures)
+
+
+def make_task(
+    name: str,
+    split: str = "id",
+    scale: str | None = None,
+    data: Path | str | None = None,
+    **options: Any,
+) -> Any:
     """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
     (``-l``) or with vision (``-vl``).
 
@@ -20,11 +37,15 @@ def make_task(name: str, split: str = "id", scale: str | None = None, **options:
         split: ``train``, ``id``, ``ood-rule``, ``dev-rule``, and with pictures ``ood-visual``
             and ``dev-visual``.
         scale: sets the size of pictures.
+        data: a folder of real routes (``street_data``) instead of the procedural cities.
         options: of the task, ``feedback="reason"`` for instance.
 
     Raises:
-        ValueError: unknown task or split.
+        ValueError: unknown task or split, or a folder for a task without streets.
+        FileNotFoundError: the folder or one of its files is missing.
     """
+    if data and not name.startswith("virl"):
+        raise ValueError(f"a data folder holds streets; it does not serve task {name}")
     if name == "gp-l":
         return general_points(split, **options)
     if name == "gp-vl":
@@ -33,6 +54,8 @@ def make_task(name: str, split: str = "id", scale: str | None = None, **options:
     if name in ("virl-l", "virl-vl"):
         pictures = name == "virl-vl"
         size = {"size": get_scale(scale).picture} if pictures else {}
+        if data:
+            return streets(data, pictures).task(split, pictures, **size, **options)
         return navigation(split, pictures, **size, **options)
     raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
 
@@ -53,6 +76,7 @@ def budget(name: str, tries: int) -> int:
     return min(tries, 2) if name.startswith("virl") else tries
 
 
-def reported(name: str) -> tuple[str, ...]:
-    """The splits that a task is reported on."""
-    return ("id", "ood-rule", "ood-visual") if name.endswith("-vl") else ("id", "ood-rule")
+def reported(name: str, data: Path | str | None = None) -> tuple[str, ...]:
+    """The splits that a task is reported on; other cities than a folder's are another folder."""
+    visual = name.endswith("-vl") and not data
+    return ("id", "ood-rule", "ood-visual") if visual else ("id", "ood-rule")

@@ -1,11 +1,15 @@
 """The readers of the paper's released data, on fabricated folders in exactly that format."""
 
+import contextlib
+import hashlib
 import json
 import os
 import pickle
 import random
+import sys
 import warnings
 from collections import OrderedDict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,8 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sftrl_lite import __main__ as cli
+from sftrl_lite import ledger, scales
+from sftrl_lite.models import ROOT, SUMS
 from sftrl_lite.navigation import Decision, decisions
-from sftrl_lite.routes import ABSOLUTE, steps
+from sftrl_lite.routes import ABSOLUTE, RELATIVE, steps
+from sftrl_lite.runs import Run
 from sftrl_lite.street_data import (
     CLEAR,
     RADIUS,
@@ -25,6 +33,7 @@ from sftrl_lite.street_data import (
     read_sft_data,
     read_streets,
 )
+from sftrl_lite.tasks import make_task, reported
 
 STEP = 10 / 111_195  # degrees of latitude in ten metres
 HOME = (0.5, 20.0)  # near the equator a degree is as long in both directions
@@ -480,3 +489,66 @@ def test_a_seed_replays_the_places_between(folder):
     assert read_streets(folder, seed=3) == read_streets(folder, seed=3)
     random.seed(0)  # the global stream plays no part
     assert read_streets(folder, seed=3).routes != read_streets(folder, seed=4).routes
+
+
+# --- a folder at the command line ----------------------------------------------------------
+
+
+def test_a_folder_serves_the_tasks(folder):
+    task = make_task("virl-l", "ood-rule", data=folder)
+    assert len(task.routes) == 3 and task.name == "virl-l" and task.actions is RELATIVE
+    assert len(make_task("virl-l", "train", data=folder).routes) == 2
+    shown = make_task("virl-vl", "id", data=str(folder))
+    assert shown.picture(Decision(shown.routes[0], 0)).size == (80, 80)
+    assert reported("virl-vl", folder) == ("id", "ood-rule")
+    with pytest.raises(ValueError, match="does not serve task gp-l"):
+        make_task("gp-l", data=folder)
+    with pytest.raises(FileNotFoundError, match=r"route_infos\.json is missing"):
+        make_task("virl-l", data=folder / "missing")
+
+
+def test_a_folder_decides_the_hash_and_no_folder_does_not(folder, tmp_path):
+    plain = Run("sft", task="virl-l")
+    fields = {k: v for k, v in asdict(plain.filled()).items() if k != "data"}
+    init = (ROOT / plain.filled().base / SUMS).read_text()
+    before = hashlib.sha256((json.dumps(fields, sort_keys=True) + init).encode()).hexdigest()
+    assert plain.hash == before[:8]  # as it was before runs knew folders
+    real = Run("sft", task="virl-l", data=str(folder))
+    moved = fabricate(tmp_path / "moved")
+    assert real.hash != plain.hash
+    assert real.hash == Run("sft", task="virl-l", data=str(moved)).hash
+    other = fabricate(tmp_path / "other", lambda routes, _: routes.pop())
+    assert real.hash != Run("sft", task="virl-l", data=str(other)).hash
+
+
+@pytest.mark.parametrize("verb", ["sft", "rl"])
+def test_training_on_a_folder(verb, folder, tmp_path, monkeypatch, capsys):
+    tiny = scales.SCALES["tiny"]
+    small = replace(tiny, rl=replace(tiny.rl, problems=2, samples=2))
+    monkeypatch.setitem(scales.SCALES, "tiny", small)
+    few = dict(steps=1, hands=4, points=1, splits="ood-rule", task="virl-l", data=folder)
+    few |= {"final-episodes": 5, "out": tmp_path / "run"}
+    flags = [part for name, value in few.items() for part in (f"--{name}", str(value))]
+    monkeypatch.setattr(sys, "argv", ["sftrl_lite", verb, *flags])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    assert "ood-rule" in capsys.readouterr().out
+    rows = ledger.read(tmp_path / "run" / "rows.csv")
+    assert rows["command"].str.contains(f"--data {folder}").all()
+    assert {"route", "walk_per_step"} <= set(rows["metric"])
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [("nowhere", "route_infos.json is missing"), ("", "")],
+)
+def test_evaluating_on_a_folder(data, says, folder, monkeypatch, capsys):
+    at = ["--task", "virl-l", "--data", data or str(folder), "--episodes", "6"]
+    monkeypatch.setattr(sys, "argv", ["sftrl_lite", "eval", *at])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    out, err = capsys.readouterr()
+    if says:
+        assert err.startswith("error: ") and says in err and len(err.splitlines()) == 1
+    else:
+        assert "walk_per_step" in out and "ood-rule" in out
