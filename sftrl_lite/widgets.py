@@ -376,15 +376,6 @@ def training_slider(table: pd.DataFrame) -> None:
 # --- a walk, step by step ----------------------------------------------------------------
 
 
-def picture_html(picture: Image.Image, alt: str, width: int = 240) -> str:
-    """A picture within the page, every pixel of it to be seen."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png")
-    png = base64.b64encode(buffer.getvalue()).decode()
-    style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="{style}">'
-
-
 def map_html(route: Route, index: int | None = None, width: int = 560) -> str:
     """The map with the way to step ``index`` (a ring: the start, a disc: here), or the whole.
 
