@@ -723,7 +723,7 @@ if failed:
     sheet(pictures, titles, 4, alt)
 
 # %% [markdown]
-# Would you have seen it? Often the sign is small or cut in two by the edge between views.
+# Would you have seen it? A sign may be small, or cut in two by the edge between views.
 # Now walk yourself, in a city that nobody was trained in. Your pictures are larger than
 # the model's.
 
