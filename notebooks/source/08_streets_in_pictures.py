@@ -65,14 +65,14 @@ def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
 
 # %%
 task = make_task("virl-vl", scale=scale.name)
-large = replace(task, size=480, look=lambda r, s: city_look(r, s, 480))
+large = replace(task, size=240, look=lambda r, s: city_look(r, s, 240))
 route = task.routes[0]
 index = next(i for i, s in enumerate(steps(route)) if s.move == "turn" and i > 0)
 here = Decision(route, index)
 print("instruction:", task.instructions(route)[here.step.instruction])
 titles = [f"for you: {large.size} pixels", f"for the model: {task.size}"]
 alt = "Four views of a crossing in two sizes. " + task.observation(here.step)
-sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=4)
+sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=2.6)
 
 # %% [markdown]
 # Two questions have to be answered before acting: which landmark stands where, and do
@@ -112,8 +112,8 @@ from sftrl_lite.street_view import panorama
 
 VIEWS = ("front", "right", "back", "left")
 city = load_city(route.city)
-pano = panorama(city, city.spot_at[here.step.place], 360)
-fig, axis = plt.subplots(figsize=(9, 4.6))
+pano = panorama(city, city.spot_at[here.step.place], 240)
+fig, axis = plt.subplots(figsize=(7.5, 3.8))
 axis.imshow(pano, extent=(0, 360, -90, 90), aspect="auto")
 for i, name in enumerate(VIEWS):
     at = (here.step.heading + 90 * i) % 360
@@ -258,7 +258,7 @@ with notebook.exercise("8.3"):
 theirs = replace(large, official=True)
 titles = ["as the prompt says", "as the released code shows"]
 alt = "The same crossing, cut as the prompt says and as the released code does."
-sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=3.2)
+sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=2.6)
 
 # %% [markdown]
 # ## Cities
@@ -279,7 +279,7 @@ for name in (TRAIN, DEV, *UNSEEN):
     what = {TRAIN: "trained", DEV: "for settings"}.get(name, "unseen")
     titles.append(f"{name}, {what}")
 alt = f"{len(pictures)} pictures of four views, one a city: {', '.join(titles)}."
-sheet(pictures, titles, 4, alt, width=2.6)
+sheet(pictures, titles, 4, alt)
 
 # %% [markdown]
 # Look for the signs first, then at what surrounds them. Routes, instructions and words
@@ -293,7 +293,7 @@ SHIFTS = {"home": "id", "relative words": "ood-rule", "unseen cities": "ood-visu
 tasks = {s: make_task("virl-vl", split, scale.name) for s, split in SHIFTS.items()}
 for name, judge in tasks.items():
     cities = sorted({r.city for r in judge.routes})
-    print(f"{name:15} {len(judge.routes):3} walks in {len(cities)} cities, "
+    print(f"{name:15} walks {len(judge.routes)}, cities {len(cities)}, "
           f"{judge.actions.name} words")
 print(tasks["unseen cities"].prompt(here))
 
@@ -720,10 +720,10 @@ if failed:
     pictures = [large.picture(d) for d, _ in failed[:8]]
     titles = [f"{i}. {d.route.city}" for i, (d, _) in enumerate(failed[:8], 1)]
     alt = "Places of errors: " + "; ".join(d.step.observation for d, _ in failed[:8])
-    sheet(pictures, titles, 4, alt, width=2.6)
+    sheet(pictures, titles, 4, alt)
 
 # %% [markdown]
-# Would you have seen it? Often the sign is small or cut in two by the edge between views.
+# Would you have seen it? A sign may be small, or cut in two by the edge between views.
 # Now walk yourself, in a city that nobody was trained in. Your pictures are larger than
 # the model's.
 
