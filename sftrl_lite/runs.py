@@ -423,10 +423,17 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
 
 
 def commit() -> str:
-    """Short hash of the checked-out commit, with + if files differ; "" outside git."""
+    """Short hash of the checked-out commit, with + if files differ; "" outside git.
+
+    The ledger may differ: recording appends to it.
+    """
     try:
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=7"]
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        git = ["git", "-C", str(ROOT)]
+        ask = dict(capture_output=True, text=True, check=True)
+        name = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], **ask).stdout.strip()
+        where = ["--", ".", ":!results/ledger.csv"]
+        changed = subprocess.run([*git, "diff", "--name-only", "HEAD", *where], **ask).stdout
+        return name + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 

@@ -960,4 +960,4 @@ for name in ("Init", "SFT", "RL"):
 # - The [Mllama](https://huggingface.co/docs/transformers/model_doc/mllama) page of
 #   transformers (10 minutes).
 #
-# Next: streets, which are not in this edition yet.
+# Next: [7. Streets in text](07_streets_in_text.ipynb).
