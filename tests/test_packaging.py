@@ -73,7 +73,7 @@ def test_conda_environment_agrees():
 
 def test_every_import_is_declared():
     """What the package imports is in its dependencies (or comes inside one of them)."""
-    bundled = {"tokenizers": "transformers", "IPython": "ipywidgets", "PIL": "matplotlib"}
+    bundled = {"tokenizers": "transformers", "IPython": "ipywidgets", "PIL": "pillow"}
     own = by_name(PROJECT["dependencies"]).keys()
     for path in (ROOT / "sftrl_lite").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -727,9 +727,9 @@ from sftrl_lite.runs import Run
 options = dict(
     task="gp-vl",
     scale=scale.name,
-    points=4,
-    eval_episodes=scale.eval_episodes // 2,
-    final_episodes=scale.eval_episodes,
+    points=2,
+    eval_episodes=scale.eval_episodes // 5,
+    final_episodes=scale.eval_episodes // 2,
 )
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-6" / plan["sft"].hash
@@ -742,7 +742,8 @@ table = side_by_side(plan, folder, "chapter-6")
 # blame and not imitation.
 
 # %%
-control = {m: Run(m, **options | {"points": 2}) for m in ("sft-own", "rl-random")}
+few = {"points": 1, "final_episodes": scale.eval_episodes // 4}
+control = {m: Run(m, **options | few) for m in ("sft-own", "rl-random")}
 table = pd.concat([table, side_by_side(control, folder, "chapter-6")])
 
 # %%
@@ -903,7 +904,7 @@ from sftrl_lite.widgets import picture_viewer
 failed = [e for e in played["RL", "ood-visual"] if not e.turns[0].verdict.solved]
 failed.sort(key=lambda e: e.turns[0].verdict.recognised)
 if failed:
-    picture_viewer(tasks["ood-visual"], failed[:40])
+    picture_viewer(tasks["ood-visual"], failed[:12])
 else:
     print("no first answer failed")
 
