@@ -233,8 +233,7 @@ def rollout(
         reward: replaces the verdict's own reward (for controls).
 
     Raises:
-        ValueError: pictures for a model that reads text only, or for some problems only;
-            a prompt with words that a tiny model's tokenizer lacks.
+        ValueError: pictures for a model that reads text only, or for some problems only.
     """
     model.eval()
     tokenizer = tokenizer_of(processor)
@@ -243,8 +242,6 @@ def rollout(
     pictures = pictures_of(chats)
     pixels = to_pixels(processor, pictures) if pictures else None
     prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False)
-    if tokenizer.unk_token_id is not None and any(tokenizer.unk_token_id in ids for ids in prompts):
-        raise ValueError("this model does not know all words of the task; choose the task's base")
     episodes = []
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}

@@ -141,7 +141,8 @@ def test_a_look_of_ones_own_keeps_the_suits_of_the_split():
 
 @pytest.mark.parametrize("split", [*VISUAL, "test"])
 def test_text_has_no_visual_splits(split):
-    with pytest.raises(ValueError, match=f"unknown split '{split}'; choose id, ood-rule, dev-rule"):
+    known = f"unknown split '{split}'; choose train, id, ood-rule, dev-rule"
+    with pytest.raises(ValueError, match=known):
         general_points(split)
     with pytest.raises(ValueError, match="unknown split"):
         make_task("gp-l", split)

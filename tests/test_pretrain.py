@@ -93,7 +93,7 @@ def test_the_shipped_base_is_whole_and_knows_its_corpus():
 
 def test_the_newborn_that_sees_reads_text_as_its_parent_does():
     model, processor = newborn("gp-vl")
-    parent, old = models.load(models.ROOT / pretrain.TEXT_BASE)
+    parent, old = models.load(models.ROOT / pretrain.GROWS_FROM["gp-vl"])
     chat = chats(HOMEWORK, 1, seed=4)[0]
     ids = old.apply_chat_template(chat, return_dict=False)
     new = processor.tokenizer.apply_chat_template(chat, return_dict=False)

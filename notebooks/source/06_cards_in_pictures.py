@@ -441,7 +441,7 @@ from sftrl_lite.runs import held_out
 SHIFTS = ("id", "ood-rule", "ood-visual")
 limit = dict(tries=scale.rl.tries, max_new_tokens=scale.rl.max_new_tokens)
 tasks = {split: make_task("gp-vl", split, scale.name) for split in SHIFTS}
-tests = {s: held_out(tasks[s], scale.eval_episodes, 0, train) for s in SHIFTS}
+tests = {s: held_out(tasks[s], scale.eval_episodes // 2, 0, train) for s in SHIFTS}
 found, played = {}, {}
 for s in tqdm(SHIFTS):
     result = evaluate(model, processor, tasks[s], tests[s], **limit)
