@@ -135,7 +135,8 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
         return f"Not recorded yet: {command}."
     shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
     main = recorded(*parts[:2])
-    gaps = [f"{plots.NAMES[s]}: {gap_list(main, s, metric)}" for s, metric in shifts.items()]
+    names = {"ood-rule": "Shifted rule", "ood-visual": "Visual shift"}
+    gaps = [f"{names[s]}: {gap_list(main, s, metric)}" for s, metric in shifts.items()]
     seeds, episodes = head["seed"].nunique(), int(head[head["metric"] == "success"]["n"].max())
     return "\n\n".join(
         [
