@@ -129,12 +129,13 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
         what: what ID and OOD stand for, a sentence.
     """
     parts = [f"{name}-{part}" for part in ("headline", "push", "controls")]
-    head, rows = recorded(parts[0]), recorded(*parts)
+    rows = recorded(*parts)
+    head = rows[rows["experiment"] == parts[0]]
     command = f"`sh results/record.sh {' '.join(parts)}`"
     if head.empty:
         return f"Not recorded yet: {command}."
     shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
-    main = recorded(*parts[:2])
+    main = rows[rows["experiment"].isin(parts[:2])]
     names = {"ood-rule": "Shifted rule", "ood-visual": "Visual shift"}
     gaps = [f"{names[s]}: {gap_list(main, s, metric)}" for s, metric in shifts.items()]
     seeds, episodes = head["seed"].nunique(), int(head[head["metric"] == "success"]["n"].max())

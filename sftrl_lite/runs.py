@@ -134,21 +134,26 @@ class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
 
     def __init__(self, run: Run, experiment: str, model, processor, train: Sequence[Any]):
-        self.run, self.experiment = run, experiment
-        self.model, self.processor, self.train = model, processor, train
+        self.run, self.model, self.processor, self.train = run, model, processor, train
         self.init = load(run.base)[0].eval()
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
-
-    def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
-        run = self.run
-        return ledger.Row(
-            experiment=self.experiment,
+        self.same = dict(  # in every row; found once, since git and files are asked for it
+            experiment=experiment,
             task=run.task,
             method=run.method,
             scale=run.scale,
             seed=run.seed,
+            tries=run.tries,
+            config_hash=run.hash,
+            commit=commit(),
+            device=device_name(),
+            command=command(run, experiment),
+        )
+
+    def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
+        return ledger.Row(
             step=step,
             split=split,
             metric=metric,
@@ -156,12 +161,8 @@ class Recorder:
             n=e.n,
             low=e.low,
             high=e.high,
-            tries=run.tries,
-            config_hash=run.hash,
-            commit=commit(),
-            device=device_name(),
             minutes=(time.time() - self.began) / 60,
-            command=command(run, self.experiment),
+            **self.same,
         )
 
     def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:

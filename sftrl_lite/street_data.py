@@ -329,6 +329,15 @@ class StreetFolder:
         return Navigation(routes, actions, look=look, **options)
 
 
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: not JSON") from None
+
+
 def read_streets(
     folder: Path | str, pictures: bool = True, skip_bad: bool = False, seed: int = 0
 ) -> StreetFolder:
@@ -345,12 +354,7 @@ def read_streets(
     """
     folder = Path(folder)
     path = folder / "route_infos.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise DataError(f"{path}: not JSON") from None
+    raw = _read_json(path)
     # [routes, their number]
     if not (isinstance(raw, list) and raw and isinstance(raw[0], list) and raw[0]):
         raise DataError(f"{path}: not a list that begins with a list of routes")
@@ -410,12 +414,7 @@ def read_sft_data(path: Path | str, skip_bad: bool = False) -> list[Demonstratio
         DataError: one line that names file, entry and field.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise DataError(f"{path}: not JSON") from None
+    raw = _read_json(path)
     if not isinstance(raw, list) or not raw:
         raise DataError(f"{path}: not a list with entries")
     return list(_demonstrations(raw, path, skip_bad))

@@ -10,7 +10,7 @@ import io
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -188,6 +188,37 @@ def episode_html(
     return f'<p title="{html.escape(asked)}">{cards} {rule}</p>{table}'
 
 
+def step_through(episodes: Sequence[Episode], page_of: Callable[..., str], still: int) -> None:
+    """Choose an episode and how many of its tries to see.
+
+    Args:
+        page_of: HTML of an episode, up to a try if one is given.
+        still: episodes in the still picture.
+
+    Raises:
+        ValueError: no episode to show.
+    """
+    if not episodes:
+        raise ValueError("no episode to show")
+    page = w.HTML()
+    which = w.BoundedIntText(1, min=1, max=len(episodes), description="Episode")
+    upto = w.IntSlider(1, min=1, max=max(len(episodes[0].turns), 1), description="Tries")
+
+    def draw(*_: object) -> None:
+        page.value = page_of(episodes[which.value - 1], upto.value)
+
+    def turned(_: object) -> None:
+        upto.value = 1
+        upto.max = len(episodes[which.value - 1].turns)
+        draw()
+
+    which.observe(turned, "value")
+    upto.observe(draw, "value")
+    draw()
+    pages = [page_of(e) for e in episodes[:still]]
+    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+
+
 def revision_viewer(
     episodes: Sequence[Episode], tokenizer: PreTrainedTokenizerBase, still: int = 3
 ) -> None:
@@ -201,25 +232,7 @@ def revision_viewer(
     Raises:
         ValueError: no episode to show.
     """
-    if not episodes:
-        raise ValueError("no episode to show")
-    page = w.HTML()
-    which = w.BoundedIntText(1, min=1, max=len(episodes), description="Episode")
-    upto = w.IntSlider(1, min=1, max=max(len(episodes[0].turns), 1), description="Tries")
-
-    def draw(*_: object) -> None:
-        page.value = episode_html(episodes[which.value - 1], tokenizer, upto.value)
-
-    def turned(_: object) -> None:
-        upto.value = 1
-        upto.max = len(episodes[which.value - 1].turns)
-        draw()
-
-    which.observe(turned, "value")
-    upto.observe(draw, "value")
-    draw()
-    pages = [episode_html(e, tokenizer) for e in episodes[:still]]
-    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+    step_through(episodes, lambda e, *upto: episode_html(e, tokenizer, *upto), still)
 
 
 # --- an episode about a picture, try by try ----------------------------------------------
@@ -303,27 +316,9 @@ def picture_viewer(task: Any, episodes: Sequence[Episode], still: int = 3) -> No
     Raises:
         ValueError: no episode to show, or episodes without pictures.
     """
-    if not episodes:
-        raise ValueError("no episode to show")
     if any(episode.problem.look is None for episode in episodes):
         raise ValueError("these hands are in text and have no picture; use revision_viewer")
-    page = w.HTML()
-    which = w.BoundedIntText(1, min=1, max=len(episodes), description="Episode")
-    upto = w.IntSlider(1, min=1, max=max(len(episodes[0].turns), 1), description="Tries")
-
-    def draw(*_: object) -> None:
-        page.value = picture_episode_html(task, episodes[which.value - 1], upto.value)
-
-    def turned(_: object) -> None:
-        upto.value = 1
-        upto.max = len(episodes[which.value - 1].turns)
-        draw()
-
-    which.observe(turned, "value")
-    upto.observe(draw, "value")
-    draw()
-    pages = [picture_episode_html(task, e) for e in episodes[:still]]
-    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+    step_through(episodes, lambda e, *upto: picture_episode_html(task, e, *upto), still)
 
 
 # --- a training, step by step ------------------------------------------------------------

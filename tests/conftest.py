@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import MllamaForConditionalGeneration
 
+from sftrl_lite import ledger
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand, prompt, vocabulary
 from sftrl_lite.models import make_processor, make_tokenizer, tiny_config
@@ -183,3 +184,11 @@ def make_episode(rewards, *, prompt_len=3, answer_len=2, kinds=None, read=None, 
         if t + 1 < len(rewards):
             ids += [40, 41]
     return Episode(problem, ids, turns)
+
+
+def made_up_row(method, seed, point, value, **fields):
+    """A ledger row of evaluation number ``point``, ten steps after the one before."""
+    usual = dict(task="gp-l", scale="tiny", tries=5, config_hash="x", commit="x", device="cpu")
+    usual |= dict(n=100, low=value - 0.1, high=value + 0.1, minutes=1.0, command="x")
+    chosen = dict(method=method, seed=seed, step=10 * point, value=value)
+    return ledger.Row(**usual | chosen | fields)

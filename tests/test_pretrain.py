@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -56,24 +57,30 @@ def test_every_chat_is_covered_by_the_tokenizer():
         assert tokenizer.decode(ids) == tokenizer.apply_chat_template(chat, tokenize=False)
 
 
-def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
-    stages = (Stage("a", TEXTBOOK, 3, 1e-3, 4), Stage("b", Corpus(guess=0.5, tries=2), 5, 1e-3, 4))
-    whole = make_base(tmp_path / "whole", seed=1, threads=1, stages=stages)
-
+@contextmanager
+def interrupted_after(steps, monkeypatch):
+    """Pre-training stops in its step number ``steps``, as if by Ctrl-C."""
     real, seen = pretrain.learn, []
 
     def interrupted(*args):
         for loss in real(*args):
             seen.append(loss)
-            if len(seen) == 3 + 4:
+            if len(seen) == steps:
                 raise KeyboardInterrupt
             yield loss
 
     monkeypatch.setattr(pretrain, "learn", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
+    yield
     monkeypatch.setattr(pretrain, "learn", real)
+
+
+def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    stages = (Stage("a", TEXTBOOK, 3, 1e-3, 4), Stage("b", Corpus(guess=0.5, tries=2), 5, 1e-3, 4))
+    whole = make_base(tmp_path / "whole", seed=1, threads=1, stages=stages)
+
+    with interrupted_after(3 + 4, monkeypatch), pytest.raises(KeyboardInterrupt):
+        make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
     assert not (tmp_path / "cut").exists()
     again = make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
@@ -142,19 +149,8 @@ def test_an_interrupted_pretraining_on_pictures_ends_the_same(tmp_path, monkeypa
     stages = (Stage("a", corpus, 2, 1e-3, 2), Stage("b", corpus, 3, 1e-3, 2))
     whole = make_base(tmp_path / "whole", "gp-vl", seed=1, threads=1, stages=stages)
 
-    real, seen = pretrain.learn, []
-
-    def interrupted(*args):
-        for loss in real(*args):
-            seen.append(loss)
-            if len(seen) == 2 + 3:
-                raise KeyboardInterrupt
-            yield loss
-
-    monkeypatch.setattr(pretrain, "learn", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_after(2 + 3, monkeypatch), pytest.raises(KeyboardInterrupt):
         make_base(tmp_path / "cut", "gp-vl", seed=1, threads=1, stages=stages)
-    monkeypatch.setattr(pretrain, "learn", real)
     again = make_base(tmp_path / "cut", "gp-vl", seed=1, threads=1, stages=stages)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)

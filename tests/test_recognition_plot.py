@@ -3,32 +3,23 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from conftest import made_up_row
 
-from sftrl_lite import ledger, plots
+from sftrl_lite import plots
 
 
 def run(method, seed, recognised, success, split="ood-visual"):
     """Evaluations of one made-up run: recognition and success, one pair a step."""
     return [
-        ledger.Row(
-            experiment="vl-headline",
-            task="gp-vl",
-            method=method,
-            scale="tiny",
-            seed=seed,
-            step=10 * i,
+        made_up_row(
+            method,
+            seed,
+            i,
+            value,
             split=split,
             metric=metric,
-            value=value,
-            n=100,
-            low=value - 0.1,
-            high=value + 0.1,
-            tries=5,
-            config_hash="x",
-            commit="x",
-            device="cpu",
-            minutes=1.0,
-            command="x",
+            experiment="vl-headline",
+            task="gp-vl",
         )
         for metric, values in (("recognised", recognised), ("success", success))
         for i, value in enumerate(values)

@@ -5,6 +5,7 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import made_up_row
 
 from sftrl_lite import ledger, plots, report
 from sftrl_lite.models import ROOT
@@ -14,25 +15,8 @@ from sftrl_lite.runs import Run
 def rows(method, tries, seed, values, experiment="headline", split="ood-rule", metric="success"):
     """Evaluations of one made-up run, steps 0, 10, 20, ..."""
     return [
-        ledger.Row(
-            experiment=experiment,
-            task="gp-l",
-            method=method,
-            scale="tiny",
-            seed=seed,
-            step=10 * i,
-            split=split,
-            metric=metric,
-            value=value,
-            n=100,
-            low=value - 0.1,
-            high=value + 0.1,
-            tries=tries,
-            config_hash="x",
-            commit="x",
-            device="cpu",
-            minutes=1.0,
-            command="x",
+        made_up_row(
+            method, seed, i, value, split=split, metric=metric, experiment=experiment, tries=tries
         )
         for i, value in enumerate(values)
     ]
