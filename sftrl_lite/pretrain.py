@@ -22,14 +22,14 @@ from transformers import MllamaForConditionalGeneration, PreTrainedModel
 from sftrl_lite import corpus as reading
 from sftrl_lite import general_points, navigation
 from sftrl_lite.cards import RANKS
-from sftrl_lite.corpus import PICTURE_SIZE, Corpus, write_chat
+from sftrl_lite.corpus import PICTURE_SIZE, Corpus, StreetCorpus, write_chat
 from sftrl_lite.models import Processor, load, make_processor, make_tokenizer, save, tiny_config
 from sftrl_lite.scales import seed_all, stream
 from sftrl_lite.vision import encode, image_mask, pictures_of, to_pixels, tokenizer_of
 
 
 def batches(
-    corpus: Corpus, processor: Processor, size: int, rng: random.Random
+    corpus: Corpus | StreetCorpus, processor: Processor, size: int, rng: random.Random
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches for the model: input_ids and labels, both (size, length), right-padded,
     and the pixels of the pictures.
@@ -68,7 +68,7 @@ class Stage:
     """A part of pre-training: what is read, for how long, how fast."""
 
     name: str
-    corpus: Corpus
+    corpus: Corpus | StreetCorpus
     steps: int
     lr: float
     batch: int = 128
