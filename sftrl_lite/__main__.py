@@ -39,6 +39,7 @@ Splits = Annotated[
     str, typer.Option(help="id, ood-rule, ood-visual, dev-rule, dev-visual; default: reported ones")
 ]
 Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -64,6 +65,7 @@ def train_command(
     eval_tries: EvalTries = "",
     splits: Splits = "",
     data: Data = "",
+    skip_bad: SkipBad = False,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -97,6 +99,7 @@ def train_command(
         eval_tries=tuple(int(n) for n in eval_tries.split(",") if n),
         splits=tuple(name for name in splits.split(",") if name),
         data=data,
+        skip_bad=skip_bad,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
@@ -120,6 +123,7 @@ def evaluate_command(
     episodes: Episodes = 1000,
     splits: Splits = "",
     data: Data = "",
+    skip_bad: SkipBad = False,
 ) -> None:
     """Measure a model on in-distribution and shifted problems."""
     from sftrl_lite.evaluate import evaluate
@@ -130,7 +134,8 @@ def evaluate_command(
 
     row = get_scale(scale)
     named = [name for name in splits.split(",") if name] or reported(task, data)
-    judges = {name: make_task(task, name, scale, data=data or None) for name in named}
+    real = dict(data=data or None, skip_bad=skip_bad)
+    judges = {name: make_task(task, name, scale, **real) for name in named}
     check_base(model, task)
     network, tokenizer = load(model or row.base_for(task))
     for split, judge in judges.items():

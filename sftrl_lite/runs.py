@@ -32,6 +32,7 @@ from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
+LATER = ("skip_bad",)
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
@@ -51,6 +52,7 @@ class Run:
         eval_tries: verification budgets it is evaluated with; empty: its own.
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
         data: folder of real routes for the tasks on streets; empty: procedural cities.
+        skip_bad: leave that folder's unusable routes out instead of stopping.
     """
 
     method: str
@@ -70,6 +72,7 @@ class Run:
     eval_tries: tuple[int, ...] = ()
     splits: tuple[str, ...] = ()
     data: str = ""
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -82,7 +85,7 @@ class Run:
 
     def make(self, split: str) -> Any:
         """The task of this run on a split."""
-        options = dict(data=self.data or None, feedback=self.feedback)
+        options = dict(data=self.data or None, skip_bad=self.skip_bad, feedback=self.feedback)
         return make_task(self.task, split, self.scale, **options)
 
     def filled(self) -> Run:
@@ -108,6 +111,9 @@ class Run:
         sums = ROOT / run.base / SUMS
         init = sums.read_text() if sums.is_file() else ""
         fields = asdict(run)
+        for later in LATER:  # fields that recorded runs did not have yet
+            if not fields[later]:
+                del fields[later]
         if folder := fields.pop("data"):  # what it holds counts, not where it lies
             fields["data"] = (Path(folder) / "route_infos.json").read_text("utf-8")
         text = json.dumps(fields, sort_keys=True) + init
@@ -448,11 +454,13 @@ def command(run: Run, experiment: str) -> str:
     """The command line that makes this run again."""
     verb = "sft" if run.method.startswith("sft") else "rl"
     options = {k: v for k, v in asdict(run).items() if v != getattr(Run(run.method), k)}
-    parts = [f"--{k.replace('_', '-')} {_word(v)}" for k, v in options.items()]
+    parts = [f"--{k.replace('_', '-')} {_word(v)}".strip() for k, v in options.items()]
     return " ".join(
         ["python -m sftrl_lite", verb, "--method", run.method, f"--experiment {experiment}", *parts]
     )
 
 
 def _word(value: object) -> str:
+    if value is True:
+        return ""  # a flag stands alone
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -18,9 +18,9 @@ TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
 read_once = lru_cache(maxsize=4)(read_streets)  # a folder of a thousand routes takes a while
 
 
-def streets(folder: Path | str, pictures: bool) -> StreetFolder:
+def streets(folder: Path | str, pictures: bool, skip_bad: bool = False) -> StreetFolder:
     """A folder in the released format, read once."""
-    return read_once(str(Path(folder).resolve()), pictures)
+    return read_once(str(Path(folder).resolve()), pictures, skip_bad)
 
 
 def make_task(
@@ -28,6 +28,7 @@ def make_task(
     split: str = "id",
     scale: str | None = None,
     data: Path | str | None = None,
+    skip_bad: bool = False,
     **options: Any,
 ) -> Any:
     """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
@@ -38,6 +39,7 @@ def make_task(
             and ``dev-visual``.
         scale: sets the size of pictures.
         data: a folder of real routes (``street_data``) instead of the procedural cities.
+        skip_bad: leave routes of that folder out that cannot be used, with a warning each.
         options: of the task, ``feedback="reason"`` for instance.
 
     Raises:
@@ -55,7 +57,7 @@ def make_task(
         pictures = name == "virl-vl"
         size = {"size": get_scale(scale).picture} if pictures else {}
         if data:
-            return streets(data, pictures).task(split, pictures, **size, **options)
+            return streets(data, pictures, skip_bad).task(split, pictures, **size, **options)
         return navigation(split, pictures, **size, **options)
     raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
 

@@ -22,7 +22,7 @@ from sftrl_lite import ledger, scales
 from sftrl_lite.models import ROOT, SUMS
 from sftrl_lite.navigation import Decision, decisions
 from sftrl_lite.routes import ABSOLUTE, RELATIVE, steps
-from sftrl_lite.runs import Run
+from sftrl_lite.runs import Run, command
 from sftrl_lite.street_data import (
     CLEAR,
     RADIUS,
@@ -509,7 +509,7 @@ def test_a_folder_serves_the_tasks(folder):
 
 def test_a_folder_decides_the_hash_and_no_folder_does_not(folder, tmp_path):
     plain = Run("sft", task="virl-l")
-    fields = {k: v for k, v in asdict(plain.filled()).items() if k != "data"}
+    fields = {k: v for k, v in asdict(plain.filled()).items() if k not in ("data", "skip_bad")}
     init = (ROOT / plain.filled().base / SUMS).read_text()
     before = hashlib.sha256((json.dumps(fields, sort_keys=True) + init).encode()).hexdigest()
     assert plain.hash == before[:8]  # as it was before runs knew folders
@@ -519,6 +519,24 @@ def test_a_folder_decides_the_hash_and_no_folder_does_not(folder, tmp_path):
     assert real.hash == Run("sft", task="virl-l", data=str(moved)).hash
     other = fabricate(tmp_path / "other", lambda routes, _: routes.pop())
     assert real.hash != Run("sft", task="virl-l", data=str(other)).hash
+    assert real.hash != replace(real, skip_bad=True).hash
+
+
+@pytest.mark.filterwarnings("ignore:.*route 1. start_place")
+def test_a_bad_route_is_left_out_on_request(tmp_path, monkeypatch, capsys):
+    folder = fabricate(tmp_path / "one_bad", lambda routes, _: routes[1].pop("start_place"))
+    at = ["eval", "--task", "virl-l", "--data", str(folder), "--episodes", "6"]
+    monkeypatch.setattr(sys, "argv", ["sftrl_lite", *at])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "route 1: start_place is missing" in said
+    monkeypatch.setattr(sys, "argv", ["sftrl_lite", *at, "--skip-bad"])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    assert "walk_per_step" in capsys.readouterr().out
+    run = Run("sft", task="virl-l", data=str(folder), skip_bad=True)
+    assert len(run.make("train").routes) == 1 and command(run, "x").endswith(" --skip-bad")
 
 
 @pytest.mark.parametrize("verb", ["sft", "rl"])
