@@ -131,9 +131,9 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
     parts = [f"{name}-{part}" for part in ("headline", "push", "controls")]
     rows = recorded(*parts)
     head = rows[rows["experiment"] == parts[0]]
-    command = f"`sh results/record.sh {' '.join(parts)}`"
     if head.empty:
-        return f"Not recorded yet: {command}."
+        return f"Not recorded yet: `sh results/record.sh {' '.join(parts)}`."
+    made = set(rows["experiment"])
     shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
     main = rows[rows["experiment"].isin(parts[:2])]
     names = {"ood-rule": "Shifted rule", "ood-visual": "Visual shift"}
@@ -144,7 +144,7 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
             markdown(main_table(rows, columns), "at equal training compute"),
             f"Per cent with 95 % intervals over {seeds} seeds, {episodes} held-out problems a seed "
             f"and split. {what} Differences in points, paired by seed. {'. '.join(gaps)}.",
-            f"Made by {command}.",
+            f"Made by `sh results/record.sh {' '.join(p for p in parts if p in made)}`.",
         ]
     )
 

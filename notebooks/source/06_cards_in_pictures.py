@@ -961,4 +961,4 @@ for name in ("Init", "SFT", "RL"):
 # - The [Mllama](https://huggingface.co/docs/transformers/model_doc/mllama) page of
 #   transformers (10 minutes).
 #
-# Next: streets. The task works from the command line (`--task virl-l`).
+# Next: [7. Streets in text](07_streets_in_text.ipynb).
