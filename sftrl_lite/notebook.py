@@ -14,14 +14,18 @@ import torch
 import transformers
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sftrl_lite.models import device, precision
 from sftrl_lite.plots import STYLE
 from sftrl_lite.scales import Scale, get_scale, seed_all
 
 
-def setup(seed: int = 0) -> Scale:
+def setup(seed: int = 0, task: str = "gp-l") -> Scale:
     """Seed everything, put on the house style, say what the chapter runs on.
+
+    Args:
+        task: whose base the chapter starts from, named in what is printed.
 
     Returns:
         the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
@@ -39,7 +43,7 @@ def setup(seed: int = 0) -> Scale:
     print(f"python {platform.python_version()} · torch {torch.__version__} · ", end="")
     print(f"transformers {transformers.__version__}")
     print(f"device {device()} ({name}) · {precision()[1]}")
-    print(f"scale {scale.name} (base {scale.base}) · seed {seed}")
+    print(f"scale {scale.name} (base {scale.base_for(task)}) · seed {seed}")
     return scale
 
 
@@ -73,7 +77,7 @@ def figure(fig: Figure, alt: str) -> None:
     """Display a figure with a text for readers who cannot see it, then close it.
 
     The alternative text stands in the page itself (HTML) and in the metadata of the
-    PNG, where nbconvert looks for it.
+    image, where nbconvert looks for it.
 
     Raises:
         ValueError: the text is too short to describe a figure.
@@ -83,8 +87,23 @@ def figure(fig: Figure, alt: str) -> None:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(fig)
-    png = base64.b64encode(buffer.getvalue()).decode()
-    source = f"data:image/png;base64,{png}"
+    kind, data = embed(Image.open(buffer))
+    source = f"data:{kind};base64,{data}"
     page = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width:100%">'
-    bundle = {"text/html": page, "image/png": png, "text/plain": alt}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    display(
+        {"text/html": page, kind: data, "text/plain": alt}, raw=True, metadata={kind: {"alt": alt}}
+    )
+
+
+def embed(picture: Image.Image) -> tuple[str, str]:
+    """A picture as text for a page: its MIME type and its bytes in base64.
+
+    PNG, exact to the pixel; but JPEG where that is under half the size, as for
+    noisy photographs: a chapter with dozens of them must still open quickly.
+    """
+    exact, small = io.BytesIO(), io.BytesIO()
+    picture.save(exact, format="png")
+    picture.convert("RGB").save(small, format="jpeg", quality=70)
+    shrunk = len(small.getvalue()) < len(exact.getvalue()) / 2
+    kind, chosen = ("image/jpeg", small) if shrunk else ("image/png", exact)
+    return kind, base64.b64encode(chosen.getvalue()).decode()

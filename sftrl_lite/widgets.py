@@ -4,9 +4,7 @@ shows wherever no kernel runs (GitHub, the printed page, ``SFTRL_STATIC=1``).
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
 import random
 from collections import Counter
@@ -27,6 +25,7 @@ from sftrl_lite.city import LOOKS, load_city
 from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, write_answer
 from sftrl_lite.navigation import Decision, Navigation
+from sftrl_lite.notebook import embed
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.routes import ABSOLUTE, Leg, Route, steps
 from sftrl_lite.street_view import map_picture
@@ -252,11 +251,9 @@ def picture_words(hand: Hand) -> str:
 
 def picture_html(picture: Image.Image, alt: str, width: int = 240) -> str:
     """A picture within the page, every pixel of it to be seen."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png")
-    png = base64.b64encode(buffer.getvalue()).decode()
+    kind, data = embed(picture)
     style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="{style}">'
+    return f'<img alt="{html.escape(alt)}" src="data:{kind};base64,{data}" style="{style}">'
 
 
 def seen_html(cards: Sequence[str], answer: dict) -> str:

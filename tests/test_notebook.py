@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -101,6 +102,20 @@ def test_figure_carries_its_alt_text(shown):
     assert not plt.fignum_exists(fig.number)
 
 
+def test_embed_keeps_drawings_exact_and_makes_noise_small():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    photo = noise.resize((512, 512), Image.Resampling.BICUBIC)
+    drawing = Image.new("RGB", (512, 512), "white")
+    drawing.paste("black", (100, 100, 200, 200))
+    for picture, kind in ((drawing, "image/png"), (photo, "image/jpeg")):
+        found, data = notebook.embed(picture)
+        back = Image.open(io.BytesIO(base64.b64decode(data)))
+        assert found == kind and back.size == picture.size
+        error = np.abs(np.asarray(back.convert("RGB"), float) - np.asarray(picture, float)).mean()
+        assert error == 0 if kind == "image/png" else error < 6
+
+
 def test_figure_wants_a_description():
     fig = plt.figure()
     with pytest.raises(ValueError, match="alt text"):
@@ -172,8 +187,8 @@ def test_picture_viewer_is_static_without_a_kernel(shown, monkeypatch, picture_e
     page = shown[0][0]["text/html"]
     assert set(shown[0][0]) == {"text/html", "text/plain"}
     assert 'alt="Cards on a table: 3 of ' in page and "jack of " in page
-    png = re.search('data:image/png;base64,([^"]+)', page)[1]
-    assert Image.open(io.BytesIO(base64.b64decode(png))).size == (80, 80)
+    data = re.search('data:image/[a-z]+;base64,([^"]+)', page)[1]
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (80, 80)
     assert page.count("misread") == 1 and "solved" in page and "+5" in page
 
 

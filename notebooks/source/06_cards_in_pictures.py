@@ -34,7 +34,7 @@
 # %%
 from sftrl_lite import notebook
 
-scale = notebook.setup()
+scale = notebook.setup(task="gp-vl")
 
 # %% [markdown]
 # ## One hand, as a picture
@@ -55,7 +55,7 @@ from sftrl_lite.widgets import picture_words
 def sheet(pictures, titles, across: int, alt: str) -> None:
     """Pictures in rows of ``across``, each under its title."""
     rows = -(-len(pictures) // across)
-    size = (1.9 * across, 2.1 * rows)
+    size = (1.6 * across, 1.8 * rows)
     fig, axes = plt.subplots(rows, across, figsize=size, squeeze=False)
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=True):
         axis.imshow(picture)

@@ -34,7 +34,7 @@
 # %%
 from sftrl_lite import notebook
 
-scale = notebook.setup()
+scale = notebook.setup(task="virl-l")
 
 # %% [markdown]
 # ## One crossing, by hand

@@ -33,7 +33,7 @@
 # %%
 from sftrl_lite import notebook
 
-scale = notebook.setup()
+scale = notebook.setup(task="virl-vl")
 
 # %% [markdown]
 # ## One crossing, by eye
@@ -711,15 +711,15 @@ from sftrl_lite.verifier import read_answer
 pairs = zip(tests["unseen cities"], played["RL", "unseen cities"], strict=True)
 failed = [(d, e.turns[0]) for d, e in pairs if not e.turns[0].verdict.solved]
 failed.sort(key=lambda pair: pair[1].verdict.recognised)
-for i, (d, turn) in enumerate(failed[:8], 1):
+for i, (d, turn) in enumerate(failed[:4], 1):
     said = read_answer(turn.answer, "action") or {}
     print(f"{i}. {d.route.city}; there is: {d.step.observation}; "
           f"right: {large.action(d.step)}")
     print(f"   said: {said.get('current observation')}; {said.get('action')}")
 if failed:
-    pictures = [large.picture(d) for d, _ in failed[:8]]
-    titles = [f"{i}. {d.route.city}" for i, (d, _) in enumerate(failed[:8], 1)]
-    alt = "Places of errors: " + "; ".join(d.step.observation for d, _ in failed[:8])
+    pictures = [large.picture(d) for d, _ in failed[:4]]
+    titles = [f"{i}. {d.route.city}" for i, (d, _) in enumerate(failed[:4], 1)]
+    alt = "Places of errors: " + "; ".join(d.step.observation for d, _ in failed[:4])
     sheet(pictures, titles, 4, alt)
 
 # %% [markdown]
@@ -730,7 +730,7 @@ if failed:
 # %%
 from sftrl_lite.widgets import walk_viewer
 
-away = replace(tasks["unseen cities"], size=160, look=lambda r, s: city_look(r, s, 160))
+away = replace(tasks["unseen cities"], size=120, look=lambda r, s: city_look(r, s, 120))
 walk_viewer(away, away.routes[45])
 
 # %% [markdown]
