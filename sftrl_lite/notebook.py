@@ -102,8 +102,9 @@ def embed(picture: Image.Image) -> tuple[str, str]:
     noisy photographs: a chapter with dozens of them must still open quickly.
     """
     exact, small = io.BytesIO(), io.BytesIO()
-    picture.save(exact, format="png")
-    picture.convert("RGB").save(small, format="jpeg", quality=70)
+    picture = picture.convert("RGB")
+    picture.save(exact, format="png", optimize=True)
+    picture.save(small, format="jpeg", quality=70)
     shrunk = len(small.getvalue()) < len(exact.getvalue()) / 2
     kind, chosen = ("image/jpeg", small) if shrunk else ("image/png", exact)
     return kind, base64.b64encode(chosen.getvalue()).decode()
