@@ -3,16 +3,15 @@
     y = W x + (alpha / r) B (A x)        W (out, in) frozen, A (r, in), B (out, r)
 
 LoRA (Hu et al. 2021): only A and B are trained, in float32 whatever W is stored in. B starts at
-zero, so the model starts as its base, and is its base again whenever the adapter is off: Init
-needs no second copy. QLoRA (Dettmers et al. 2023) is the same over a W of four bits a number.
+zero, so the model starts as its base, and without A and B it is its base again: Init needs no
+weights of its own. QLoRA (Dettmers et al. 2023) is the same over a W of four bits a number.
 
 A model may wear several, each trained on top of those before: only the last one trains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,16 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
+from sftrl_lite.precision import in_float32
+from sftrl_lite.vision import EYES, eyes
+
 RANK, ALPHA = 16, 32
 ADAPTERS = ("lora", "qlora", "none")
-EYES = ("vision_model", "multi_modal_projector", "connector")  # Mllama's names, SmolVLM's names
 FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # so that peft itself can read the file
-
-
-def eyes(model: PreTrainedModel) -> list[nn.Module]:
-    """The parts that only pictures pass through: vision tower and projector."""
-    return [getattr(model.model, name) for name in EYES if hasattr(model.model, name)]
 
 
 def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
@@ -54,13 +50,6 @@ def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_compute_dtype=compute,
         llm_int8_skip_modules=[*EYES, "lm_head"],
     )
-
-
-def in_float32(model: PreTrainedModel) -> None:
-    """What trains is float32: in bfloat16 a step of 1e-6 rounds away 98 % of all changes."""
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
 
 
 def trained(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -90,24 +79,9 @@ def freeze_eyes(model: PreTrainedModel) -> None:
 # --- on and off ------------------------------------------------------------------------
 
 
-def layers(model: PreTrainedModel) -> list[BaseTunerLayer]:
-    """The layers that wear an adapter."""
-    return [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
-
-
 def worn(model: PreTrainedModel) -> list[str]:
     """Names of the adapters that a model has, oldest first; none at all for a plain model."""
     return list(getattr(model, "peft_config", {}))
-
-
-def _wear(model: PreTrainedModel, names: Sequence[str]) -> None:
-    for layer in layers(model):
-        layer.enable_adapters(bool(names))
-        if names:
-            layer.set_adapter(list(names))
-        for name, weight in layer.named_parameters():
-            if "lora_" in name:
-                weight.requires_grad_(f".{worn(model)[-1]}." in name)
 
 
 def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None = None) -> None:
@@ -124,21 +98,25 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
         names = [n for n in linear if id(model.get_submodule(n)) in inside and ".lora_" not in n]
         names = [name.removesuffix(".base_layer") for name in names]
         config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(names))
-    model.requires_grad_(False)
-    model.add_adapter(config, adapter_name=f"adapter{len(worn(model))}")
-    _wear(model, worn(model))
+    name = f"adapter{len(worn(model))}"
+    model.add_adapter(config, adapter_name=name)
+    model.set_adapter(worn(model))
+    for key, weight in model.named_parameters():
+        weight.requires_grad_(f".{name}." in key)
     in_float32(model)
 
 
-@contextmanager
-def without(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-    """The model as it was before its last adapter; a plain model as it is."""
-    names = worn(model)
-    _wear(model, names[:-1])
-    try:
-        yield model
-    finally:
-        _wear(model, names)
+def bare(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without its last adapter: a second model on the same weights, no copy of them."""
+    weights = [*model.parameters(), *model.buffers()]
+    twin, last = deepcopy(model, {id(weight): weight for weight in weights}), worn(model)[-1]
+    for name, layer in list(twin.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.delete_adapter(last)
+            if not layer.active_adapters:
+                twin.set_submodule(name, layer.get_base_layer())
+    del twin.peft_config[last]
+    return twin.eval()
 
 
 def merge(model: PreTrainedModel) -> None:
@@ -200,11 +178,35 @@ def put_on(model: PreTrainedModel, folder: Path) -> None:
     base, config = about(folder)["base"], LoraConfig.from_pretrained(folder)
     try:
         add(model, config=config)
-        end = f".{worn(model)[-1]}.weight"
-        with safe_open(folder / FILE, "pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        named = {n.removeprefix(PREFIX).replace(".weight", end): w for n, w in weights.items()}
-        restore(model, named)
+        load_weights(model, folder)
     except ValueError:  # no such layers, or layers of another shape
         wrong = f"and does not fit {model.name_or_path}"
         raise ValueError(f"{folder} is an adapter of {base} {wrong}") from None
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Put the weights that lie in ``folder`` into a model's last adapter.
+
+    Raises:
+        ValueError: they have other names or shapes.
+    """
+    end = f".{worn(model)[-1]}.weight"
+    with safe_open(folder / FILE, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    restore(model, {n.removeprefix(PREFIX).replace(".weight", end): w for n, w in weights.items()})
+
+
+def to_nf4(model: PreTrainedModel, compute: torch.dtype) -> None:
+    """Pack the text model's linear layers as ``nf4`` says, for weights made here."""
+    how = nf4(compute)
+    import bitsandbytes as bnb
+
+    for name, layer in list(model.get_decoder().named_modules()):
+        if isinstance(layer, nn.Linear):
+            bits = dict(quant_type=how.bnb_4bit_quant_type, compress_statistics=True)
+            small = bnb.nn.Linear4bit(
+                layer.in_features, layer.out_features, False, compute, device="meta", **bits
+            )
+            small.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, **bits)
+            model.get_decoder().set_submodule(name, small.to(layer.weight.device))
+    model.is_loaded_in_4bit = True
