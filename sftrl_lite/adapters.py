@@ -108,14 +108,17 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
 
 def bare(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its last adapter: a second model on the same weights, no copy of them."""
+    own, last = trained(model).keys(), worn(model)[-1]
     weights = [*model.parameters(), *model.buffers()]
-    twin, last = deepcopy(model, {id(weight): weight for weight in weights}), worn(model)[-1]
+    twin = deepcopy(model, {id(weight): weight for weight in weights})
     for name, layer in list(twin.named_modules()):
         if isinstance(layer, BaseTunerLayer):
             layer.delete_adapter(last)
             if not layer.active_adapters:
                 twin.set_submodule(name, layer.get_base_layer())
     del twin.peft_config[last]
+    for name, weight in model.named_parameters():  # peft has woken the adapters before
+        weight.requires_grad_(name in own)
     return twin.eval()
 
 
