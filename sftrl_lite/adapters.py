@@ -11,6 +11,7 @@ A model may wear several, each trained on top of those before: only the last one
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,7 +100,9 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
         names = [name.removesuffix(".base_layer") for name in names]
         config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(names))
     name = f"adapter{len(worn(model))}"
-    model.add_adapter(config, adapter_name=name)
+    with warnings.catch_warnings():  # of one adapter on another
+        warnings.simplefilter("ignore")
+        model.add_adapter(config, adapter_name=name)
     model.set_adapter(worn(model))
     for key, weight in model.named_parameters():
         weight.requires_grad_(f".{name}." in key)
