@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicLayer
 
+from sftrl_lite.chats import replies
 from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import Decoder, RoomyLayer, reply_tokens, rollout, sample_tokens
+from sftrl_lite.rollouts import Decoder, RoomyLayer, rollout, sample_tokens
 from sftrl_lite.verifier import REWARDS
 
 
@@ -132,8 +133,9 @@ def test_sampling_follows_the_tempered_policy():
     assert torch.allclose(logps, logits[0].log_softmax(-1)[tokens])
 
 
-def test_reply_tokens_continue_the_chat(tokenizer):
-    (reply,) = reply_tokens(tokenizer, ["7 8"])
+def test_replies_continue_the_chat(tokenizer):
+    end, (reply,) = replies(tokenizer, ["7 8"])
+    assert end == tokenizer.eos_token_id
     head = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
     before = tokenizer.apply_chat_template(head, return_dict=False)
     after = tokenizer.apply_chat_template(
