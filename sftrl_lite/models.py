@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoProcessor,
@@ -252,3 +254,20 @@ def precision() -> tuple[torch.dtype, str]:
     if torch.cuda.get_device_capability() >= (8, 0):
         return torch.bfloat16, "bfloat16: this GPU computes in it natively"
     return torch.float32, "float32: this GPU has no native bfloat16"
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Keep only each layer's input for backward and compute the layer again there.
+
+    transformers (5.23) does so for Mllama's text layers, in training mode. It leaves the
+    vision tower out, whose layers are wrapped here where they are trained. And it makes the
+    inputs of text and tower require gradients, for an older kind of checkpointing: then a
+    frozen tower keeps all its activations, 5 GiB a picture of four tiles. That is undone.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.disable_input_require_grads()
+    tower = model.model.vision_model
+    for layer in (*tower.transformer.layers, *tower.global_transformer.layers):
+        trained = any(weight.requires_grad for weight in layer.parameters())
+        if trained and not isinstance(layer.forward, partial):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
