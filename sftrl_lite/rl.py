@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.compute import picture_tokens
-from sftrl_lite.models import Processor
+from sftrl_lite.models import Processor, checkpoint_layers
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
@@ -313,6 +313,8 @@ class Learner:
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
+    if model.device.type == "cuda":
+        checkpoint_layers(model)
     torch.manual_seed(seed)
     head = ValueHead(model.config.get_text_config().hidden_size).to(model.device)
     policy_weights = [w for w in model.parameters() if w.requires_grad]
@@ -374,6 +376,7 @@ def rl_step(
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     losses = []
+    model.train(model.is_activation_checkpointing)  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
         for rows in order.split(s.minibatch):

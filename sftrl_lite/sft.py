@@ -22,7 +22,7 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from sftrl_lite.models import Processor
+from sftrl_lite.models import Processor, checkpoint_layers
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
@@ -151,6 +151,8 @@ def train_sft(
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
     on_cpu = model.device.type == "cpu"
+    if not on_cpu:
+        checkpoint_layers(model)
     config = SFTConfig(
         output_dir=str(out),
         max_steps=steps,
@@ -167,7 +169,7 @@ def train_sft(
         data_seed=seed,
         use_cpu=on_cpu,
         bf16=not on_cpu and model.dtype.itemsize == 2,
-        activation_checkpointing=not on_cpu,
+        activation_checkpointing=False,  # trl's way would keep a frozen tower's activations
         report_to="none",
         remove_unused_columns=pixels is None,
         disable_tqdm=not progress,

@@ -1,6 +1,7 @@
 """What is planned against what is measured, and the 11B's numbers on fake tensors."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ from sftrl_lite.plan import (
     states,
     trace,
 )
-from sftrl_lite.rl import ValueHead, new_learner
+from sftrl_lite.rl import ValueHead, new_learner, rl_step
 from sftrl_lite.rollouts import Decoder
 from sftrl_lite.scales import get_scale
 from sftrl_lite.vision import encode
@@ -245,3 +246,19 @@ def test_a_frozen_tower_keeps_nothing(seeing_model):
     model.model.multi_modal_projector.requires_grad_(False)
     checkpoint_layers(model)
     assert not encode(model, pictures_like(model.config, 2)).requires_grad
+
+
+def test_a_step_of_rl_is_the_same_with_checkpointed_layers(
+    random_model, tokenizer, seven_task, hands
+):
+    settings = replace(get_scale("tiny").rl, problems=4, samples=2, tries=2, max_new_tokens=6)
+    weights = []
+    for sparing in (False, True):
+        model = copy.deepcopy(random_model)
+        if sparing:
+            checkpoint_layers(model)
+        learner = new_learner(model, settings, 0)
+        assert rl_step(learner, tokenizer, seven_task, hands, settings, 0)["trained"] > 0
+        assert model.training == sparing
+        weights.append(torch.cat([w.detach().flatten() for w in model.parameters()]))
+    torch.testing.assert_close(*weights)
