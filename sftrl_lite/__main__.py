@@ -21,7 +21,9 @@ Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full
 Task = Annotated[str, typer.Option(help="cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
 Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
-Base = Annotated[str, typer.Option(help="Init: a folder or a Hub id; default: the scale's")]
+Base = Annotated[
+    str, typer.Option(help="Init: a folder, a Hub id, or init (the paper's); default: the scale's")
+]
 Lr = Annotated[float, typer.Option(help="learning rate; 0: the scale's")]
 Steps = Annotated[int, typer.Option(help="training steps; 0: until --tflop is spent")]
 Tflop = Annotated[float, typer.Option(help="training compute, paper's count; 0: the scale's")]
@@ -40,6 +42,12 @@ Splits = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
+Adapter = Annotated[
+    str, typer.Option(help="lora, qlora or none (all weights); default: the scale's")
+]
+Vision = Annotated[str, typer.Option(help="frozen or trained; default: the scale's")]
+Tiles = Annotated[int, typer.Option(help="most tiles of a picture; 0: the model's own")]
+LoadFormat = Annotated[str, typer.Option(help="dummy: random weights, for memory and speed")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -66,6 +74,10 @@ def train_command(
     splits: Splits = "",
     data: Data = "",
     skip_bad: SkipBad = False,
+    adapter: Adapter = "",
+    vision: Vision = "",
+    max_image_tiles: Tiles = 0,
+    load_format: LoadFormat = "",
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -100,6 +112,10 @@ def train_command(
         splits=tuple(name for name in splits.split(",") if name),
         data=data,
         skip_bad=skip_bad,
+        adapter=adapter,
+        vision=vision,
+        max_image_tiles=max_image_tiles,
+        load_format=load_format,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:

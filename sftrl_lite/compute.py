@@ -8,7 +8,10 @@ GeneralPoints that is lambda = 6 passes for each token trained on.
 
 from __future__ import annotations
 
+from torch import Tensor
 from transformers import PreTrainedModel
+
+from sftrl_lite.vision import crosses, eyes
 
 LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
 
@@ -19,12 +22,18 @@ def text_parameters(model: PreTrainedModel, pictures: bool = False) -> int:
     Never the vision tower and projector, which only pictures pass through; and Mllama skips its
     cross-attention layers where there is no picture.
     """
-    skipped = {id(p) for p in model.model.vision_model.parameters()}
-    skipped |= {id(p) for p in model.model.multi_modal_projector.parameters()}
-    text = model.model.language_model
-    for index in () if pictures else text.cross_attention_layers:
-        skipped |= {id(p) for p in text.layers[index].parameters()}
-    return sum(p.numel() for p in model.parameters() if id(p) not in skipped)
+    skipped = {id(p) for part in eyes(model) for p in part.parameters()}
+    if crosses(model) and not pictures:
+        text = model.get_decoder()
+        for index in text.cross_attention_layers:
+            skipped |= {id(p) for p in text.layers[index].parameters()}
+    return sum(size(p) for p in model.parameters() if id(p) not in skipped)
+
+
+def size(weights: Tensor) -> int:
+    """Numbers in a tensor, whatever they are packed into: bitsandbytes puts two in a byte."""
+    packed = getattr(weights, "quant_state", None)
+    return packed.shape.numel() if packed else weights.numel()
 
 
 def picture_tokens(model: PreTrainedModel) -> int:
@@ -32,10 +41,10 @@ def picture_tokens(model: PreTrainedModel) -> int:
 
     Its patches times the vision tower's parameters, over N.
     """
-    tower = model.model.vision_model
-    through = sum(p.numel() for p in tower.parameters())
-    through += sum(p.numel() for p in model.model.multi_modal_projector.parameters())
-    return round(tower.num_patches * through / text_parameters(model, pictures=True))
+    sees = model.config.vision_config
+    patches = (sees.image_size // sees.patch_size) ** 2 + crosses(model)  # Mllama adds one
+    through = sum(size(p) for part in eyes(model) for p in part.parameters())
+    return round(patches * through / text_parameters(model, pictures=True))
 
 
 def flops(parameters: int, trained: int, generated: int = 0) -> dict[str, float]:

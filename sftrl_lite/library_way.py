@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from sftrl_lite.chats import replies
 from sftrl_lite.models import Processor
-from sftrl_lite.rollouts import reply_tokens
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.vision import ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
@@ -75,7 +75,8 @@ def make_rollout(task: Any, problems: Sequence[Any], settings: RLSettings) -> Ca
             live = list(going)
             if attempt == settings.tries or not live:
                 break
-            for i, reply in zip(live, reply_tokens(tokenizer, going.values()), strict=True):
+            _, blocks = replies(processor, list(going.values()))
+            for i, reply in zip(live, blocks, strict=True):
                 block = reply if said[i][-1] == eot else [eot, *reply]
                 said[i] += block
                 own[i] += [0] * len(block)

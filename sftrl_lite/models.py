@@ -8,22 +8,26 @@ send no image, and Mllama then skips its cross-attention layers.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError, safe_open
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import WordLevel
-from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    Idefics3Processor,
     MllamaConfig,
-    MllamaForConditionalGeneration,
     MllamaProcessor,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -31,7 +35,9 @@ from transformers import (
 from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.utils import logging
 
-from sftrl_lite.vision import IMAGE
+from sftrl_lite import adapters
+from sftrl_lite.precision import device, precision
+from sftrl_lite.vision import IMAGE, limit_tiles
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",
@@ -42,7 +48,10 @@ BOS, EOT, PAD, UNK = (
 USER = "<|start_header_id|>user<|end_header_id|>\n\n"
 ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
-Processor = MllamaProcessor | PreTrainedTokenizerBase  # reads pictures and text, or text
+# Pictures become states that text attends to (mllama), or tokens among its own (the others).
+KINDS = ("mllama", "smolvlm", "idefics3")
+# reads pictures and text, or text
+Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
 
 # Llama's chat form, plus the markers that let trl find the assistant's own tokens.
 CHAT_TEMPLATE = (
@@ -157,6 +166,42 @@ def tiny_config(vocab_size: int, picture: int = 0) -> MllamaConfig:
     )
 
 
+def full_config() -> MllamaConfig:
+    """Llama-3.2-11B-Vision by its published numbers: 10.67 B parameters.
+
+    Source: config.json of meta-llama/Llama-3.2-11B-Vision-Instruct; what is not named here is
+    the default of transformers' ``MllamaConfig``.
+    """
+    stretch = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+    rope = dict(rope_type="llama3", rope_theta=500_000.0, original_max_position_embeddings=8192)
+    text = dict(
+        vocab_size=128_256,
+        hidden_size=4096,
+        intermediate_size=14_336,
+        num_hidden_layers=40,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        cross_attention_layers=[3, 8, 13, 18, 23, 28, 33, 38],
+        max_position_embeddings=131_072,
+        rope_parameters=rope | stretch,
+    )
+    vision = dict(
+        hidden_size=1280,
+        intermediate_size=5120,
+        num_hidden_layers=32,
+        num_global_layers=8,
+        attention_heads=16,
+        image_size=560,
+        patch_size=14,
+        max_num_tiles=4,
+        vision_output_dim=7680,
+        intermediate_layers_indices=[3, 7, 15, 23, 30],
+    )
+    config = MllamaConfig(text_config=text, vision_config=vision, image_token_index=128_256)
+    config.dtype = torch.bfloat16
+    return config
+
+
 # --- checkpoints -----------------------------------------------------------------------
 
 SUMS = "SHA256SUMS"
@@ -190,84 +235,202 @@ def check_sums(folder: Path) -> None:
             )
 
 
+def fingerprint(folder: Path) -> str:
+    """Eight characters that change with any file of a shipped folder; "" without its sums."""
+    sums = folder / SUMS
+    return hashlib.sha256(sums.read_bytes()).hexdigest()[:8] if sums.is_file() else ""
+
+
+def check_shards(folder: Path) -> None:
+    """Look at a downloaded folder before it is loaded: are all weights there, and whole?
+
+    Raises:
+        FileNotFoundError: no configuration, no weights, or one of several weight files.
+        ValueError: a weight file is cut off.
+    """
+    index, names = folder / "model.safetensors.index.json", ["model.safetensors"]
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: no checkpoint here (config.json is missing)")
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; the download is not complete")
+        try:
+            with safe_open(folder / name, "pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f"{folder / name} is cut off or damaged ({error}); delete it, download it again"
+            ) from None
+
+
 def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
-    """Save model, processor and sums; the folder appears whole or not at all."""
+    """Save model (or its adapter alone), processor and sums.
+
+    The folder appears whole or not at all.
+    """
     draft = folder.with_name(folder.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
-    model.save_pretrained(draft)
+    if adapters.worn(model):
+        base = find(model.name_or_path)
+        adapters.save(model, draft, fingerprint(base) if base else "")
+    else:
+        model.save_pretrained(draft)
     processor.save_pretrained(draft)
     write_sums(draft)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
 
-def load(base: str | Path) -> tuple[PreTrainedModel, Processor]:
+def find(base: str | Path) -> Path | None:
+    """The folder that ``base`` names, seen from here or from the repository; None for an id."""
+    return next((folder for folder in (Path(base), ROOT / base) if folder.is_dir()), None)
+
+
+def load(
+    base: str | Path,
+    adapter: str = "",
+    *,
+    vision: str = "trained",
+    tiles: int = 0,
+    dummy: bool = False,
+) -> tuple[PreTrainedModel, Processor]:
     """Model and processor from a folder (checked against its sums) or from the Hub.
 
-    A model of text tasks has a tokenizer for its processor.
+    A model of text tasks has a tokenizer for its processor. A folder that holds an adapter
+    loads the base that it names first.
 
     Args:
         base: a folder, absolute or relative to here or to the repository, or a model id.
+        adapter: what is to be trained: ``lora`` or ``qlora``, a new adapter on the frozen model;
+            ``none``, the weights themselves; empty, as saved.
+        vision: ``frozen`` leaves the vision tower out of the training.
+        tiles: most tiles of a picture; 0: as many as the model knows.
+        dummy: random weights, for memory and speed without a download.
 
     Raises:
-        FileNotFoundError, ValueError: a shipped folder is missing or damaged.
-        RuntimeError: a Hub model without a GPU, a network or the right to download it.
+        FileNotFoundError, ValueError: a folder is missing, damaged or half downloaded, or its
+            adapter was made for another base.
+        RuntimeError: a Hub model without a GPU, a network or the right to download it; QLoRA
+            without bitsandbytes.
     """
-    for folder in (Path(base), ROOT / base):
-        if folder.is_dir():
-            check_sums(folder)
-            return _from_pretrained(folder)
-    if str(base).startswith(("data/", "runs/", ".", "/")):
+    for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, ("trained", "frozen"))):
+        if value not in choices:
+            raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
+    logging.disable_progress_bar()
+    model, processor = _read(str(base), adapter, tiles, dummy)
+    if adapter in ("lora", "qlora"):
+        adapters.add(model, vision=vision == "trained")
+    elif adapter == "none" and adapters.worn(model):
+        adapters.merge(model)
+        model.requires_grad_(True)
+    if vision == "frozen":
+        adapters.freeze_eyes(model)
+    return model, processor
+
+
+def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedModel, Processor]:
+    folder = find(base)
+    if folder is None and base.startswith(("data/", "runs/", ".", "/")):
         raise FileNotFoundError(f"{base}: no checkpoint here; is this the whole repository?")
-    if not torch.cuda.is_available():
+    if folder and (folder / SUMS).is_file():
+        check_sums(folder)
+    if folder and (folder / adapters.FILE).is_file():
+        return _read_adapter(base, folder, adapter, tiles)
+    if folder and not dummy:
+        check_shards(folder)
+    if not folder and not torch.cuda.is_available():
         raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
     try:
-        kind = AutoConfig.from_pretrained(base).model_type
-        if kind != "mllama":
-            raise RuntimeError(f"{base} is a {kind} model; this edition trains Mllama models only")
-        return _from_pretrained(base)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RuntimeError(
-            f"{base} could not be downloaded: {reason} "
-            f"(no network, or a gated model: accept its licence and run `hf auth login`)"
-        ) from error
+        config = full_config() if dummy and not folder else AutoConfig.from_pretrained(base)
+        if config.model_type not in KINDS:
+            wrong = f"{base} is a {config.model_type} model"
+            raise ValueError(f"{wrong}; these can be trained: {', '.join(KINDS)}")
+        model = (_dummy if dummy else _weights)(folder or base, config, adapter == "qlora")
+        processor = _processor(folder or base, model)
+    except (OSError, HfHubHTTPError, SafetensorError) as error:
+        raise RuntimeError(_why(base, error)) from error
+    model.name_or_path = base
+    if tiles and not isinstance(processor, PreTrainedTokenizerBase):
+        limit_tiles(model, processor, tiles)
+    return model, processor
 
 
-def _from_pretrained(base: str | Path) -> tuple[PreTrainedModel, Processor]:
-    logging.disable_progress_bar()
-    dtype, _ = precision()
-    model = MllamaForConditionalGeneration.from_pretrained(base, dtype=dtype)
-    blind = (Path(base) / "tokenizer.json").is_file() and not any(Path(base).glob("*processor_c*"))
-    return model.to(device()), (AutoTokenizer if blind else AutoProcessor).from_pretrained(base)
+def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
+    """The base that an adapter names, wearing it."""
+    made_for = adapters.about(folder)
+    kept = made_for["adapter"] == "qlora" and adapter != "none"  # else it is merged, in full
+    processor = _processor(folder)
+    eyes = getattr(processor, "image_processor", None)
+    tiles = tiles or getattr(eyes, "max_image_tiles", 0)
+    model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, dummy=False)
+    place = find(made_for["base"])
+    there = fingerprint(place) if place else ""
+    if there != made_for["weights"]:
+        raise ValueError(
+            f"{folder} is an adapter of {made_for['base']} {made_for['weights']}; "
+            f"what is there now is {there or 'something else'}"
+        )
+    adapters.put_on(model, folder)
+    model.name_or_path = base
+    return model, processor
 
 
-def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
+    whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
+    compute = precision()[0]
+    return AutoModelForImageTextToText.from_pretrained(
+        base,
+        dtype=torch.float32 if whole else compute,
+        device_map={"": device()},
+        quantization_config=adapters.nf4(compute) if nf4 else None,
+    )
 
 
-def precision() -> tuple[torch.dtype, str]:
-    """Number format and the reason for it."""
-    if not torch.cuda.is_available():
-        return torch.float32, "float32: a CPU is fastest and exact enough in it"
-    if torch.cuda.get_device_capability() >= (8, 0):
-        return torch.bfloat16, "bfloat16: this GPU computes in it natively"
-    return torch.float32, "float32: this GPU has no native bfloat16"
+def _dummy(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
+    """Random weights of the right size, on the device."""
+    with device():
+        model = AutoModelForImageTextToText.from_config(config, dtype=precision()[0])
+    if nf4:
+        adapters.to_nf4(model, precision()[0])
+    return model
 
 
-def checkpoint_layers(model: PreTrainedModel) -> None:
-    """Keep only each layer's input for backward and compute the layer again there.
+def _why(base: str, error: BaseException) -> str:
+    """One line on what went wrong with a model of the Hub, and what to do."""
+    chain = [error]
+    while error := error.__cause__ or error.__context__:
+        chain.append(error)
+    told = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
+    if isinstance(told, GatedRepoError):
+        page = f"https://huggingface.co/{base}"
+        return f"{base} is gated: accept its licence at {page}, then run `hf auth login`"
+    if isinstance(told, RepositoryNotFoundError):
+        return f"{base} is not on the Hub, or is private: check the name, or run `hf auth login`"
+    if told is not None and told.response is not None and told.response.status_code == 401:
+        return f"{base}: the Hub refuses your token; run `hf auth login` with a valid one"
+    if any(isinstance(e, SafetensorError) for e in chain):
+        return f"{base}: a weight file is cut off or damaged; `hf cache rm` it and start again"
+    reason = str(chain[0]).strip().splitlines()[0]
+    return f"{base} could not be downloaded: {reason} (no network? HF_HUB_OFFLINE set?)"
 
-    transformers (5.23) does so for Mllama's text layers, in training mode. It leaves the
-    vision tower out, whose layers are wrapped here where they are trained. And it makes the
-    inputs of text and tower require gradients, for an older kind of checkpointing: then a
-    frozen tower keeps all its activations, 5 GiB a picture of four tiles. That is undone.
+
+def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Processor:
+    """What reads text, and pictures where the model has eyes for them.
+
+    SmolVLM's own processor also reads videos and wants libraries for that. Idefics3's is the
+    same without.
     """
-    model.activation_checkpointing_enable({"use_reentrant": False})
-    model.disable_input_require_grads()
-    tower = model.model.vision_model
-    for layer in (*tower.transformer.layers, *tower.global_transformer.layers):
-        trained = any(weight.requires_grad for weight in layer.parameters())
-        if trained and not isinstance(layer.forward, partial):
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    if Path(base).is_dir() and not any(Path(base).glob("*processor_c*")):
+        return AutoTokenizer.from_pretrained(base)
+    if model is None or model.config.model_type == "mllama":
+        processor = AutoProcessor.from_pretrained(base)
+        words = processor.tokenizer
+        words.chat_template = words.chat_template or processor.chat_template
+        return processor
+    words, eyes = AutoTokenizer.from_pretrained(base), AutoImageProcessor.from_pretrained(base)
+    states, template = model.model.image_seq_len, words.chat_template
+    processor = Idefics3Processor(eyes, words, image_seq_len=states, chat_template=template)
+    limit_tiles(model, processor, 1)
+    return processor

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +24,9 @@ from transformers import AutoTokenizer, MllamaConfig, MllamaForConditionalGenera
 from transformers.initialization import no_init_weights
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite.models import ROOT, checkpoint_layers
+from sftrl_lite import adapters
+from sftrl_lite.models import ROOT, full_config
+from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
 from sftrl_lite.scales import get_scale, stream
 from sftrl_lite.tasks import TASKS, budget, make_task
@@ -36,10 +37,9 @@ GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
-LORA = dict(r=16, lora_alpha=32, target_modules=r".*language_model.*_proj")
-LORA_SEEING = LORA | {"target_modules": r".*(_proj|fc1|fc2|multi_modal_projector)"}
 TOGETHER = 64  # episodes played at once, unless --batch says otherwise
-MODES, ADAPTERS, VISION = ("sft", "rl", "eval"), ("none", "lora", "qlora"), ("frozen", "trained")
+MODES, VISION = ("sft", "rl", "eval"), ("frozen", "trained")
+ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def config_of(scale: str, task: str, tiles: int = 0) -> MllamaConfig:
     if (ROOT / base / "config.json").is_file():
         config = MllamaConfig.from_pretrained(ROOT / base)
     elif "Llama-3.2-11B" in base:
-        config = MllamaConfig()  # its defaults are the 11B's, but for the size of pictures
-        config.vision_config.image_size = 560
+        config = full_config()
     else:
         raise ValueError(f"plans are made for Mllama models; {base} is none")
     eyes = config.vision_config
@@ -211,12 +210,10 @@ def fake(config: MllamaConfig, work: Work) -> Iterator[MllamaForConditionalGener
     dtype = torch.float32 if work.scale == "tiny" else torch.bfloat16
     with torch.device("meta"), no_init_weights():
         model = MllamaForConditionalGeneration._from_config(config, dtype=dtype)
-        for part in (model.model.vision_model, model.model.multi_modal_projector):
-            part.requires_grad_(work.seeing)
         if work.adapter != "none":
-            inject_adapter_in_model(LoraConfig(**(LORA_SEEING if work.seeing else LORA)), model)
-            for weight in model.parameters():
-                weight.data = weight.data.float() if weight.requires_grad else weight.data
+            adapters.add(model, vision=work.seeing)
+        elif not work.seeing:
+            adapters.freeze_eyes(model)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
         for weight in model.parameters():  # gradients are counted elsewhere

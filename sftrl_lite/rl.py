@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.compute import picture_tokens
-from sftrl_lite.models import Processor, checkpoint_layers
+from sftrl_lite.models import Processor
+from sftrl_lite.precision import checkpoint_layers, in_float32, mixed, precision
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
-from sftrl_lite.vision import Pixels, encode, image_mask, tokenizer_of
+from sftrl_lite.vision import Pixels, encode, look, tokenizer_of
 
 # --- the mathematics, on plain tensors -------------------------------------------------
 
@@ -191,6 +192,7 @@ class ValueHead(nn.Module):
         return self.layers(states.float()).squeeze(-1)
 
 
+@mixed
 def policy(
     model: PreTrainedModel,
     batch: Batch,
@@ -206,13 +208,11 @@ def policy(
         log-probabilities (B, L) of the answer tokens (0 elsewhere), their entropies
         (B, L) without gradient, and values (B, T) if there is a head.
     """
-    seen = {}
+    seen = {"input_ids": batch.ids}
     if batch.pixels is not None:
         views = encode(model, batch.pixels) if views is None else views
-        tiles = batch.pixels["aspect_ratio_mask"][batch.picture]
-        seen["cross_attention_states"] = views[batch.picture]
-        seen["cross_attention_mask"] = image_mask(batch.ids, model, tiles)
-    states = model.model(input_ids=batch.ids, use_cache=False, **seen).last_hidden_state
+        seen = look(model, batch.ids, views, batch.pixels, batch.picture)
+    states = model.model(use_cache=False, **seen).last_hidden_state
     logits = model.lm_head(states[:, :-1]).float().log_softmax(-1)
     words = batch.ids[:, 1:, None].clamp(max=logits.shape[-1] - 1)  # the image token is no word
     chosen = logits.gather(-1, words)[..., 0]
@@ -308,11 +308,13 @@ class Learner:
     model: PreTrainedModel
     value_head: ValueHead
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler  # keeps float16's gradients in range; elsewhere does nothing
     step: int = 0
 
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
+    in_float32(model)
     if model.device.type == "cuda":
         checkpoint_layers(model)
     torch.manual_seed(seed)
@@ -322,7 +324,8 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
         {"params": policy_weights, "lr": settings.lr},
         {"params": list(head.parameters()), "lr": settings.value_lr},
     ]
-    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7))
+    scaler = torch.amp.GradScaler(model.device.type, enabled=precision()[0] == torch.float16)
+    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler)
 
 
 def rl_step(
@@ -344,7 +347,7 @@ def rl_step(
         reward of an episode, loss, answers, tokens generated and trained on (a picture
         counts as many tokens as it costs, ``compute.picture_tokens``).
     """
-    model, head, s = learner.model, learner.value_head, settings
+    model, head, scaler, s = learner.model, learner.value_head, learner.scaler, settings
     rng = stream(seed, "rl", learner.step)
     generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
@@ -395,12 +398,14 @@ def rl_step(
                     loss = grpo_loss(model, part, gains, s.clip, shared)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
                 loss = loss * (units[few].sum() / units[rows].sum())
-                loss.backward()
+                scaler.scale(loss).backward()
                 whole += loss.item()
             if pictured and views.requires_grad:
                 views.backward(shared.grad)
+            scaler.unscale_(learner.optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
-            learner.optimizer.step()
+            scaler.step(learner.optimizer)
+            scaler.update()
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1

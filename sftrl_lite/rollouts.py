@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
+from sftrl_lite import chats
 from sftrl_lite.models import Processor
+from sftrl_lite.precision import mixed
 from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import (
     Pixels,
     ask,
+    crosses,
     encode,
-    image_mask,
+    look,
     pictures_of,
     to_pixels,
     tokenizer_of,
@@ -114,13 +117,13 @@ class Decoder:
         width = max(map(len, rows))
         ids = torch.tensor([[self.pad] * (width - len(row)) + list(row) for row in rows])
         fresh = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        seen = {}
+        ids, fresh, seen = ids.to(self.model.device), fresh.to(self.model.device), {}
         if pixels is not None:
-            tiles = pixels["aspect_ratio_mask"]
-            seen["cross_attention_states"] = encode(self.model, pixels)
-            seen["cross_attention_mask"] = image_mask(ids, self.model, tiles).to(self.model.device)
-            self.tiles, self.full = tiles.to(self.model.device), bool(tiles.all())
-        return self.append(ids.to(self.model.device), fresh.to(self.model.device), **seen)
+            seen = look(self.model, ids, encode(self.model, pixels), pixels)
+            if crosses(self.model):
+                tiles = pixels["aspect_ratio_mask"]
+                self.tiles, self.full = tiles.to(ids.device), bool(tiles.all())
+        return self.append(ids, fresh, **seen)
 
     def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
         """``feed`` for tensors: ids (rows, width) and fresh, 1 where a token is real."""
@@ -129,10 +132,11 @@ class Decoder:
         # causal block, in which the first of them sees but the first of the picture's states.
         if self.tiles is not None and not seen and (ids.shape[1] > 1 or not self.full):
             everywhere = self.tiles[:, None].expand(-1, ids.shape[1], -1, -1)
-            seen = {"cross_attention_mask": everywhere}
+            seen["cross_attention_mask"] = everywhere
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        if "inputs_embeds" not in seen:
+            seen["input_ids"] = ids
         out = self.call(
-            input_ids=ids,
             attention_mask=self.mask,
             position_ids=positions,
             past_key_values=self.cache,
@@ -209,7 +213,12 @@ class StaticDecoder(Decoder):
         """The forward pass, compiled where it is for one token a row."""
         missing = self.growing[0].max_cache_len - self.mask.shape[1]
         inputs["attention_mask"] = torch.nn.functional.pad(self.mask, (0, missing))
-        return (self.one if inputs["input_ids"].shape[1] == 1 else self.model)(**inputs)
+        return (self.one if self.is_step(inputs) else self.model)(**inputs)
+
+    @staticmethod
+    def is_step(inputs: dict[str, Any]) -> bool:
+        """Whether these are one token a row."""
+        return "input_ids" in inputs and inputs["input_ids"].shape[1] == 1
 
     def repeat(self, times: int) -> None:
         """Copy each row ``times`` times."""
@@ -283,6 +292,7 @@ def generate(
 
 
 @torch.inference_mode()
+@mixed
 def rollout(
     model: PreTrainedModel,
     processor: Processor,
@@ -317,11 +327,11 @@ def rollout(
     """
     model.eval()
     tokenizer = tokenizer_of(processor)
-    eot = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-    chats = [[ask(task, problem)] for problem in problems]
-    pictures = pictures_of(chats)
+    eot = chats.end_of_turn(processor)
+    asked = [[ask(task, problem)] for problem in problems]
+    pictures = pictures_of(asked)
     pixels = to_pixels(processor, pictures) if pictures else None
-    prompts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False)
+    prompts = chats.prompts(processor, asked)
     episodes = []
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
@@ -353,7 +363,7 @@ def rollout(
         if len(going) < len(live):
             decoder.keep(going)
             live = [live[i] for i in going]
-        blocks = reply_tokens(tokenizer, [e.turns[-1].verdict.message for e in live])
+        _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
         feeds = []
         for episode, block in zip(live, blocks, strict=True):
             # an answer cut off at max_new_tokens is closed for the model
@@ -362,14 +372,3 @@ def rollout(
             feeds.append(episode.ids[episode.turns[-1].end - 1 :])
         logits = decoder.feed(feeds)
     return episodes
-
-
-def reply_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[str]) -> list[list[int]]:
-    """The tokens between an answer and the next: the verifier's turn and the header."""
-    unique = {}
-    for message in dict.fromkeys(messages):
-        ids = tokenizer.apply_chat_template(
-            [{"role": "user", "content": message}], add_generation_prompt=True, return_dict=False
-        )
-        unique[message] = ids[1:] if ids[0] == tokenizer.bos_token_id else ids
-    return [unique[message] for message in messages]

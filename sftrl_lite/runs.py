@@ -20,11 +20,13 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from transformers import PreTrainedModel
 
-from sftrl_lite import ledger
+from sftrl_lite import adapters, ledger
+from sftrl_lite.chats import demonstrated
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
-from sftrl_lite.models import ROOT, SUMS, device, load, save
+from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
@@ -32,7 +34,12 @@ from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
-LATER = ("skip_bad",)
+LATER = ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format")
+CHOICES = {
+    "adapter": adapters.ADAPTERS,
+    "vision": ("trained", "frozen"),
+    "load_format": ("dummy",),
+}
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
@@ -53,6 +60,11 @@ class Run:
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
         data: folder of real routes for the tasks on streets; empty: procedural cities.
         skip_bad: leave that folder's unusable routes out instead of stopping.
+        base: Init, a folder or a model of the Hub; ``init``: the paper's for this task.
+        adapter: ``lora``, ``qlora`` or ``none``; empty: the scale's.
+        vision: ``trained`` or ``frozen``; empty: the scale's.
+        max_image_tiles: most tiles of a picture; 0: as many as the model knows.
+        load_format: ``dummy`` for random weights; empty: those of Init.
     """
 
     method: str
@@ -73,10 +85,18 @@ class Run:
     splits: tuple[str, ...] = ()
     data: str = ""
     skip_bad: bool = False
+    adapter: str = ""
+    vision: str = ""
+    max_image_tiles: int = 0
+    load_format: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose {', '.join(METHODS)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in ("", *choices):
+                wrong = f"unknown {name} {getattr(self, name)!r}"
+                raise ValueError(f"{wrong}; choose {', '.join(choices)}")
         for split in self.splits or ("id",):
             self.make(split)
         for name, value in asdict(self).items():
@@ -93,9 +113,10 @@ class Run:
         scale = get_scale(self.scale)
         part = scale.sft if self.method.startswith("sft") else scale.rl
         tries = self.tries or budget(self.task, scale.rl.tries)
+        init = scale.init_for(self.task) if self.base == "init" else ""
         return replace(
             self,
-            base=self.base or scale.base_for(self.task),
+            base=init if self.base == "init" else self.base or scale.base_for(self.task),
             lr=self.lr or part.lr,
             tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
@@ -141,7 +162,7 @@ class Recorder:
 
     def __init__(self, run: Run, experiment: str, model, processor, train: Sequence[Any]):
         self.run, self.model, self.processor, self.train = run, model, processor, train
-        self.init = load(run.base)[0].eval()
+        self.init = adapters.bare(model) if adapters.worn(model) else load_init(run)[0].eval()
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
@@ -238,7 +259,7 @@ def train(
 def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
-    model, processor = load(run.base)
+    model, processor = load_init(run)
     task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)
     recorder = Recorder(run, experiment, model, processor, hands)
@@ -250,6 +271,18 @@ def _train(run, out, experiment, progress, record) -> None:
     (out / "checkpoint.pt").unlink(missing_ok=True)
 
 
+def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
+    """What a run starts from, made ready for what the run trains."""
+    scale = get_scale(run.scale)
+    return load(
+        run.base,
+        run.adapter or scale.adapter,
+        vision=run.vision or scale.vision,
+        tiles=run.max_image_tiles,
+        dummy=run.load_format == "dummy",
+    )
+
+
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
     batch = get_scale(run.scale).sft.batch
     if run.method == "sft-varied":
@@ -259,8 +292,8 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
     if task.picture(hands[0]) is None:
         data, pixels = demonstrations(task, hands, answer), None
         chats = [row["prompt"] + row["completion"] for row in data]
-        ids = processor.apply_chat_template(chats, return_dict=False)
-        tokens = sum(map(len, ids)) / len(ids)
+        lengths = [len(row["input_ids"]) for row in demonstrated(processor, chats)]
+        tokens = sum(lengths) / len(lengths)
     else:
         data, pixels = picture_demonstrations(processor, task, hands, answer)
         tokens = sum(map(len, data["input_ids"])) / len(data) + picture_tokens(model)
@@ -403,9 +436,10 @@ def read_rows(out: Path) -> list[ledger.Row]:
 def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
     """Write a checkpoint from which ``resume`` goes on exactly."""
     state = {
-        "model": learner.model.state_dict(),
+        "model": adapters.trained(learner.model),
         "value_head": learner.value_head.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
+        "scaler": learner.scaler.state_dict(),
         "counts": [learner.step, trained, generated],
     }
     draft = out / "checkpoint.pt.part"
@@ -420,9 +454,10 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
         return 0, 0
     try:
         state = torch.load(path, weights_only=True, map_location=learner.model.device)
-        learner.model.load_state_dict(state["model"])
+        adapters.restore(learner.model, state["model"])
         learner.value_head.load_state_dict(state["value_head"])
         learner.optimizer.load_state_dict(state["optimizer"])
+        learner.scaler.load_state_dict(state["scaler"])
         learner.step, trained, generated = state["counts"]
     except Exception as error:
         raise ValueError(f"{path} is damaged; delete it to start this run again") from error

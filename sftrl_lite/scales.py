@@ -48,7 +48,8 @@ class Scale:
     ``base`` is a folder of this repository or a model id of the Hub; ``memory`` the
     GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
     compute of a run, SFT or RL alike, in teraflop of the paper's count; ``picture`` the width
-    and height of a picture in pixels.
+    and height of a picture in pixels; ``adapter`` and ``vision`` what is trained (the paper
+    trains everything, on eight GPUs); ``inits`` the paper's checkpoint that a task starts from.
     """
 
     name: str
@@ -59,10 +60,25 @@ class Scale:
     rl: RLSettings
     eval_episodes: int
     picture: int
+    adapter: str = "none"  # or lora, qlora
+    vision: str = "trained"  # or frozen
+    inits: str = ""
 
     def base_for(self, task: str) -> str:
         """Init of a task: tiny bases are bred for one task each, large ones serve all."""
         return self.base.replace("gp-l", task)
+
+    def init_for(self, task: str) -> str:
+        """The checkpoint after the first SFT that a task's runs start from (``--base init``).
+
+        Raises:
+            ValueError: there is none of this size.
+        """
+        if self.name == "tiny":
+            return self.base_for(task)
+        if not self.inits:
+            raise ValueError(f"no Init was released at scale {self.name}; make one with sft")
+        return self.inits.replace("TASK", task.upper())
 
 
 SCALES = {
@@ -87,6 +103,8 @@ SCALES = {
         rl=RLSettings(lr=2e-6, problems=8, samples=8, minibatch=8, max_new_tokens=160),
         eval_episodes=234,
         picture=512,
+        adapter="lora",
+        vision="frozen",
     ),
     # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,
     # gradient steps of 128, 4 epochs; SFT batches of 128; figure 5 ends at 1e19 FLOP.
@@ -110,6 +128,9 @@ SCALES = {
         ),
         eval_episodes=234,
         picture=560,
+        adapter="lora",
+        vision="frozen",
+        inits="tianzhechu/TASK-Init",
     ),
 }
 

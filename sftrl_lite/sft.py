@@ -22,9 +22,12 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from sftrl_lite.models import Processor, checkpoint_layers
+from sftrl_lite import adapters
+from sftrl_lite.chats import demonstrated
+from sftrl_lite.models import Processor
+from sftrl_lite.precision import checkpoint_layers, in_float32, precision
 from sftrl_lite.scales import SFTSettings
-from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
+from sftrl_lite.vision import Pixels, ask, crosses, image_mask, pictures_of, to_pixels
 
 
 def demonstrations(
@@ -61,28 +64,21 @@ def picture_demonstrations(
     """
     answer = answer or task.demonstration
     chats = [[ask(task, p), {"role": "assistant", "content": answer(p)}] for p in problems]
-    encoded = tokenizer_of(processor).apply_chat_template(
-        chats, return_assistant_tokens_mask=True, return_dict=True
-    )
-    rows = []
-    for i, ids in enumerate(encoded["input_ids"]):
-        own = encoded["assistant_masks"][i]
-        labels = [token if mine else -100 for token, mine in zip(ids, own, strict=True)]
-        rows.append({"input_ids": ids, "labels": labels, "picture": i})
+    rows = [row | {"picture": i} for i, row in enumerate(demonstrated(processor, chats))]
     return Dataset.from_list(rows), to_pixels(processor, pictures_of(chats))
 
 
 @dataclass
-class PictureCollator:
-    """Rows of ``picture_demonstrations`` to a batch for Mllama.
+class Collator:
+    """Rows of ``chats.demonstrated``, with pictures or without, to a batch.
 
-    trl's own collator pads ids and labels but leaves the cross-attention mask at the
-    prompt's length (trl 1.16), and decodes every picture anew at every step.
+    trl's own collator leaves Mllama's cross-attention mask at the prompt's length (trl 1.16),
+    and decodes every picture anew at every step.
     """
 
     model: PreTrainedModel
     pad: int
-    pixels: Pixels
+    pixels: Pixels  # none for chats in text
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Batch of right-padded ids and labels (B, L), pixels and masks."""
@@ -91,10 +87,11 @@ class PictureCollator:
         labels = pad_sequence(columns[1], batch_first=True, padding_value=-100)
         which = torch.tensor([row["picture"] for row in rows])
         seen = {name: tensor[which] for name, tensor in self.pixels.items()}
-        mask = image_mask(ids, self.model, seen["aspect_ratio_mask"])
-        real = (ids != self.pad).long()
-        text = {"input_ids": ids, "attention_mask": real, "labels": labels}
-        return {**text, "cross_attention_mask": mask, **seen}
+        lengths = torch.tensor([[len(row)] for row in columns[0]])
+        real = (torch.arange(ids.shape[1]) < lengths).long()
+        if seen and crosses(self.model):
+            seen["cross_attention_mask"] = image_mask(ids, self.model, seen["aspect_ratio_mask"])
+        return {"input_ids": ids, "attention_mask": real, "labels": labels, **seen}
 
 
 class AtSteps(TrainerCallback):
@@ -111,16 +108,25 @@ class AtSteps(TrainerCallback):
 
 
 class ResumableTrainer(SFTTrainer):
-    """``SFTTrainer`` that resumes Mllama.
+    """``SFTTrainer`` that resumes Mllama, and adapters on adapters.
 
     Checkpoints of Mllama name their weights as on the Hub, the live model names them
     otherwise, and the stock trainer then only warns and trains on from the wrong
     weights (seen with transformers 5.23). ``from_pretrained`` knows both names.
     """
 
+    def _save(self, output_dir=None, state_dict=None):
+        if adapters.worn(self.model):
+            adapters.save(self.model, Path(output_dir))
+        else:
+            super()._save(output_dir, state_dict)
+
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        saved = type(self.model).from_pretrained(resume_from_checkpoint)
-        self.model.load_state_dict(saved.state_dict())
+        if adapters.worn(self.model):
+            adapters.load_weights(self.model, Path(resume_from_checkpoint))
+        else:
+            saved = type(self.model).from_pretrained(resume_from_checkpoint)
+            self.model.load_state_dict(saved.state_dict())
 
 
 def train_sft(
@@ -168,20 +174,26 @@ def train_sft(
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
-        bf16=not on_cpu and model.dtype.itemsize == 2,
+        bf16=precision()[0] == torch.bfloat16,
+        fp16=precision()[0] == torch.float16,
         activation_checkpointing=False,  # trl's way would keep a frozen tower's activations
         report_to="none",
-        remove_unused_columns=pixels is None,
+        remove_unused_columns=False,
         disable_tqdm=not progress,
     )
+    if pixels is None:
+        chats = [row["prompt"] + row["completion"] for row in data]
+        lessons = demonstrated(tokenizer, chats)
+        data = Dataset.from_list([row | {"picture": i} for i, row in enumerate(lessons)])
     trainer = ResumableTrainer(
         model=model,
         args=config,
         train_dataset=data,
         processing_class=tokenizer,
-        data_collator=pixels and PictureCollator(model, tokenizer.pad_token_id, pixels),
+        data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
         callbacks=[AtSteps(at, hook)],
     )
+    in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
     trainer.train(resume_from_checkpoint=bool(save_every) and any(out.glob("checkpoint-*")))
     model.eval()

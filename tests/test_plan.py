@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
 from sftrl_lite import plan
-from sftrl_lite.models import checkpoint_layers, load
+from sftrl_lite.models import load
 from sftrl_lite.plan import (
     CONTEXT,
     GIB,
@@ -28,6 +28,7 @@ from sftrl_lite.plan import (
     states,
     trace,
 )
+from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.rl import ValueHead, new_learner, rl_step
 from sftrl_lite.rollouts import Decoder
 from sftrl_lite.scales import get_scale

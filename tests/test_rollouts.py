@@ -5,17 +5,11 @@ import torch
 from conftest import LengthTask, PictureTask, make_seeing
 from transformers.cache_utils import DynamicLayer
 
+from sftrl_lite.chats import replies
 from sftrl_lite.general_points import vocabulary
 from sftrl_lite.models import make_processor, make_tokenizer
 from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import (
-    Decoder,
-    RoomyLayer,
-    StaticDecoder,
-    reply_tokens,
-    rollout,
-    sample_tokens,
-)
+from sftrl_lite.rollouts import Decoder, RoomyLayer, StaticDecoder, rollout, sample_tokens
 from sftrl_lite.verifier import REWARDS
 
 
@@ -142,8 +136,9 @@ def test_sampling_follows_the_tempered_policy():
     assert torch.allclose(logps, logits[0].log_softmax(-1)[tokens])
 
 
-def test_reply_tokens_continue_the_chat(tokenizer):
-    (reply,) = reply_tokens(tokenizer, ["7 8"])
+def test_replies_continue_the_chat(tokenizer):
+    end, (reply,) = replies(tokenizer, ["7 8"])
+    assert end == tokenizer.eos_token_id
     head = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
     before = tokenizer.apply_chat_template(head, return_dict=False)
     after = tokenizer.apply_chat_template(

@@ -8,10 +8,11 @@ import shutil
 import pytest
 import torch
 from conftest import make_seeing
+from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import ledger, models, runs, scales
 from sftrl_lite.general_points import general_points, vocabulary
-from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.models import make_tokenizer, tiny_config
 from sftrl_lite.runs import Run, held_out, train, train_hands, vary_rules
 
 BASE_FIELDS = dict(seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4)

@@ -8,7 +8,7 @@ import torch
 from sftrl_lite.general_points import general_points
 from sftrl_lite.runs import train_hands
 from sftrl_lite.scales import SFTSettings
-from sftrl_lite.sft import PictureCollator, picture_demonstrations, train_sft
+from sftrl_lite.sft import Collator, picture_demonstrations, train_sft
 from sftrl_lite.vision import image_mask, to_pixels
 
 
@@ -64,7 +64,7 @@ def test_a_batch_has_its_pictures_and_masks(processor, seeing_model, demonstrate
     pad = processor.tokenizer.pad_token_id
     rows = [data[2], data[0], {**data[1], "input_ids": data[1]["input_ids"][:9]}]
     rows[2]["labels"] = data[1]["labels"][:9]
-    batch = PictureCollator(seeing_model, pad, pixels)(rows)
+    batch = Collator(seeing_model, pad, pixels)(rows)
     width = max(len(row["input_ids"]) for row in rows)
     assert batch["input_ids"].shape == batch["labels"].shape == (3, width)
     assert batch["pixel_values"].shape == (3, 1, 1, 3, 40, 40)

@@ -1,0 +1,78 @@
+"""Where to compute, and in which number format.
+
+Weights lie in the format that they were saved in; products are computed in the fastest format
+that the hardware has; what trains is always float32, because a step must not be lost by rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision() -> tuple[torch.dtype, str]:
+    """Number format of the forward pass, and the reason for it."""
+    if not torch.cuda.is_available():
+        return torch.float32, "float32: a CPU is fastest and exact enough in it"
+    generation = torch.cuda.get_device_capability()
+    if generation >= (8, 0):
+        return torch.bfloat16, "bfloat16: this GPU computes in it natively"
+    if generation >= (7, 0):
+        why = "this GPU has no native bfloat16; gradients are scaled into float16's range"
+        return torch.float16, f"float16: {why}"
+    return torch.float32, "float32: this GPU has no fast smaller format"
+
+
+def mixed(function: Callable) -> Callable:
+    """Run ``function(model, ...)`` in the number format of ``precision``.
+
+    Matrix products compute in it, whatever the weights are stored in; sums and softmax stay
+    in float32. Backward passes belong outside.
+    """
+
+    @wraps(function)
+    def inner(model: PreTrainedModel, *args: Any, **options: Any) -> Any:
+        small = precision()[0]
+        with torch.autocast(model.device.type, small, enabled=small != torch.float32):
+            return function(model, *args, **options)
+
+    return inner
+
+
+def in_float32(model: PreTrainedModel) -> None:
+    """Keep what trains in float32.
+
+    bfloat16 has eight bits: next to a weight of 0.02, a step of 1e-6 is rounded away. Of a whole
+    bfloat16 model under Adam at that rate only 2 % of the weights ever change.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Keep only each layer's input for backward and compute the layer again there.
+
+    transformers (5.23) does so for text layers, in training mode. It leaves Mllama's vision
+    tower out, whose layers are wrapped here where they are trained. And it makes the inputs
+    of text and tower require gradients, for an older kind of checkpointing: then a frozen
+    tower keeps all its activations, some 6 GiB for a picture of four tiles. That is undone.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.disable_input_require_grads()
+    tower = getattr(model.model.vision_model, "transformer", None)
+    both = (tower, model.model.vision_model.global_transformer) if tower else ()
+    for layer in (layer for part in both for layer in part.layers):
+        trained = any(weight.requires_grad for weight in layer.parameters())
+        if trained and not isinstance(layer.forward, partial):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
