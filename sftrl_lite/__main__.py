@@ -198,6 +198,32 @@ def pretrain(
 
 
 @app.command()
+def plan(
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    mode: Annotated[str, typer.Option(help="sft, rl or eval")] = "sft",
+    adapter: Annotated[str, typer.Option(help="none, lora or qlora")] = "none",
+    vision: Annotated[
+        str, typer.Option(help="frozen or trained; default: frozen with an adapter")
+    ] = "",
+    max_image_tiles: Annotated[int, typer.Option(help="1 to 4; 0: the model's own")] = 0,
+    batch: Annotated[
+        int, typer.Option(help="sft: answers in a pass; else: episodes at once; 0: the scale's")
+    ] = 0,
+    gpus: Annotated[int, typer.Option(help="a full training is sharded over them")] = 1,
+    memory: Annotated[float, typer.Option(help="GiB of a GPU; 0: this machine's")] = 0.0,
+) -> None:
+    """Predict memory and compute of a step; nothing is loaded or downloaded."""
+    from sftrl_lite.plan import Work, advice, here, make_plan
+
+    work = Work(scale, task, mode, adapter, vision, max_image_tiles, batch, gpus)
+    found, memory = make_plan(work), memory or here()
+    typer.echo(found)
+    if memory and (line := advice(found, memory)):
+        typer.echo(f"this GPU is too small: {line}")
+
+
+@app.command()
 def report() -> None:
     """Write the recorded results (results/ledger.csv) into README.md and its figure."""
     from sftrl_lite.report import write_report

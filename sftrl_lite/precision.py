@@ -7,10 +7,11 @@ that the hardware has; what trains is always float32, because a step must not be
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 
@@ -57,3 +58,21 @@ def in_float32(model: PreTrainedModel) -> None:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Keep only each layer's input for backward and compute the layer again there.
+
+    transformers (5.23) does so for text layers, in training mode. It leaves Mllama's vision
+    tower out, whose layers are wrapped here where they are trained. And it makes the inputs
+    of text and tower require gradients, for an older kind of checkpointing: then a frozen
+    tower keeps all its activations, some 6 GiB for a picture of four tiles. That is undone.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.disable_input_require_grads()
+    tower = getattr(model.model.vision_model, "transformer", None)
+    both = (tower, model.model.vision_model.global_transformer) if tower else ()
+    for layer in (layer for part in both for layer in part.layers):
+        trained = any(weight.requires_grad for weight in layer.parameters())
+        if trained and not isinstance(layer.forward, partial):
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

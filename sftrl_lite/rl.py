@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import in_float32, mixed, precision
+from sftrl_lite.precision import checkpoint_layers, in_float32, mixed, precision
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
@@ -316,6 +316,8 @@ class Learner:
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
     in_float32(model)
+    if model.device.type == "cuda":
+        checkpoint_layers(model)
     torch.manual_seed(seed)
     head = ValueHead(model.config.get_text_config().hidden_size).to(model.device)
     policy_weights = [w for w in model.parameters() if w.requires_grad]
@@ -378,6 +380,7 @@ def rl_step(
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     losses = []
+    model.train(model.is_activation_checkpointing)  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
         for rows in order.split(s.minibatch):

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
 from sftrl_lite import chats
 from sftrl_lite.models import Processor
@@ -136,7 +136,7 @@ class Decoder:
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         if "inputs_embeds" not in seen:
             seen["input_ids"] = ids
-        out = self.model(
+        out = self.call(
             attention_mask=self.mask,
             position_ids=positions,
             past_key_values=self.cache,
@@ -145,6 +145,10 @@ class Decoder:
             **seen,
         )
         return out.logits[:, -1].float()
+
+    def call(self, **inputs: Any) -> Any:
+        """The model's forward pass."""
+        return self.model(**inputs)
 
     def repeat(self, times: int) -> None:
         """Copy each row ``times`` times: one prompt, a group of samples."""
@@ -160,6 +164,85 @@ class Decoder:
         self.mask = self.mask[index]
         if self.tiles is not None:
             self.tiles = self.tiles[index]
+
+
+class StaticDecoder(Decoder):
+    """The same with a cache whose shape stays as it is, so that decoding can be compiled.
+
+    Compiled (on a GPU: one CUDA graph a token) the model's hundreds of small kernels need no
+    launches from Python. It is compiled for a shape, so rows are never dropped, only left
+    alone, and the room for tokens grows in steps of ``STEP`` columns: few shapes in all.
+    """
+
+    STEP = 256
+
+    def __init__(self, model: PreTrainedModel, pad: int, compiled: bool):
+        super().__init__(model, pad)
+        self.cache.layers = [StaticLayer(max_cache_len=0) for _ in self.cache.layers]
+        text = model.config.get_text_config()
+        across = getattr(text, "cross_attention_layers", ())
+        self.growing = [layer for i, layer in enumerate(self.cache.layers) if i not in across]
+        self.live = None  # rows that are still played
+        self.one = torch.compile(model.forward, fullgraph=True, mode="reduce-overhead")
+        self.one = self.one if compiled else model
+
+    def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
+        """As for ``Decoder``; rows that were dropped get a token that is not real."""
+        if self.live is None:
+            self.live = torch.arange(len(ids), device=ids.device)
+        rows = len(ids) if self.mask is None else len(self.mask)
+        every = ids.new_full((rows, ids.shape[1]), self.pad), fresh.new_zeros(rows, ids.shape[1])
+        for whole, part in zip(every, (ids, fresh), strict=True):
+            whole[self.live] = part
+        used = 0 if self.mask is None else self.mask.shape[1]
+        if "cross_attention_states" in seen:
+            for layer in self.cache.layers:  # those that do not grow hold the pictures
+                layer.max_cache_len = seen["cross_attention_states"].shape[1]
+        self.make_room(used, ids.shape[1])
+        return super().append(*every, **seen)[self.live]
+
+    def make_room(self, used: int, new: int) -> None:
+        """Enlarge the layers of text where ``new`` columns no longer fit."""
+        columns = -(-(used + new) // self.STEP) * self.STEP
+        for layer in self.growing:
+            if layer.is_initialized and columns > layer.max_cache_len:
+                resize(layer, len(layer.keys), columns, used)
+            layer.max_cache_len = columns
+
+    def call(self, **inputs: Any) -> Any:
+        """The forward pass, compiled where it is for one token a row."""
+        missing = self.growing[0].max_cache_len - self.mask.shape[1]
+        inputs["attention_mask"] = torch.nn.functional.pad(self.mask, (0, missing))
+        return (self.one if self.is_step(inputs) else self.model)(**inputs)
+
+    @staticmethod
+    def is_step(inputs: dict[str, Any]) -> bool:
+        """Whether these are one token a row."""
+        return "input_ids" in inputs and inputs["input_ids"].shape[1] == 1
+
+    def repeat(self, times: int) -> None:
+        """Copy each row ``times`` times."""
+        for layer in self.cache.layers:
+            if layer.is_initialized:
+                resize(layer, len(layer.keys) * times, layer.max_cache_len, layer.max_cache_len)
+        self.mask = self.mask.repeat_interleave(times, 0)
+        if self.tiles is not None:
+            self.tiles = self.tiles.repeat_interleave(times, 0)
+        self.live = torch.arange(len(self.mask), device=self.mask.device)
+
+    def keep(self, rows: list[int]) -> None:
+        """Play these rows only; the others stay where they are."""
+        self.live = self.live[torch.tensor(rows, device=self.live.device)]
+
+
+def resize(layer: StaticLayer, rows: int, columns: int, used: int) -> None:
+    """Give a static layer other room: each row copied to ``rows``, its ``used`` columns kept."""
+    for name in ("keys", "values"):
+        old = getattr(layer, name)
+        new = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
+        new[:, :, :used] = old[:, :, :used].repeat_interleave(rows // len(old), 0)
+        torch._dynamo.mark_static_address(new)
+        setattr(layer, name, new)
 
 
 def sample_tokens(
@@ -222,6 +305,7 @@ def rollout(
     max_new_tokens: int = 40,
     generator: torch.Generator | None = None,
     reward: Callable[[Verdict], float] | None = None,
+    static: bool | None = None,
 ) -> list[Episode]:
     """Play ``samples`` episodes of each problem, all in one batch.
 
@@ -236,6 +320,7 @@ def rollout(
         max_new_tokens: longest answer, in tokens.
         generator: source of chance, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
+        static: a cache of fixed shape, decoding compiled on a GPU; the default there only.
 
     Raises:
         ValueError: pictures for a model that reads text only, or for some problems only.
@@ -251,7 +336,11 @@ def rollout(
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
         episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
-    decoder = Decoder(model, tokenizer.pad_token_id)
+    on_gpu = model.device.type == "cuda"
+    if on_gpu if static is None else static:
+        decoder = StaticDecoder(model, tokenizer.pad_token_id, compiled=on_gpu)
+    else:
+        decoder = Decoder(model, tokenizer.pad_token_id)
     logits = decoder.feed(prompts, pixels)
     if samples > 1:
         decoder.repeat(samples)

@@ -25,7 +25,7 @@ from trl import SFTConfig, SFTTrainer
 from sftrl_lite import adapters
 from sftrl_lite.chats import demonstrated
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import in_float32, precision
+from sftrl_lite.precision import checkpoint_layers, in_float32, precision
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, crosses, image_mask, pictures_of, to_pixels
 
@@ -157,6 +157,8 @@ def train_sft(
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
     on_cpu = model.device.type == "cpu"
+    if not on_cpu:
+        checkpoint_layers(model)
     config = SFTConfig(
         output_dir=str(out),
         max_steps=steps,
@@ -174,7 +176,7 @@ def train_sft(
         use_cpu=on_cpu,
         bf16=precision()[0] == torch.bfloat16,
         fp16=precision()[0] == torch.float16,
-        activation_checkpointing=not on_cpu,
+        activation_checkpointing=False,  # trl's way would keep a frozen tower's activations
         report_to="none",
         remove_unused_columns=False,
         disable_tqdm=not progress,

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from conftest import LengthTask, PictureTask, make_seeing
 from transformers.cache_utils import DynamicLayer
 
 from sftrl_lite.chats import replies
+from sftrl_lite.general_points import vocabulary
+from sftrl_lite.models import make_processor, make_tokenizer
 from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import Decoder, RoomyLayer, rollout, sample_tokens
+from sftrl_lite.rollouts import Decoder, RoomyLayer, StaticDecoder, rollout, sample_tokens
 from sftrl_lite.verifier import REWARDS
 
 
@@ -171,3 +174,43 @@ def test_decoder_forgets_dropped_rows_only(random_model, tokenizer):
         for i, row in enumerate(([1, 12, 13, 14], [1, 8, 9, 15])):
             want = random_model(input_ids=torch.tensor([row])).logits[0, -1]
             assert torch.allclose(logits[i], want, atol=1e-4)
+
+
+@pytest.fixture(params=["text", "pictures", "two tiles"])
+def game(request, tokenizer, hands):
+    """Model, reader, task and problems."""
+    if request.param == "text":
+        return request.getfixturevalue("random_model"), tokenizer, LengthTask(), hands
+    tiles = 2 if request.param == "two tiles" else 1
+    processor = make_processor(make_tokenizer(vocabulary(pictures=True), pictures=True), 40)
+    processor.image_processor.max_image_tiles = tiles
+    shown = request.getfixturevalue("shown")
+    return make_seeing(processor, tiles), processor, PictureTask(wide=tiles == 2), shown
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("step", [8, 256])
+def test_a_static_cache_plays_the_same(game, temperature, step, monkeypatch):
+    """Through several turns: rows are repeated, leave early, and the room grows on the way."""
+    monkeypatch.setattr(StaticDecoder, "STEP", step)
+    options = dict(samples=3, tries=4, temperature=temperature, seed=2)
+    plain, static = play(*game, **options), play(*game, **options, static=True)
+    assert max(len(e.turns) for e in plain) > 2 and len({len(e.turns) for e in plain}) > 1
+    assert ids(plain) == ids(static)
+    for one, other in zip(plain, static, strict=True):
+        for a, b in zip(one.turns, other.turns, strict=True):
+            assert a.logps == pytest.approx(b.logps, abs=1e-4)
+
+
+def test_static_room_is_of_few_shapes(random_model):
+    decoder = StaticDecoder(random_model, 0, compiled=False)
+    with torch.no_grad():
+        decoder.feed([[5] * 200, [6] * 90])
+        decoder.repeat(2)
+        decoder.keep([0, 3])
+        shapes = set()
+        for _ in range(70):
+            logits = decoder.append(torch.tensor([[7], [8]]), torch.ones(2, 1, dtype=torch.long))
+            shapes.add(tuple(decoder.cache.layers[0].keys.shape))
+    assert len(logits) == 2 and {shape[2] for shape in shapes} == {256, 512}
+    assert {shape[0] for shape in shapes} == {4}  # dropped rows stay, so that the shape does
