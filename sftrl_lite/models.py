@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
 
 import torch
@@ -29,6 +28,7 @@ from transformers import (
 from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.utils import logging
 
+from sftrl_lite.files import whole
 from sftrl_lite.vision import IMAGE
 
 BOS, EOT, PAD, UNK = (
@@ -190,13 +190,10 @@ def check_sums(folder: Path) -> None:
 
 def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
     """Save model, processor and sums; the folder appears whole or not at all."""
-    draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)
-    model.save_pretrained(draft)
-    processor.save_pretrained(draft)
-    write_sums(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    with whole(folder) as draft:
+        model.save_pretrained(draft)
+        processor.save_pretrained(draft)
+        write_sums(draft)
 
 
 def load(base: str | Path) -> tuple[PreTrainedModel, Processor]:

@@ -1,15 +1,18 @@
 """A run: one method, one seed, from Init to its last step, measured on the way.
 
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
-``checkpoint.pt`` (where it is), ``model/`` (the result; its presence says "done").
+``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT), ``best/`` (the weights of the
+evaluation that solved most in distribution), ``model/`` (the result; it says "done").
 Kill it at any moment and start it again: it ends with the same numbers.
+
+Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
+for a moment also the draft of the next of either; at the end the last and the best weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +27,7 @@ from filelock import FileLock, Timeout
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
+from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
@@ -139,8 +143,9 @@ def held_out(task: Any, n: int, seed: int, train: Sequence[Any]) -> list[Any]:
 class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
 
-    def __init__(self, run: Run, experiment: str, model, processor, train: Sequence[Any]):
-        self.run, self.model, self.processor, self.train = run, model, processor, train
+    def __init__(self, run: Run, out: Path, experiment: str, model, processor, train):
+        self.run, self.out, self.model, self.processor = run, out, model, processor
+        self.train: Sequence[Any] = train
         self.init = load(run.base)[0].eval()
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
@@ -170,6 +175,24 @@ class Recorder:
             minutes=(time.time() - self.began) / 60,
             **self.same,
         )
+
+    def note(self, step: int, trained: int, generated: int, end: bool) -> None:
+        """Evaluate now, write the rows, and keep the weights if they are the best so far.
+
+        All of it comes before the checkpoint of this step. A run that is killed in between
+        goes on from the checkpoint before, comes here again and finds and writes the same.
+        """
+        rows = self.at(step, trained, generated, end)
+        earlier = read_rows(self.out)
+        write_rows(self.out, rows)
+        run = self.run
+        metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
+        score = lambda row: row.value if (row.split, row.metric) == ("id", metric) else -1.0  # noqa: E731
+        now = max(map(score, rows))
+        if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
+            save(self.model, self.processor, self.out / "best")
+            say = {"step": step, "split": "id", "metric": metric, "value": now}
+            _write(self.out / "best.json", json.dumps(say).encode())
 
     def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
@@ -227,27 +250,29 @@ def train(
     Raises:
         ValueError: ``out`` holds a run with another configuration.
         PermissionError: ``out`` cannot be written.
+        OSError: the disk is full.
     """
     run, experiment = run.filled(), experiment or run.method
-    with claim(run, out):
+    with claim(run, out), full_disk_in_one_line(out):
         if not (out / "model").is_dir():
-            _train(run, out, experiment, progress, record)
+            _train(run, out, experiment, progress)
+        if record:
+            ledger.append(read_rows(out), record)
+        for leftover in ("checkpoint.pt", "trainer"):
+            remove(out / leftover)
     return read_rows(out)
 
 
-def _train(run, out, experiment, progress, record) -> None:
+def _train(run, out, experiment, progress) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     model, processor = load(run.base)
     task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)
-    recorder = Recorder(run, experiment, model, processor, hands)
+    recorder = Recorder(run, out, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
-    if record:
-        ledger.append(read_rows(out), record)
     save(model, processor, out / "model")
-    (out / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
@@ -271,7 +296,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            write_rows(out, recorder.at(step, seen, 0, end=step in (0, steps)))
+            recorder.note(step, seen, 0, end=step in (0, steps))
 
     if not read_rows(out):
         hook(0)
@@ -333,7 +358,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         return learner.step / run.steps if run.steps else spent / run.tflop
 
     if learner.step == 0:
-        write_rows(out, recorder.at(0, 0, 0, end=True))
+        recorder.note(0, 0, 0, end=True)
     while (before := share()) < 1:
         reward = None
         if run.method == "rl-random":  # paid like a solver, but by a coin
@@ -345,7 +370,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         after = share()
         progress(min(after, 1.0))
         if due(before, min(after, 1.0), run.points):
-            write_rows(out, recorder.at(learner.step, trained, generated, end=after >= 1))
+            recorder.note(learner.step, trained, generated, end=after >= 1)
         if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
             suspend(learner, out, trained, generated)
 
@@ -381,10 +406,8 @@ def claim(run: Run, out: Path) -> FileLock:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: write beside, then rename."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    with whole(path) as draft:
+        draft.write_bytes(data)
 
 
 def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
@@ -401,16 +424,21 @@ def read_rows(out: Path) -> list[ledger.Row]:
 
 
 def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
-    """Write a checkpoint from which ``resume`` goes on exactly."""
+    """Write a checkpoint from which ``resume`` goes on exactly.
+
+    What is not in it follows from the run's seed and the step alone (``scales.stream``): the
+    order of the problems, the chance of every answer, the order of the minibatches. Between two
+    steps there is no rollout under way, and nothing in a step draws from a global source.
+    """
     state = {
         "model": learner.model.state_dict(),
         "value_head": learner.value_head.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "counts": [learner.step, trained, generated],
     }
-    draft = out / "checkpoint.pt.part"
-    torch.save(state, draft)
-    os.replace(draft, out / "checkpoint.pt")
+    # through a file of Python's, which says why it could not be written
+    with whole(out / "checkpoint.pt") as draft, draft.open("wb") as file:
+        torch.save(state, file)
 
 
 def resume(learner: Any, out: Path) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
@@ -110,6 +111,30 @@ class AtSteps(TrainerCallback):
             kwargs["model"].train()
 
 
+class WholeCheckpoints(TrainerCallback):
+    """Move a checkpoint out of the draft folder once it is whole; then drop the one before.
+
+    The trainer writes a checkpoint file by file into its place, and takes up a half-written one
+    as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
+    every source of chance and the position in the data, whose order follows from the seed.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def on_save(self, args, state, control, **kwargs):
+        before = sorted(self.out.glob("checkpoint-*"))
+        draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        draft.rename(self.out / draft.name)
+        for folder in before:
+            remove(folder)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that one of the trainer's checkpoints was written after."""
+    return int(checkpoint.name.split("-")[1])
+
+
 class ResumableTrainer(SFTTrainer):
     """``SFTTrainer`` that resumes Mllama.
 
@@ -150,9 +175,12 @@ def train_sft(
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
+    draft = out / "draft"
+    last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
+    remove(draft)
     on_cpu = model.device.type == "cpu"
     config = SFTConfig(
-        output_dir=str(out),
+        output_dir=str(draft),
         max_steps=steps,
         per_device_train_batch_size=settings.batch,
         learning_rate=settings.lr,
@@ -162,7 +190,6 @@ def train_sft(
         logging_steps=10,
         save_strategy="steps" if save_every else "no",
         save_steps=save_every or steps,
-        save_total_limit=1,
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
@@ -178,9 +205,12 @@ def train_sft(
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=pixels and PictureCollator(model, tokenizer.pad_token_id, pixels),
-        callbacks=[AtSteps(at, hook)],
+        callbacks=[AtSteps(at, hook), WholeCheckpoints(out)],
     )
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
-    trainer.train(resume_from_checkpoint=bool(save_every) and any(out.glob("checkpoint-*")))
+    if last and step_of(last) == steps:  # the trainer would train one step too many
+        trainer._load_from_checkpoint(str(last))
+    else:
+        trainer.train(resume_from_checkpoint=last and str(last))
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
