@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.compute import picture_tokens
+from sftrl_lite.distributed import add_gradients, gathered, place, share, total, totals, world
 from sftrl_lite.models import Processor
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
@@ -242,7 +243,7 @@ def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple
     for i, turns in enumerate(batch.played.sum(1).tolist()):
         a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
         advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
-    real = advantages[batch.played]
+    real = gathered(advantages[batch.played])
     advantages = (advantages - real.mean()) / (real.std(correction=0) + 1e-5) * batch.played
     return advantages, targets
 
@@ -297,6 +298,8 @@ PART = 16  # episodes in one forward pass: bounds memory, and little padding whe
 
 def parts(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:
     """``rows`` in groups of at most ``PART`` episodes of similar length."""
+    if not len(rows):
+        return ()
     last = (batch.turn >= 0).cumsum(1).argmax(1).cpu()  # position of the last answer token
     return rows[last[rows].argsort(stable=True)].split(PART)
 
@@ -337,20 +340,28 @@ def rl_step(
     All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
     draws the same problems and answers.
 
+    Several processes deal the problems out and end with the same weights as one: see
+    ``distributed``, whose functions do nothing in a single process.
+
     Returns:
         figures of this step: share solved (within the budget, at the first try), mean
         reward of an episode, loss, answers, tokens generated and trained on (a picture
         counts as many tokens as it costs, ``compute.picture_tokens``).
+
+    Raises:
+        ValueError: fewer problems than processes.
     """
     model, head, s = learner.model, learner.value_head, settings
     rng = stream(seed, "rl", learner.step)
     generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
+    if len(chosen) < world():
+        raise ValueError(f"{len(chosen)} problems a step are too few for {world()} processes")
     episodes = rollout(
         model,
         processor,
         task,
-        chosen,
+        share(chosen),
         samples=s.samples,
         tries=s.tries,
         temperature=s.temperature,
@@ -373,10 +384,13 @@ def rl_step(
         advantages = group_advantages(torch.tensor(returns), batch.played.cpu(), s.samples)
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
+    first, count = place(len(episodes))  # episodes first, first + 1, ... of count are ours
     losses = []
     for _ in range(s.epochs):
-        order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
+        order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
+            rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
+            of = total(units[rows].sum())
             whole, views, shared = 0.0, None, None
             if pictured:  # encode once: the parts add up gradients in ``shared``
                 views = encode(model, batch.pixels)
@@ -391,25 +405,27 @@ def rl_step(
                 else:
                     loss = grpo_loss(model, part, gains, s.clip, shared)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
-                loss = loss * (units[few].sum() / units[rows].sum())
+                loss = loss * (units[few].sum() / of)
                 loss.backward()
                 whole += loss.item()
-            if pictured and views.requires_grad:
+            if shared is not None and shared.grad is not None:
                 views.backward(shared.grad)
+            add_gradients([*model.parameters(), *head.parameters()])
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             learner.optimizer.step()
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1
-    answer_tokens = sum(len(t.logps) for e in episodes for t in e.turns)
     pictures = len(batch.pixels["pixel_values"]) if pictured else 0
     looks = pictures * picture_tokens(model) if pictured else 0
-    return {
-        "success": sum(e.solved for e in episodes) / len(episodes),
-        "success_first": sum(e.turns[0].verdict.solved for e in episodes) / len(episodes),
-        "reward": float(batch.rewards.sum(1).mean()),
-        "loss": sum(losses) / len(losses),
-        "answers": int(batch.played.sum()),
-        "generated": answer_tokens + looks,
-        "trained": s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
-    }
+    figures = totals(
+        success=sum(e.solved for e in episodes),
+        success_first=sum(e.turns[0].verdict.solved for e in episodes),
+        reward=float(batch.rewards.sum()),
+        loss=sum(losses),
+        answers=int(batch.played.sum()),
+        generated=sum(len(t.logps) for e in episodes for t in e.turns) + looks,
+        trained=s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
+    )
+    of = dict(success=count, success_first=count, reward=count, loss=len(losses))
+    return figures | {name: figures[name] / n for name, n in of.items()}

@@ -16,6 +16,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +25,17 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sftrl_lite import ledger
+from sftrl_lite import distributed, ledger
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
+from sftrl_lite.rollouts import Episode
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
 from sftrl_lite.tasks import budget, check_base, make_task, reported
-from sftrl_lite.vision import tokenizer_of
+from sftrl_lite.vision import to_pixels, tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
 LATER = ("skip_bad",)
@@ -159,7 +161,7 @@ class Recorder:
             tries=run.tries,
             config_hash=run.hash,
             commit=commit(),
-            device=device_name(),
+            device=device_name() + (f" x {distributed.world()}" if distributed.world() > 1 else ""),
             command=command(run, experiment),
         )
 
@@ -183,6 +185,8 @@ class Recorder:
         goes on from the checkpoint before, comes here again and finds and writes the same.
         """
         rows = self.at(step, trained, generated, end)
+        if not distributed.main():
+            return
         earlier = read_rows(self.out)
         write_rows(self.out, rows)
         run = self.run
@@ -220,7 +224,8 @@ class Recorder:
             found[f"success@{tries}"] = here["success"]
             if tries == self.run.tries or len(budgets) == 1:
                 pad = tokenizer_of(self.processor).pad_token_id
-                found |= here | distance(self.model, self.init, episodes[:300], pad)
+                mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
+                found |= here | distance(self.model, self.init, mine, pad)
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
             samples = 16
@@ -230,6 +235,12 @@ class Recorder:
             for k in (1, 4, 16):
                 found[f"pass@{k}"] = mean_interval([pass_at_k(r, samples, k) for r in right])
         return found
+
+    def looked_at(self, task: Any, episode: Episode) -> Episode:
+        """The episode with its picture, also if another process played it."""
+        if not self.pictured or episode.pixels is not None:
+            return episode
+        return replace(episode, pixels=to_pixels(self.processor, [task.picture(episode.problem)]))
 
 
 def train(
@@ -251,15 +262,20 @@ def train(
         ValueError: ``out`` holds a run with another configuration.
         PermissionError: ``out`` cannot be written.
         OSError: the disk is full.
+
+    Several processes (``distributed``) train one run; ``out`` must be a folder that all see.
     """
     run, experiment = run.filled(), experiment or run.method
-    with claim(run, out), full_disk_in_one_line(out):
-        if not (out / "model").is_dir():
+    distributed.start()
+    main = distributed.main()
+    with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
+        if not distributed.agreed((out / "model").is_dir()):
             _train(run, out, experiment, progress)
-        if record:
+        if record and main:
             ledger.append(read_rows(out), record)
-        for leftover in ("checkpoint.pt", "trainer"):
+        for leftover in ("checkpoint.pt", "trainer") if main else ():
             remove(out / leftover)
+    distributed.wait()
     return read_rows(out)
 
 
@@ -272,7 +288,8 @@ def _train(run, out, experiment, progress) -> None:
     recorder = Recorder(run, out, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
-    save(model, processor, out / "model")
+    if distributed.main():
+        save(model, processor, out / "model")
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
@@ -298,7 +315,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
             seen = round(step * batch * tokens)
             recorder.note(step, seen, 0, end=step in (0, steps))
 
-    if not read_rows(out):
+    if not distributed.agreed(read_rows(out)):
         hook(0)
     train_sft(
         model,
@@ -362,7 +379,9 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
     while (before := share()) < 1:
         reward = None
         if run.method == "rl-random":  # paid like a solver, but by a coin
-            coin = stream(run.seed, "coin", learner.step)
+            # each process has a coin; so this control alone depends on their number
+            names = [distributed.rank()] if distributed.rank() else []
+            coin = stream(run.seed, "coin", learner.step, *names)
             reward = lambda verdict, coin=coin: 5.0 if coin.random() < 0.5 else -1.0  # noqa: E731
         stats = rl_step(learner, processor, task, hands, settings, run.seed, reward)
         trained += stats["trained"]
@@ -436,6 +455,8 @@ def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
         "optimizer": learner.optimizer.state_dict(),
         "counts": [learner.step, trained, generated],
     }
+    if not distributed.main():
+        return
     # through a file of Python's, which says why it could not be written
     with whole(out / "checkpoint.pt") as draft, draft.open("wb") as file:
         torch.save(state, file)

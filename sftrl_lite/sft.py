@@ -22,6 +22,7 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from sftrl_lite import distributed
 from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.scales import SFTSettings
@@ -123,11 +124,13 @@ class WholeCheckpoints(TrainerCallback):
         self.out = out
 
     def on_save(self, args, state, control, **kwargs):
-        before = sorted(self.out.glob("checkpoint-*"))
-        draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        draft.rename(self.out / draft.name)
-        for folder in before:
-            remove(folder)
+        distributed.wait()  # each process writes its own source of chance
+        if distributed.main():
+            before = sorted(self.out.glob("checkpoint-*"))
+            draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            draft.rename(self.out / draft.name)
+            for folder in before:
+                remove(folder)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -172,17 +175,27 @@ def train_sft(
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
         pixels: the pictures of ``picture_demonstrations``.
+
+    Several processes share each batch. A last batch of a pass over the data that is not full
+    is filled up from its beginning then (accelerate's ``even_batches``), in a single one it is not.
+
+    Raises:
+        ValueError: a batch that cannot be shared evenly.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
     draft = out / "draft"
     last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
-    remove(draft)
+    processes = distributed.world()
+    if settings.batch % processes:
+        raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
+    if distributed.main():
+        remove(draft)
     on_cpu = model.device.type == "cpu"
     config = SFTConfig(
         output_dir=str(draft),
         max_steps=steps,
-        per_device_train_batch_size=settings.batch,
+        per_device_train_batch_size=settings.batch // processes,
         learning_rate=settings.lr,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=10,

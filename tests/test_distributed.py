@@ -1,0 +1,105 @@
+"""Two processes end where one would have: the same losses, rows and weights."""
+
+import dataclasses
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import LengthTask, shrink
+from safetensors.torch import load_file
+
+from sftrl_lite import distributed, models, rl, scales
+from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.general_points import Hand, vocabulary
+from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.runs import Run, read_rows, train
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A random tiny model in a folder of its own."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(vocabulary())
+    folder = tmp_path_factory.mktemp("base") / "model"
+    config = shrink(tiny_config(len(tokenizer)))
+    models.save(MllamaForConditionalGeneration(config), tokenizer, folder)
+    return folder
+
+
+def launch(work, n, *args):
+    """``work(*args)`` in n processes that find each other as ``torchrun``'s do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(n):
+        where = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n)
+        where |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, GLOO_SOCKET_IFNAME="lo")
+        started.append(processes.Process(target=alone, args=(where, work, *args)))
+        started[-1].start()
+    for process in started:
+        process.join(120)
+        process.kill()
+    assert [process.exitcode for process in started] == [0] * n
+
+
+def alone(where, work, *args):
+    os.environ.update({name: str(value) for name, value in where.items()})
+    torch.set_num_threads(1)
+    distributed.start()
+    work(*args)
+
+
+# --- a step of RL ----------------------------------------------------------------------
+
+HANDS = [
+    Hand(("A", "5", "J"), ID_RULE, 24),
+    Hand(("2", "3", "K", "Q"), OOD_RULE, 10),
+    Hand(("9", "9", "8", "7", "2"), DEV_RULE, 24),
+    Hand(("4", "4", "10", "J"), ID_RULE, 13),
+]
+SETTINGS = dataclasses.replace(
+    scales.SCALES["tiny"].rl,
+    problems=3,  # one process has two of them, the other one
+    samples=2,
+    minibatch=2,  # some minibatches lie in one process alone
+    epochs=2,
+    tries=3,
+    max_new_tokens=5,
+    lr=1e-3,
+)
+
+
+def steps(base, method, out):
+    """Two steps; plain gradient descent, since Adam would blow rounding errors up."""
+    model, tokenizer = models.load(base)
+    settings = dataclasses.replace(SETTINGS, method=method)
+    learner = rl.new_learner(model, settings, 0)
+    weights = [*model.parameters(), *learner.value_head.parameters()]
+    learner.optimizer = torch.optim.SGD(weights, lr=0.1)
+    figures = [rl.rl_step(learner, tokenizer, LengthTask(), HANDS, settings, 0) for _ in range(2)]
+    torch.save([figures, weights], out / f"{method}{distributed.world()}{distributed.rank()}.pt")
+
+
+def all_steps(base, out):
+    for method in ("rl-ppo", "rl-grpo"):
+        steps(base, method, out)
+
+
+def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
+    all_steps(base, tmp_path)
+    launch(all_steps, 2, base, tmp_path)
+    for method in ("rl-ppo", "rl-grpo"):
+        read = [torch.load(tmp_path / f"{method}{n}.pt", weights_only=True) for n in (10, 20, 21)]
+        (want, one), (found, two), (_, three) = read
+        assert any(figures["success"] for figures in want)
+        for step in range(2):
+            assert found[step] == pytest.approx(want[step], abs=1e-5)
+        for a, b, c in zip(one, two, three, strict=True):
+            assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
