@@ -1,14 +1,14 @@
 """Two processes end where one would have: the same losses, rows and weights."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import LengthTask, shrink
+from conftest import LengthTask, make_seeing, shrink
 from safetensors.torch import load_file
 
 from sftrl_lite import distributed, models, rl, scales
@@ -103,3 +103,60 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
             assert found[step] == pytest.approx(want[step], abs=1e-5)
         for a, b, c in zip(one, two, three, strict=True):
             assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
+
+
+# --- whole runs ------------------------------------------------------------------------
+
+FIELDS = dict(seed=1, steps=3, hands=8, tries=2, points=1, eval_episodes=5, final_episodes=5)
+RUNS = {
+    "rl": Run("rl-ppo", splits=("id",), **FIELDS),
+    "sft": Run("sft", splits=("id",), **FIELDS),
+    "pictures": Run("rl-grpo", task="gp-vl", splits=("ood-visual",), **FIELDS),
+}
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing in the package catches it."""
+
+
+def whole_runs(bases, out, stop):
+    """Each run, interrupted after step ``stop`` and taken up again."""
+    tiny = scales.SCALES["tiny"]
+    small = dataclasses.replace(tiny.rl, problems=3, samples=2, minibatch=2, max_new_tokens=5)
+    sft = dataclasses.replace(tiny.sft, batch=4)
+    scales.SCALES["tiny"] = dataclasses.replace(tiny, picture=40, rl=small, sft=sft)
+
+    def killer(share):
+        if round(share * 3) == stop:
+            raise Killed
+
+    try:
+        for name, run in RUNS.items():
+            run = dataclasses.replace(run, base=str(bases[run.task]))
+            with contextlib.suppress(Killed):
+                train(run, out / name, progress=killer)
+            train(run, out / name)
+    finally:
+        scales.SCALES["tiny"] = tiny
+
+
+def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(
+    base, processor, tmp_path_factory, tmp_path
+):
+    bases = {"gp-l": base, "gp-vl": tmp_path_factory.mktemp("seeing") / "model"}
+    models.save(make_seeing(processor), processor, bases["gp-vl"])
+    whole_runs(bases, tmp_path / "one", stop=0)
+    launch(whole_runs, 2, bases, tmp_path / "two", 2)
+    for name in RUNS:
+        one, two = (read_rows(tmp_path / n / name) for n in ("one", "two"))
+        assert {row.device for row in two} == {f"{row.device} x 2" for row in one}
+        assert [row.step for row in one] == [row.step for row in two]
+        for a, b in zip(one, two, strict=True):
+            assert (a.split, a.metric, a.n) == (b.split, b.metric, b.n)
+            assert b.value == pytest.approx(a.value, rel=1e-4, abs=1e-5), (name, a.metric)
+        weights = [
+            load_file(tmp_path / n / name / "model" / "model.safetensors") for n in ("one", "two")
+        ]
+        print(name, max((weights[0][k] - w).abs().max().item() for k, w in weights[1].items()))
+        for key, weight in weights[0].items():
+            assert torch.allclose(weight, weights[1][key], atol=1e-5), (name, key)
