@@ -15,6 +15,7 @@ In a single process every function here returns at once what it was given.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
 
 from sftrl_lite.models import device
 
@@ -132,7 +137,101 @@ def add_gradients(weights: Iterable[nn.Parameter]) -> None:
     """Add up the gradients of all processes, in place; no gradient counts as zero."""
     if world() > 1:
         for weight in weights:
-            if weight.requires_grad:
+            if weight.requires_grad and not isinstance(weight, DTensor):  # FSDP2 adds up its own
                 if weight.grad is None:
                     weight.grad = torch.zeros_like(weight)
                 dist.all_reduce(weight.grad)
+
+
+# --- a model that is too large for one device ------------------------------------------
+
+
+def sharding() -> bool:
+    """Whether the launcher asked to split the model: FSDP2, or ZeRO-3 of DeepSpeed."""
+    asked = (os.environ.get(f"ACCELERATE_USE_{name}", "") for name in ("FSDP", "DEEPSPEED"))
+    return world() > 1 and any(answer.lower() == "true" for answer in asked)
+
+
+def player_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The model that plays: ``model`` itself, or a copy to be made before ``model`` is split.
+
+    Split weights are gathered layer by layer in every forward pass. That is right for training,
+    where a pass holds thousands of tokens, and hopeless for generation, where it holds one a
+    row. So answers are generated from a whole copy that ``refresh`` brings up to date.
+    """
+    return copy.deepcopy(model) if sharding() else model
+
+
+def refresh(player: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
+    """Give ``player`` the weights of ``model``, each gathered once; returns ``player``."""
+    if player is not model:
+        with torch.no_grad():
+            for mine, theirs in zip(player.parameters(), model.parameters(), strict=True):
+                if hasattr(theirs, "ds_id"):  # ZeRO-3
+                    from deepspeed.zero import GatheredParameters
+
+                    with GatheredParameters([theirs]):
+                        mine.copy_(theirs)
+                else:
+                    mine.copy_(whole_tensor(theirs))
+    return player
+
+
+def shard(model: PreTrainedModel) -> None:
+    """Split weights, gradients and optimizer over the processes by FSDP2, if it was asked for.
+
+    One unit for each layer, and one for each part of Mllama that ``rl`` calls on its own. Weights
+    are kept in float32: in bfloat16 Adam's steps of 1e-6 would be rounded away. Gradients are
+    added up and not averaged, like those of ``add_gradients``.
+
+    Raises:
+        RuntimeError: it was asked for with DeepSpeed, which has a training loop of its own.
+    """
+    if not sharding():
+        return
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise RuntimeError("ZeRO-3 is for SFT; launch RL with launch/eight_gpus_fsdp2.yaml")
+    on_gpu = model.device.type == "cuda"
+    mesh = init_device_mesh(model.device.type, (world(),))
+    kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
+    inner = model.model
+    parts = [m for m in model.modules() if type(m).__name__ in model._no_split_modules]
+    parts += [inner.vision_model, inner.multi_modal_projector, inner.language_model, model.lm_head]
+    for part in parts:
+        fully_shard(part.float(), mesh=mesh, mp_policy=kept)
+        part.set_gradient_divide_factor(1.0)
+        part.set_force_sum_reduction_for_comms(True)
+
+
+def in_step(groups: Sequence[Tensor]) -> list[tuple[Tensor, float]]:
+    """Groups of rows, each with a weight of 1, as many as any process has.
+
+    Processes that share a split model must pass through it equally often. One that has fewer
+    groups passes a row once more, at weight 0.
+    """
+    most = max(gathered([len(groups)])) if sharding() else len(groups)
+    idle = [(torch.tensor([0]), 0.0)] * (most - len(groups))
+    return [*((group, 1.0) for group in groups), *idle]
+
+
+def whole_tensor(tensor: Any) -> Any:
+    """A split tensor made whole, in every process; anything else as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_state(state: Any) -> Any:
+    """A state with its split tensors made whole, in the memory of the main process alone."""
+    if isinstance(state, dict):
+        return {name: whole_state(value) for name, value in state.items()}
+    if not isinstance(state, DTensor):
+        return state
+    tensor = state.full_tensor()
+    return tensor.cpu() if main() else None
+
+
+def split_like(tensor: Any, weight: Tensor) -> Any:
+    """``tensor``, split as ``weight`` is if they have the same shape."""
+    if not isinstance(weight, DTensor) or getattr(tensor, "shape", None) != weight.shape:
+        return tensor
+    where = weight.device_mesh, weight.placements
+    return distribute_tensor(tensor.to(weight.device), *where, src_data_rank=None)

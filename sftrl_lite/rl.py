@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sftrl_lite import distributed
 from sftrl_lite.compute import picture_tokens
-from sftrl_lite.distributed import add_gradients, gathered, place, share, total, totals, world
 from sftrl_lite.models import Processor
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
@@ -243,7 +243,7 @@ def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple
     for i, turns in enumerate(batch.played.sum(1).tolist()):
         a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
         advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
-    real = gathered(advantages[batch.played])
+    real = distributed.gathered(advantages[batch.played])
     advantages = (advantages - real.mean()) / (real.std(correction=0) + 1e-5) * batch.played
     return advantages, targets
 
@@ -311,11 +311,14 @@ class Learner:
     model: PreTrainedModel
     value_head: ValueHead
     optimizer: torch.optim.Optimizer
+    player: PreTrainedModel  # the model itself, or a whole copy of one split over processes
     step: int = 0
 
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
+    player = distributed.player_of(model)
+    distributed.shard(model)
     torch.manual_seed(seed)
     head = ValueHead(model.config.get_text_config().hidden_size).to(model.device)
     policy_weights = [w for w in model.parameters() if w.requires_grad]
@@ -323,7 +326,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
         {"params": policy_weights, "lr": settings.lr},
         {"params": list(head.parameters()), "lr": settings.value_lr},
     ]
-    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7))
+    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), player)
 
 
 def rl_step(
@@ -347,21 +350,16 @@ def rl_step(
         figures of this step: share solved (within the budget, at the first try), mean
         reward of an episode, loss, answers, tokens generated and trained on (a picture
         counts as many tokens as it costs, ``compute.picture_tokens``).
-
-    Raises:
-        ValueError: fewer problems than processes.
     """
     model, head, s = learner.model, learner.value_head, settings
     rng = stream(seed, "rl", learner.step)
     generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
-    if len(chosen) < world():
-        raise ValueError(f"{len(chosen)} problems a step are too few for {world()} processes")
     episodes = rollout(
-        model,
+        distributed.refresh(learner.player, model),
         processor,
         task,
-        share(chosen),
+        distributed.share(chosen),
         samples=s.samples,
         tries=s.tries,
         temperature=s.temperature,
@@ -375,7 +373,7 @@ def rl_step(
         values = torch.zeros_like(batch.rewards)
         with torch.no_grad():
             views = encode(model, batch.pixels) if pictured else None
-            for few in parts(batch, torch.arange(len(episodes))):
+            for few, _ in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
                 part = batch.rows(few)
                 values[few, : part.rewards.shape[1]] = policy(model, part, head, views)[2]
         advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
@@ -384,18 +382,18 @@ def rl_step(
         advantages = group_advantages(torch.tensor(returns), batch.played.cpu(), s.samples)
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
-    first, count = place(len(episodes))  # episodes first, first + 1, ... of count are ours
+    first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
     losses = []
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
             rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
-            of = total(units[rows].sum())
+            of = distributed.total(units[rows].sum())
             whole, views, shared = 0.0, None, None
             if pictured:  # encode once: the parts add up gradients in ``shared``
                 views = encode(model, batch.pixels)
                 shared = views.detach().requires_grad_(views.requires_grad)
-            for few in parts(batch, rows):
+            for few, weight in distributed.in_step(parts(batch, rows)):
                 part = batch.rows(few)
                 turns = slice(0, part.rewards.shape[1])
                 gains = advantages[few, turns]
@@ -405,12 +403,12 @@ def rl_step(
                 else:
                     loss = grpo_loss(model, part, gains, s.clip, shared)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
-                loss = loss * (units[few].sum() / of)
+                loss = loss * (weight * units[few].sum() / of)
                 loss.backward()
                 whole += loss.item()
             if shared is not None and shared.grad is not None:
                 views.backward(shared.grad)
-            add_gradients([*model.parameters(), *head.parameters()])
+            distributed.add_gradients([*model.parameters(), *head.parameters()])
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             learner.optimizer.step()
             learner.optimizer.zero_grad(set_to_none=True)
@@ -418,7 +416,7 @@ def rl_step(
     learner.step += 1
     pictures = len(batch.pixels["pixel_values"]) if pictured else 0
     looks = pictures * picture_tokens(model) if pictured else 0
-    figures = totals(
+    figures = distributed.totals(
         success=sum(e.solved for e in episodes),
         success_first=sum(e.turns[0].verdict.solved for e in episodes),
         reward=float(batch.rewards.sum()),

@@ -148,6 +148,7 @@ class Recorder:
     def __init__(self, run: Run, out: Path, experiment: str, model, processor, train):
         self.run, self.out, self.model, self.processor = run, out, model, processor
         self.train: Sequence[Any] = train
+        self.player = model  # what is evaluated and saved: a whole copy where ``model`` is split
         self.init = load(run.base)[0].eval()
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
@@ -194,13 +195,14 @@ class Recorder:
         score = lambda row: row.value if (row.split, row.metric) == ("id", metric) else -1.0  # noqa: E731
         now = max(map(score, rows))
         if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
-            save(self.model, self.processor, self.out / "best")
+            save(self.player, self.processor, self.out / "best")
             say = {"step": step, "split": "id", "metric": metric, "value": now}
             _write(self.out / "best.json", json.dumps(say).encode())
 
     def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
         run = self.run
+        distributed.refresh(self.player, self.model)
         costs = flops(self.parameters, trained, generated)
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
         n = run.final_episodes if end else run.eval_episodes
@@ -217,7 +219,7 @@ class Recorder:
 
     def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
-        play = partial(evaluate, self.model, self.processor, task, seed=self.run.seed)
+        play = partial(evaluate, self.player, self.processor, task, seed=self.run.seed)
         found: dict[str, Estimate] = {}
         for tries in budgets:
             here, episodes = play(hands, tries=tries)
@@ -225,7 +227,7 @@ class Recorder:
             if tries == self.run.tries or len(budgets) == 1:
                 pad = tokenizer_of(self.processor).pad_token_id
                 mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
-                found |= here | distance(self.model, self.init, mine, pad)
+                found |= here | distance(self.player, self.init, mine, pad)
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
             samples = 16
@@ -288,8 +290,9 @@ def _train(run, out, experiment, progress) -> None:
     recorder = Recorder(run, out, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
+    distributed.refresh(recorder.player, model)
     if distributed.main():
-        save(model, processor, out / "model")
+        save(recorder.player, processor, out / "model")
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
@@ -315,6 +318,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
             seen = round(step * batch * tokens)
             recorder.note(step, seen, 0, end=step in (0, steps))
 
+    recorder.player = distributed.player_of(model)
     if not distributed.agreed(read_rows(out)):
         hook(0)
     train_sft(
@@ -366,7 +370,10 @@ def rl_settings(run: Run) -> RLSettings:
 
 def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
     settings = rl_settings(run)
+    if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
+        raise ValueError(f"{few} problems a step are too few for {many} processes")
     learner = new_learner(model, settings, run.seed)
+    recorder.player = learner.player
     trained, generated = resume(learner, out)
 
     def share() -> float:
@@ -449,12 +456,14 @@ def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
     order of the problems, the chance of every answer, the order of the minibatches. Between two
     steps there is no rollout under way, and nothing in a step draws from a global source.
     """
-    state = {
-        "model": learner.model.state_dict(),
-        "value_head": learner.value_head.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-        "counts": [learner.step, trained, generated],
-    }
+    state = distributed.whole_state(
+        {
+            "model": learner.model.state_dict(),
+            "value_head": learner.value_head.state_dict(),
+            "optimizer": learner.optimizer.state_dict(),
+            "counts": [learner.step, trained, generated],
+        }
+    )
     if not distributed.main():
         return
     # through a file of Python's, which says why it could not be written
@@ -468,9 +477,15 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
     if not path.exists():
         return 0, 0
     try:
-        state = torch.load(path, weights_only=True, map_location=learner.model.device)
-        learner.model.load_state_dict(state["model"])
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        own = learner.model.state_dict()
+        weights = {name: distributed.split_like(t, own[name]) for name, t in state["model"].items()}
+        learner.model.load_state_dict(weights)
         learner.value_head.load_state_dict(state["value_head"])
+        order = [w for group in learner.optimizer.param_groups for w in group["params"]]
+        for i, moments in state["optimizer"]["state"].items():
+            for name, tensor in moments.items():
+                moments[name] = distributed.split_like(tensor, order[i])
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.step, trained, generated = state["counts"]
     except Exception as error:

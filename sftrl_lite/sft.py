@@ -147,6 +147,8 @@ class ResumableTrainer(SFTTrainer):
     """
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        if distributed.sharding() and model is not None:  # split already, and never renamed
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
         saved = type(self.model).from_pretrained(resume_from_checkpoint)
         self.model.load_state_dict(saved.state_dict())
 

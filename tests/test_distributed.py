@@ -81,9 +81,10 @@ def steps(base, method, out):
     model, tokenizer = models.load(base)
     settings = dataclasses.replace(SETTINGS, method=method)
     learner = rl.new_learner(model, settings, 0)
-    weights = [*model.parameters(), *learner.value_head.parameters()]
+    weights = [*learner.model.parameters(), *learner.value_head.parameters()]
     learner.optimizer = torch.optim.SGD(weights, lr=0.1)
     figures = [rl.rl_step(learner, tokenizer, LengthTask(), HANDS, settings, 0) for _ in range(2)]
+    weights = [distributed.whole_tensor(weight) for weight in weights]
     torch.save([figures, weights], out / f"{method}{distributed.world()}{distributed.rank()}.pt")
 
 
@@ -107,7 +108,7 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
 
 # --- whole runs ------------------------------------------------------------------------
 
-FIELDS = dict(seed=1, steps=3, hands=8, tries=2, points=1, eval_episodes=5, final_episodes=5)
+FIELDS = dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
 RUNS = {
     "rl": Run("rl-ppo", splits=("id",), **FIELDS),
     "sft": Run("sft", splits=("id",), **FIELDS),
@@ -119,7 +120,7 @@ class Killed(BaseException):
     """As sudden as a signal: nothing in the package catches it."""
 
 
-def whole_runs(bases, out, stop):
+def whole_runs(bases, out, stop, names=tuple(RUNS)):
     """Each run, interrupted after step ``stop`` and taken up again."""
     tiny = scales.SCALES["tiny"]
     small = dataclasses.replace(tiny.rl, problems=3, samples=2, minibatch=2, max_new_tokens=5)
@@ -131,8 +132,8 @@ def whole_runs(bases, out, stop):
             raise Killed
 
     try:
-        for name, run in RUNS.items():
-            run = dataclasses.replace(run, base=str(bases[run.task]))
+        for name in names:
+            run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
             with contextlib.suppress(Killed):
                 train(run, out / name, progress=killer)
             train(run, out / name)
@@ -140,23 +141,65 @@ def whole_runs(bases, out, stop):
         scales.SCALES["tiny"] = tiny
 
 
-def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(
-    base, processor, tmp_path_factory, tmp_path
-):
-    bases = {"gp-l": base, "gp-vl": tmp_path_factory.mktemp("seeing") / "model"}
-    models.save(make_seeing(processor), processor, bases["gp-vl"])
-    whole_runs(bases, tmp_path / "one", stop=0)
-    launch(whole_runs, 2, bases, tmp_path / "two", 2)
+@pytest.fixture(scope="module")
+def bases(base, processor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    models.save(make_seeing(processor), processor, folder)
+    return {"gp-l": base, "gp-vl": folder}
+
+
+@pytest.fixture(scope="module")
+def whole(bases, tmp_path_factory):
+    """The folders of the undisturbed runs of one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    whole_runs(bases, folder, stop=0)
+    return folder
+
+
+def alike(one, two):
+    """Whether two processes in folder ``two`` found and made what one did in ``one``."""
+    rows = list(zip(read_rows(one), read_rows(two), strict=True))
+    for a, b in rows:
+        assert (a.step, a.split, a.metric, a.n) == (b.step, b.split, b.metric, b.n)
+        assert b.value == pytest.approx(a.value, rel=1e-4, abs=1e-5), a.metric
+        assert b.device == f"{a.device} x 2"
+    weights = [load_file(folder / "model" / "model.safetensors") for folder in (one, two)]
+    for key, weight in weights[0].items():
+        assert torch.allclose(weight, weights[1][key], atol=1e-5), key
+    return {row.step for row, _ in rows}
+
+
+def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(bases, whole, tmp_path):
+    launch(whole_runs, 2, bases, tmp_path, 2)
     for name in RUNS:
-        one, two = (read_rows(tmp_path / n / name) for n in ("one", "two"))
-        assert {row.device for row in two} == {f"{row.device} x 2" for row in one}
-        assert [row.step for row in one] == [row.step for row in two]
-        for a, b in zip(one, two, strict=True):
-            assert (a.split, a.metric, a.n) == (b.split, b.metric, b.n)
-            assert b.value == pytest.approx(a.value, rel=1e-4, abs=1e-5), (name, a.metric)
-        weights = [
-            load_file(tmp_path / n / name / "model" / "model.safetensors") for n in ("one", "two")
-        ]
-        print(name, max((weights[0][k] - w).abs().max().item() for k, w in weights[1].items()))
-        for key, weight in weights[0].items():
-            assert torch.allclose(weight, weights[1][key], atol=1e-5), (name, key)
+        assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
+
+
+# --- a model split over the processes --------------------------------------------------
+
+
+def split_steps(base, out):
+    os.environ["ACCELERATE_USE_FSDP"] = "true"  # as ``accelerate launch`` does
+    steps(base, "rl-ppo", out)
+
+
+def split_runs(bases, out, stop):
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    whole_runs(bases, out, stop, ("rl", "pictures"))
+
+
+def test_a_split_model_takes_the_same_steps(base, tmp_path):
+    steps(base, "rl-ppo", tmp_path)
+    launch(split_steps, 2, base, tmp_path)
+    read = [torch.load(tmp_path / f"rl-ppo{n}.pt", weights_only=True) for n in (10, 20, 21)]
+    (want, one), (found, two), (_, three) = read
+    for step in range(2):
+        assert found[step] == pytest.approx(want[step], abs=1e-5)
+    for a, b, c in zip(one, two, three, strict=True):
+        assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
+
+
+def test_interrupted_runs_of_a_split_model_end_as_whole_runs_of_one(bases, whole, tmp_path):
+    launch(split_runs, 2, bases, tmp_path, 2)
+    for name in ("rl", "pictures"):
+        assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
