@@ -167,11 +167,10 @@ def refresh(player: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
     if player is not model:
         with torch.no_grad():
             for mine, theirs in zip(player.parameters(), model.parameters(), strict=True):
-                if hasattr(theirs, "ds_id"):  # ZeRO-3
-                    from deepspeed.zero import GatheredParameters
-
-                    with GatheredParameters([theirs]):
-                        mine.copy_(theirs)
+                if hasattr(theirs, "ds_id"):  # split by ZeRO-3
+                    theirs.all_gather()
+                    mine.copy_(theirs)
+                    theirs.partition()
                 else:
                     mine.copy_(whole_tensor(theirs))
     return player
@@ -185,12 +184,15 @@ def shard(model: PreTrainedModel) -> None:
     added up and not averaged, like those of ``add_gradients``.
 
     Raises:
-        RuntimeError: it was asked for with DeepSpeed, which has a training loop of its own.
+        RuntimeError: it was asked for with DeepSpeed, which has a training loop of its own, or
+            for a model with an adapter.
     """
     if not sharding():
         return
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
         raise RuntimeError("ZeRO-3 is for SFT; launch RL with launch/eight_gpus_fsdp2.yaml")
+    if any("lora_" in name for name, _ in model.named_parameters()):
+        raise RuntimeError("an adapter needs no split model; launch it with torchrun")
     on_gpu = model.device.type == "cuda"
     mesh = init_device_mesh(model.device.type, (world(),))
     kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
