@@ -79,7 +79,7 @@ def train_command(
 ) -> None:
     from tqdm.auto import tqdm
 
-    from sftrl_lite import ledger, plots
+    from sftrl_lite import distributed, ledger, plots
     from sftrl_lite.headline import BAR
     from sftrl_lite.runs import METHODS, Run, train
 
@@ -114,10 +114,13 @@ def train_command(
         load_format=load_format,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
-    with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
+    distributed.start()
+    with tqdm(total=1.0, desc=method, bar_format=BAR, disable=not distributed.main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
         train(run, out, experiment=experiment, progress=show, record=target)
+    if not distributed.main():
+        return
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")

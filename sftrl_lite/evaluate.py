@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from scipy.stats import binomtest, norm
 from transformers import PreTrainedModel
 
+from sftrl_lite.distributed import gathered, place, share
 from sftrl_lite.models import Processor
 from sftrl_lite.rl import pack, policy
 from sftrl_lite.rollouts import Episode, rollout
@@ -95,21 +96,30 @@ def evaluate(
     seed: int = 0,
     batch: int = 500,
 ) -> tuple[dict[str, Estimate], list[Episode]]:
-    """Play each problem once and measure; the same seed gives the same episodes."""
+    """Play each problem once and measure; the same seed gives the same episodes.
+
+    Several processes deal the problems out. All find the same metrics and get all episodes, but
+    pictures stay where they were looked at: the episodes of other processes have no ``pixels``.
+    """
     episodes: list[Episode] = []
     for start in range(0, len(problems), batch):
         generator = torch.Generator(model.device)
         generator.manual_seed(stream(seed, "evaluate", start).getrandbits(60))
-        episodes += rollout(
+        played = rollout(
             model,
             processor,
             task,
-            problems[start : start + batch],
+            share(problems[start : start + batch]),
             tries=tries,
             temperature=temperature,
             max_new_tokens=max_new_tokens,
             generator=generator,
         )
+        first, count = place(len(played))
+        if count > len(played):
+            blind = gathered([replace(episode, pixels=None) for episode in played])
+            played = [*blind[:first], *played, *blind[first + len(played) :]]
+        episodes += played
     extra = task.extra(problems, episodes)
     return measure(episodes) | {name: wilson(*hits) for name, hits in extra.items()}, episodes
 
@@ -122,7 +132,7 @@ def distance(
     pad: int,
     batch: int = 250,
 ) -> dict[str, Estimate]:
-    """How far ``model`` has moved, on episodes it sampled itself.
+    """How far ``model`` has moved, on episodes it sampled itself; each process brings its own.
 
     ``kl``: KL(model || init) of the first answer, in nats an answer (the k1 estimate,
     unbiased). ``entropy``: of the model's next token, mean over answer tokens, in nats.
@@ -139,4 +149,4 @@ def distance(
         ref, _, _ = policy(init, part)
         kl += (logps - ref).sum(1).tolist()
         entropy += (spread.sum(1) / (part.turn >= 0).sum(1)).tolist()
-    return {"kl": mean_interval(kl), "entropy": mean_interval(entropy)}
+    return {"kl": mean_interval(gathered(kl)), "entropy": mean_interval(gathered(entropy))}

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 
+from sftrl_lite.files import whole
 from sftrl_lite.models import ROOT
 
 LEDGER = ROOT / "results" / "ledger.csv"
@@ -47,25 +47,28 @@ COLUMNS = [f.name for f in fields(Row)]
 
 
 def append(rows: list[Row], path: Path = LEDGER) -> None:
-    """Append rows in one locked write, so that parallel runs cannot mix their lines.
+    """Append rows, each once however often it is asked for, under a lock.
+
+    A run that is killed between recording and its own last note records again when it is
+    resumed: lines that are there already are left out.
 
     Raises:
         ValueError: the file has other columns (a ledger of another version).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        if not path.exists():
-            path.write_text(",".join(COLUMNS) + "\n")
         read(path)  # raises if it is not ours
-        with path.open("a", newline="") as file:
-            file.write(_lines(rows))
+        old = path.read_text("utf-8") if path.exists() else ",".join(COLUMNS) + "\n"
+        known = set(old.splitlines())
+        new = [line for line in _lines(rows).splitlines() if line not in known]
+        with whole(path) as draft:
+            draft.write_text(old + "".join(f"{line}\n" for line in new), "utf-8", newline="")
 
 
 def save(rows: list[Row], path: Path) -> None:
     """Write a ledger of just these rows; it appears whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(",".join(COLUMNS) + "\n" + _lines(rows), newline="")
-    os.replace(draft, path)
+    with whole(path) as draft:
+        draft.write_text(",".join(COLUMNS) + "\n" + _lines(rows), newline="")
 
 
 def _lines(rows: list[Row]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import string
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from transformers.models.mllama.image_processing_pil_mllama import MllamaImagePr
 from transformers.utils import logging
 
 from sftrl_lite import adapters
+from sftrl_lite.files import whole
 from sftrl_lite.precision import device, in_float32, precision
 from sftrl_lite.vision import IMAGE, limit_tiles
 
@@ -275,17 +275,14 @@ def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
 
     The folder appears whole or not at all.
     """
-    draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)
-    if adapters.worn(model):
-        base = find(model.name_or_path)
-        adapters.save(model, draft, fingerprint(base) if base else "")
-    else:
-        model.save_pretrained(draft)
-    processor.save_pretrained(draft)
-    write_sums(draft)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    with whole(folder) as draft:
+        if adapters.worn(model):
+            base = find(model.name_or_path)
+            adapters.save(model, draft, fingerprint(base) if base else "")
+        else:
+            model.save_pretrained(draft)
+        processor.save_pretrained(draft)
+        write_sums(draft)
 
 
 def find(base: str | Path) -> Path | None:

@@ -8,7 +8,6 @@ cross-attention layer are added, and the two stages are read again with pictures
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sftrl_lite import corpus as reading
 from sftrl_lite import general_points, navigation
 from sftrl_lite.cards import RANKS
 from sftrl_lite.corpus import PICTURE_SIZE, Corpus, StreetCorpus, write_chat
+from sftrl_lite.files import whole
 from sftrl_lite.models import Processor, load, make_processor, make_tokenizer, save, tiny_config
 from sftrl_lite.scales import seed_all, stream
 from sftrl_lite.vision import encode, image_mask, pictures_of, to_pixels, tokenizer_of
@@ -242,8 +242,8 @@ def make_base(
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if step % SAVE_EVERY == 0:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save(state | {"stage": number, "step": step}, f"{path}.part")
-                os.replace(f"{path}.part", path)
+                with whole(path) as draft:
+                    torch.save(state | {"stage": number, "step": step}, draft)
     save(model.eval(), processor, out)
     path.unlink(missing_ok=True)
     return model

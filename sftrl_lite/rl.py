@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sftrl_lite import distributed
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, in_float32, mixed, precision
@@ -243,7 +244,7 @@ def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple
     for i, turns in enumerate(batch.played.sum(1).tolist()):
         a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
         advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
-    real = advantages[batch.played]
+    real = distributed.gathered(advantages[batch.played])
     advantages = (advantages - real.mean()) / (real.std(correction=0) + 1e-5) * batch.played
     return advantages, targets
 
@@ -298,6 +299,8 @@ PART = 16  # episodes in one forward pass: bounds memory, and little padding whe
 
 def parts(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:
     """``rows`` in groups of at most ``PART`` episodes of similar length."""
+    if not len(rows):
+        return ()
     last = (batch.turn >= 0).cumsum(1).argmax(1).cpu()  # position of the last answer token
     return rows[last[rows].argsort(stable=True)].split(PART)
 
@@ -310,14 +313,17 @@ class Learner:
     value_head: ValueHead
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # keeps float16's gradients in range; elsewhere does nothing
+    player: PreTrainedModel  # the model itself, or a whole copy of one split over processes
     step: int = 0
 
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
+    player = distributed.player_of(model)
     in_float32(model)
     if model.device.type == "cuda":
         checkpoint_layers(model)
+    distributed.shard(model)
     torch.manual_seed(seed)
     head = ValueHead(model.config.get_text_config().hidden_size).to(model.device)
     policy_weights = [w for w in model.parameters() if w.requires_grad]
@@ -326,7 +332,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
         {"params": list(head.parameters()), "lr": settings.value_lr},
     ]
     scaler = torch.amp.GradScaler(model.device.type, enabled=precision()[0] == torch.float16)
-    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler)
+    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler, player)
 
 
 def rl_step(
@@ -343,6 +349,9 @@ def rl_step(
     All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
     draws the same problems and answers.
 
+    Several processes deal the problems out and end with the same weights as one: see
+    ``distributed``, whose functions do nothing in a single process.
+
     Returns:
         figures of this step: share solved (within the budget, at the first try), mean
         reward of an episode, loss, answers, tokens generated and trained on (a picture
@@ -353,10 +362,10 @@ def rl_step(
     generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
     episodes = rollout(
-        model,
+        distributed.refresh(learner.player, model),
         processor,
         task,
-        chosen,
+        distributed.share(chosen),
         samples=s.samples,
         tries=s.tries,
         temperature=s.temperature,
@@ -370,7 +379,7 @@ def rl_step(
         values = torch.zeros_like(batch.rewards)
         with torch.no_grad():
             views = encode(model, batch.pixels) if pictured else None
-            for few in parts(batch, torch.arange(len(episodes))):
+            for few, _ in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
                 part = batch.rows(few)
                 values[few, : part.rewards.shape[1]] = policy(model, part, head, views)[2]
         advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
@@ -379,16 +388,19 @@ def rl_step(
         advantages = group_advantages(torch.tensor(returns), batch.played.cpu(), s.samples)
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
+    first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
     losses = []
     model.train(model.is_activation_checkpointing)  # its layers look at it; nothing else does
     for _ in range(s.epochs):
-        order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
+        order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
+            rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
+            of = distributed.total(units[rows].sum())
             whole, views, shared = 0.0, None, None
             if pictured:  # encode once: the parts add up gradients in ``shared``
                 views = encode(model, batch.pixels)
                 shared = views.detach().requires_grad_(views.requires_grad)
-            for few in parts(batch, rows):
+            for few, weight in distributed.in_step(parts(batch, rows)):
                 part = batch.rows(few)
                 turns = slice(0, part.rewards.shape[1])
                 gains = advantages[few, turns]
@@ -398,11 +410,12 @@ def rl_step(
                 else:
                     loss = grpo_loss(model, part, gains, s.clip, shared)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
-                loss = loss * (units[few].sum() / units[rows].sum())
+                loss = loss * (weight * units[few].sum() / of)
                 scaler.scale(loss).backward()
                 whole += loss.item()
-            if pictured and views.requires_grad:
+            if shared is not None and shared.grad is not None:
                 views.backward(shared.grad)
+            distributed.add_gradients([*model.parameters(), *head.parameters()])
             scaler.unscale_(learner.optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             scaler.step(learner.optimizer)
@@ -410,15 +423,16 @@ def rl_step(
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1
-    answer_tokens = sum(len(t.logps) for e in episodes for t in e.turns)
     pictures = len(batch.pixels["pixel_values"]) if pictured else 0
     looks = pictures * picture_tokens(model) if pictured else 0
-    return {
-        "success": sum(e.solved for e in episodes) / len(episodes),
-        "success_first": sum(e.turns[0].verdict.solved for e in episodes) / len(episodes),
-        "reward": float(batch.rewards.sum(1).mean()),
-        "loss": sum(losses) / len(losses),
-        "answers": int(batch.played.sum()),
-        "generated": answer_tokens + looks,
-        "trained": s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
-    }
+    figures = distributed.totals(
+        success=sum(e.solved for e in episodes),
+        success_first=sum(e.turns[0].verdict.solved for e in episodes),
+        reward=float(batch.rewards.sum()),
+        loss=sum(losses),
+        answers=int(batch.played.sum()),
+        generated=sum(len(t.logps) for e in episodes for t in e.turns) + looks,
+        trained=s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
+    )
+    of = dict(success=count, success_first=count, reward=count, loss=len(losses))
+    return figures | {name: figures[name] / n for name, n in of.items()}

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
-from sftrl_lite import chats
+from sftrl_lite import chats, distributed
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import mixed
 from sftrl_lite.verifier import Verdict
@@ -114,7 +114,7 @@ class Decoder:
         that has any new token. Pictures are encoded here, once: afterwards the keys and
         values of their states are in the cache like those of the text.
         """
-        width = max(map(len, rows))
+        width = max(map(len, rows), default=0)
         ids = torch.tensor([[self.pad] * (width - len(row)) + list(row) for row in rows])
         fresh = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         ids, fresh, seen = ids.to(self.model.device), fresh.to(self.model.device), {}
@@ -127,6 +127,9 @@ class Decoder:
 
     def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
         """``feed`` for tensors: ids (rows, width) and fresh, 1 where a token is real."""
+        if not len(ids):  # nothing is left to play here; other processes are not done
+            words = self.model.config.get_text_config().vocab_size
+            return torch.empty(0, words, device=self.model.device)
         self.mask = fresh if self.mask is None else torch.cat([self.mask, fresh], 1)
         # One token sees all of a cached picture unmasked; several at once would be taken for a
         # causal block, in which the first of them sees but the first of the picture's states.
@@ -159,7 +162,7 @@ class Decoder:
 
     def keep(self, rows: list[int]) -> None:
         """Drop all rows but these, for instance the solved episodes."""
-        index = torch.tensor(rows, device=self.mask.device)
+        index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
         self.cache.batch_select_indices(index)
         self.mask = self.mask[index]
         if self.tiles is not None:
@@ -258,7 +261,7 @@ def sample_tokens(
         tokens = logits.argmax(-1)
     else:
         probs = (logits / temperature).softmax(-1)
-        tokens = torch.multinomial(probs, 1, generator=generator)[:, 0]
+        tokens = distributed.draw(probs, generator)
     return tokens, logps.gather(1, tokens[:, None])[:, 0]
 
 
@@ -282,7 +285,7 @@ def generate(
         scores.append(logps)
         lives.append(alive)
         alive = alive * (tokens != eot)
-        if step + 1 == max_new_tokens or not alive.any():
+        if step + 1 == max_new_tokens or not distributed.anyone(alive.any()):
             break
         logits = decoder.append(tokens[:, None], alive[:, None])
     lengths = torch.stack(lives, 1).sum(1).tolist()
@@ -309,6 +312,9 @@ def rollout(
 ) -> list[Episode]:
     """Play ``samples`` episodes of each problem, all in one batch.
 
+    Several processes play a batch together, each its own problems: all of them call this, also
+    one that has none. They keep step with each other, token by token, to draw the same chance.
+
     Args:
         model: any causal model of the course; switched to eval mode.
         processor: its tokenizer with a chat template, or processor where it sees pictures.
@@ -331,7 +337,7 @@ def rollout(
     asked = [[ask(task, problem)] for problem in problems]
     pictures = pictures_of(asked)
     pixels = to_pixels(processor, pictures) if pictures else None
-    prompts = chats.prompts(processor, asked)
+    prompts = chats.prompts(processor, asked) if asked else []
     episodes = []
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
@@ -342,13 +348,13 @@ def rollout(
     else:
         decoder = Decoder(model, tokenizer.pad_token_id)
     logits = decoder.feed(prompts, pixels)
-    if samples > 1:
+    if samples > 1 and problems:
         decoder.repeat(samples)
         logits = logits.repeat_interleave(samples, 0)
     live = episodes
     for attempt in range(1, tries + 1):
         answers, logps = generate(decoder, logits, eot, max_new_tokens, temperature, generator)
-        texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
+        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
         for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
             verdict = task.verify(episode.problem, text)
             points = verdict.reward if reward is None else reward(verdict)
@@ -358,7 +364,7 @@ def rollout(
             episode.ids += ids
             episode.turns.append(Turn(start, start + len(ids), score, text, verdict, points))
         going = [i for i, episode in enumerate(live) if not episode.solved]
-        if attempt == tries or not going:
+        if attempt == tries or not distributed.anyone(going):
             break
         if len(going) < len(live):
             decoder.keep(going)

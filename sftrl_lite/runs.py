@@ -1,18 +1,22 @@
 """A run: one method, one seed, from Init to its last step, measured on the way.
 
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
-``checkpoint.pt`` (where it is), ``model/`` (the result; its presence says "done").
+``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT), ``best/`` (the weights of the
+evaluation that solved most in distribution), ``model/`` (the result; it says "done").
 Kill it at any moment and start it again: it ends with the same numbers.
+
+Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
+for a moment also the draft of the next of either; at the end the last and the best weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +26,18 @@ import torch
 from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
-from sftrl_lite import adapters, ledger
+from sftrl_lite import adapters, distributed, ledger
 from sftrl_lite.chats import demonstrated
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
+from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
+from sftrl_lite.rollouts import Episode
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
 from sftrl_lite.tasks import budget, check_base, make_task, reported
-from sftrl_lite.vision import tokenizer_of
+from sftrl_lite.vision import to_pixels, tokenizer_of
 
 METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
 LATER = ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format")
@@ -160,8 +166,10 @@ def held_out(task: Any, n: int, seed: int, train: Sequence[Any]) -> list[Any]:
 class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
 
-    def __init__(self, run: Run, experiment: str, model, processor, train: Sequence[Any]):
-        self.run, self.model, self.processor, self.train = run, model, processor, train
+    def __init__(self, run: Run, out: Path, experiment: str, model, processor, train):
+        self.run, self.out, self.model, self.processor = run, out, model, processor
+        self.train: Sequence[Any] = train
+        self.player = model  # what is evaluated and saved: a whole copy where ``model`` is split
         self.init = adapters.bare(model) if adapters.worn(model) else load_init(run)[0].eval()
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
@@ -175,7 +183,7 @@ class Recorder:
             tries=run.tries,
             config_hash=run.hash,
             commit=commit(),
-            device=device_name(),
+            device=device_name() + (f" x {distributed.world()}" if distributed.world() > 1 else ""),
             command=command(run, experiment),
         )
 
@@ -192,9 +200,30 @@ class Recorder:
             **self.same,
         )
 
+    def note(self, step: int, trained: int, generated: int, end: bool) -> None:
+        """Evaluate now, write the rows, and keep the weights if they are the best so far.
+
+        All of it comes before the checkpoint of this step. A run that is killed in between
+        goes on from the checkpoint before, comes here again and finds and writes the same.
+        """
+        rows = self.at(step, trained, generated, end)
+        if not distributed.main():
+            return
+        earlier = read_rows(self.out)
+        write_rows(self.out, rows)
+        run = self.run
+        metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
+        score = lambda row: row.value if (row.split, row.metric) == ("id", metric) else -1.0  # noqa: E731
+        now = max(map(score, rows))
+        if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
+            save(self.player, self.processor, self.out / "best")
+            say = {"step": step, "split": "id", "metric": metric, "value": now}
+            _write(self.out / "best.json", json.dumps(say).encode())
+
     def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
         run = self.run
+        distributed.refresh(self.player, self.model)
         costs = flops(self.parameters, trained, generated)
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
         n = run.final_episodes if end else run.eval_episodes
@@ -213,14 +242,15 @@ class Recorder:
         """All metrics of one split; ``closely`` adds pass@k."""
         longest = get_scale(self.run.scale).rl.max_new_tokens
         options = dict(seed=self.run.seed, max_new_tokens=longest)
-        play = partial(evaluate, self.model, self.processor, task, **options)
+        play = partial(evaluate, self.player, self.processor, task, **options)
         found: dict[str, Estimate] = {}
         for tries in budgets:
             here, episodes = play(hands, tries=tries)
             found[f"success@{tries}"] = here["success"]
             if tries == self.run.tries or len(budgets) == 1:
                 pad = tokenizer_of(self.processor).pad_token_id
-                found |= here | distance(self.model, self.init, episodes[:300], pad)
+                mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
+                found |= here | distance(self.player, self.init, mine, pad)
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
             samples = 16
@@ -230,6 +260,12 @@ class Recorder:
             for k in (1, 4, 16):
                 found[f"pass@{k}"] = mean_interval([pass_at_k(r, samples, k) for r in right])
         return found
+
+    def looked_at(self, task: Any, episode: Episode) -> Episode:
+        """The episode with its picture, also if another process played it."""
+        if not self.pictured or episode.pixels is not None:
+            return episode
+        return replace(episode, pixels=to_pixels(self.processor, [task.picture(episode.problem)]))
 
 
 def train(
@@ -250,27 +286,36 @@ def train(
     Raises:
         ValueError: ``out`` holds a run with another configuration.
         PermissionError: ``out`` cannot be written.
+        OSError: the disk is full.
+
+    Several processes (``distributed``) train one run; ``out`` must be a folder that all see.
     """
     run, experiment = run.filled(), experiment or run.method
-    with claim(run, out):
-        if not (out / "model").is_dir():
-            _train(run, out, experiment, progress, record)
+    distributed.start()
+    main = distributed.main()
+    with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
+        if not distributed.agreed((out / "model").is_dir()):
+            _train(run, out, experiment, progress)
+        if record and main:
+            ledger.append(read_rows(out), record)
+        for leftover in ("checkpoint.pt", "trainer") if main else ():
+            remove(out / leftover)
+    distributed.wait()
     return read_rows(out)
 
 
-def _train(run, out, experiment, progress, record) -> None:
+def _train(run, out, experiment, progress) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     model, processor = load_init(run)
     task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)
-    recorder = Recorder(run, experiment, model, processor, hands)
+    recorder = Recorder(run, out, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
-    if record:
-        ledger.append(read_rows(out), record)
-    save(model, processor, out / "model")
-    (out / "checkpoint.pt").unlink(missing_ok=True)
+    distributed.refresh(recorder.player, model)
+    if distributed.main():
+        save(recorder.player, processor, out / "model")
 
 
 def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
@@ -306,9 +351,10 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            write_rows(out, recorder.at(step, seen, 0, end=step in (0, steps)))
+            recorder.note(step, seen, 0, end=step in (0, steps))
 
-    if not read_rows(out):
+    recorder.player = distributed.player_of(model)
+    if not distributed.agreed(read_rows(out)):
         hook(0)
     train_sft(
         model,
@@ -359,7 +405,10 @@ def rl_settings(run: Run) -> RLSettings:
 
 def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
     settings = rl_settings(run)
+    if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
+        raise ValueError(f"{few} problems a step are too few for {many} processes")
     learner = new_learner(model, settings, run.seed)
+    recorder.player = learner.player
     trained, generated = resume(learner, out)
 
     def share() -> float:
@@ -368,11 +417,13 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         return learner.step / run.steps if run.steps else spent / run.tflop
 
     if learner.step == 0:
-        write_rows(out, recorder.at(0, 0, 0, end=True))
+        recorder.note(0, 0, 0, end=True)
     while (before := share()) < 1:
         reward = None
         if run.method == "rl-random":  # paid like a solver, but by a coin
-            coin = stream(run.seed, "coin", learner.step)
+            # each process has a coin; so this control alone depends on their number
+            names = [distributed.rank()] if distributed.rank() else []
+            coin = stream(run.seed, "coin", learner.step, *names)
             reward = lambda verdict, coin=coin: 5.0 if coin.random() < 0.5 else -1.0  # noqa: E731
         stats = rl_step(learner, processor, task, hands, settings, run.seed, reward)
         trained += stats["trained"]
@@ -380,7 +431,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         after = share()
         progress(min(after, 1.0))
         if due(before, min(after, 1.0), run.points):
-            write_rows(out, recorder.at(learner.step, trained, generated, end=after >= 1))
+            recorder.note(learner.step, trained, generated, end=after >= 1)
         if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
             suspend(learner, out, trained, generated)
 
@@ -416,10 +467,8 @@ def claim(run: Run, out: Path) -> FileLock:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: write beside, then rename."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    with whole(path) as draft:
+        draft.write_bytes(data)
 
 
 def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
@@ -436,17 +485,26 @@ def read_rows(out: Path) -> list[ledger.Row]:
 
 
 def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
-    """Write a checkpoint from which ``resume`` goes on exactly."""
-    state = {
-        "model": adapters.trained(learner.model),
-        "value_head": learner.value_head.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-        "scaler": learner.scaler.state_dict(),
-        "counts": [learner.step, trained, generated],
-    }
-    draft = out / "checkpoint.pt.part"
-    torch.save(state, draft)
-    os.replace(draft, out / "checkpoint.pt")
+    """Write a checkpoint from which ``resume`` goes on exactly.
+
+    What is not in it follows from the run's seed and the step alone (``scales.stream``): the
+    order of the problems, the chance of every answer, the order of the minibatches. Between two
+    steps there is no rollout under way, and nothing in a step draws from a global source.
+    """
+    state = distributed.whole_state(
+        {
+            "model": adapters.trained(learner.model),
+            "value_head": learner.value_head.state_dict(),
+            "optimizer": learner.optimizer.state_dict(),
+            "scaler": learner.scaler.state_dict(),
+            "counts": [learner.step, trained, generated],
+        }
+    )
+    if not distributed.main():
+        return
+    # through a file of Python's, which says why it could not be written
+    with whole(out / "checkpoint.pt") as draft, draft.open("wb") as file:
+        torch.save(state, file)
 
 
 def resume(learner: Any, out: Path) -> tuple[int, int]:
@@ -455,9 +513,15 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
     if not path.exists():
         return 0, 0
     try:
-        state = torch.load(path, weights_only=True, map_location=learner.model.device)
-        adapters.restore(learner.model, state["model"])
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        own = adapters.trained(learner.model)
+        weights = {name: distributed.split_like(t, own[name]) for name, t in state["model"].items()}
+        adapters.restore(learner.model, weights)
         learner.value_head.load_state_dict(state["value_head"])
+        order = [w for group in learner.optimizer.param_groups for w in group["params"]]
+        for i, moments in state["optimizer"]["state"].items():
+            for name, tensor in moments.items():
+                moments[name] = distributed.split_like(tensor, order[i])
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.scaler.load_state_dict(state["scaler"])
         learner.step, trained, generated = state["counts"]

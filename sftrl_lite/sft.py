@@ -22,8 +22,9 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from sftrl_lite import adapters
+from sftrl_lite import adapters, distributed
 from sftrl_lite.chats import demonstrated
+from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, in_float32, precision
 from sftrl_lite.scales import SFTSettings
@@ -107,6 +108,32 @@ class AtSteps(TrainerCallback):
             kwargs["model"].train()
 
 
+class WholeCheckpoints(TrainerCallback):
+    """Move a checkpoint out of the draft folder once it is whole; then drop the one before.
+
+    The trainer writes a checkpoint file by file into its place, and takes up a half-written one
+    as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
+    every source of chance and the position in the data, whose order follows from the seed.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def on_save(self, args, state, control, **kwargs):
+        distributed.wait()  # each process writes its own source of chance
+        if distributed.main():
+            before = sorted(self.out.glob("checkpoint-*"))
+            draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            draft.rename(self.out / draft.name)
+            for folder in before:
+                remove(folder)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that one of the trainer's checkpoints was written after."""
+    return int(checkpoint.name.split("-")[1])
+
+
 class ResumableTrainer(SFTTrainer):
     """``SFTTrainer`` that resumes Mllama, and adapters on adapters.
 
@@ -123,10 +150,11 @@ class ResumableTrainer(SFTTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         if adapters.worn(self.model):
-            adapters.load_weights(self.model, Path(resume_from_checkpoint))
-        else:
-            saved = type(self.model).from_pretrained(resume_from_checkpoint)
-            self.model.load_state_dict(saved.state_dict())
+            return adapters.load_weights(self.model, Path(resume_from_checkpoint))
+        if distributed.sharding() and model is not None:  # split already, and never renamed
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        saved = type(self.model).from_pretrained(resume_from_checkpoint)
+        self.model.load_state_dict(saved.state_dict())
 
 
 def train_sft(
@@ -153,16 +181,29 @@ def train_sft(
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
         pixels: the pictures of ``picture_demonstrations``.
+
+    Several processes share each batch. A last batch of a pass over the data that is not full
+    is filled up from its beginning then (accelerate's ``even_batches``), in a single one it is not.
+
+    Raises:
+        ValueError: a batch that cannot be shared evenly.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
+    draft = out / "draft"
+    last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
+    processes = distributed.world()
+    if settings.batch % processes:
+        raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
+    if distributed.main():
+        remove(draft)
     on_cpu = model.device.type == "cpu"
     if not on_cpu:
         checkpoint_layers(model)
     config = SFTConfig(
-        output_dir=str(out),
+        output_dir=str(draft),
         max_steps=steps,
-        per_device_train_batch_size=settings.batch,
+        per_device_train_batch_size=settings.batch // processes,
         learning_rate=settings.lr,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=10,
@@ -170,7 +211,6 @@ def train_sft(
         logging_steps=10,
         save_strategy="steps" if save_every else "no",
         save_steps=save_every or steps,
-        save_total_limit=1,
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
@@ -191,10 +231,13 @@ def train_sft(
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
-        callbacks=[AtSteps(at, hook)],
+        callbacks=[AtSteps(at, hook), WholeCheckpoints(out)],
     )
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
-    trainer.train(resume_from_checkpoint=bool(save_every) and any(out.glob("checkpoint-*")))
+    if last and step_of(last) == steps:  # the trainer would train one step too many
+        trainer._load_from_checkpoint(str(last))
+    else:
+        trainer.train(resume_from_checkpoint=last and str(last))
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -1,0 +1,205 @@
+"""Two processes end where one would have: the same losses, rows and weights."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+from conftest import LengthTask, make_seeing, shrink
+from safetensors.torch import load_file
+
+from sftrl_lite import distributed, models, rl, scales
+from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.general_points import Hand, vocabulary
+from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.runs import Run, read_rows, train
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A random tiny model in a folder of its own."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(vocabulary())
+    folder = tmp_path_factory.mktemp("base") / "model"
+    config = shrink(tiny_config(len(tokenizer)))
+    models.save(MllamaForConditionalGeneration(config), tokenizer, folder)
+    return folder
+
+
+def launch(work, n, *args):
+    """``work(*args)`` in n processes that find each other as ``torchrun``'s do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(n):
+        where = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n)
+        where |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, GLOO_SOCKET_IFNAME="lo")
+        started.append(processes.Process(target=alone, args=(where, work, *args)))
+        started[-1].start()
+    for process in started:
+        process.join(120)
+        process.kill()
+    assert [process.exitcode for process in started] == [0] * n
+
+
+def alone(where, work, *args):
+    os.environ.update({name: str(value) for name, value in where.items()})
+    torch.set_num_threads(1)
+    distributed.start()
+    work(*args)
+
+
+# --- a step of RL ----------------------------------------------------------------------
+
+HANDS = [
+    Hand(("A", "5", "J"), ID_RULE, 24),
+    Hand(("2", "3", "K", "Q"), OOD_RULE, 10),
+    Hand(("9", "9", "8", "7", "2"), DEV_RULE, 24),
+    Hand(("4", "4", "10", "J"), ID_RULE, 13),
+]
+SETTINGS = dataclasses.replace(
+    scales.SCALES["tiny"].rl,
+    problems=3,  # one process has two of them, the other one
+    samples=2,
+    minibatch=2,  # some minibatches lie in one process alone
+    epochs=2,
+    tries=3,
+    max_new_tokens=5,
+    lr=1e-3,
+)
+
+
+def steps(base, method, out):
+    """Two steps; plain gradient descent, since Adam would blow rounding errors up."""
+    model, tokenizer = models.load(base)
+    settings = dataclasses.replace(SETTINGS, method=method)
+    learner = rl.new_learner(model, settings, 0)
+    weights = [*learner.model.parameters(), *learner.value_head.parameters()]
+    learner.optimizer = torch.optim.SGD(weights, lr=0.1)
+    figures = [rl.rl_step(learner, tokenizer, LengthTask(), HANDS, settings, 0) for _ in range(2)]
+    weights = [distributed.whole_tensor(weight) for weight in weights]
+    torch.save([figures, weights], out / f"{method}{distributed.world()}{distributed.rank()}.pt")
+
+
+def all_steps(base, out):
+    for method in ("rl-ppo", "rl-grpo"):
+        steps(base, method, out)
+
+
+def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
+    all_steps(base, tmp_path)
+    launch(all_steps, 2, base, tmp_path)
+    for method in ("rl-ppo", "rl-grpo"):
+        read = [torch.load(tmp_path / f"{method}{n}.pt", weights_only=True) for n in (10, 20, 21)]
+        (want, one), (found, two), (_, three) = read
+        assert any(figures["success"] for figures in want)
+        for step in range(2):
+            assert found[step] == pytest.approx(want[step], abs=1e-5)
+        for a, b, c in zip(one, two, three, strict=True):
+            assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
+
+
+# --- whole runs ------------------------------------------------------------------------
+
+FIELDS = dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
+RUNS = {
+    "rl": Run("rl-ppo", splits=("id",), **FIELDS),
+    "sft": Run("sft", splits=("id",), **FIELDS),
+    "pictures": Run("rl-grpo", task="gp-vl", splits=("ood-visual",), **FIELDS),
+}
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing in the package catches it."""
+
+
+def whole_runs(bases, out, stop, names=tuple(RUNS)):
+    """Each run, interrupted after step ``stop`` and taken up again."""
+    tiny = scales.SCALES["tiny"]
+    small = dataclasses.replace(tiny.rl, problems=3, samples=2, minibatch=2, max_new_tokens=5)
+    sft = dataclasses.replace(tiny.sft, batch=4)
+    scales.SCALES["tiny"] = dataclasses.replace(tiny, picture=40, rl=small, sft=sft)
+
+    def killer(share):
+        if round(share * 3) == stop:
+            raise Killed
+
+    try:
+        for name in names:
+            run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
+            with contextlib.suppress(Killed):
+                train(run, out / name, progress=killer)
+            train(run, out / name)
+    finally:
+        scales.SCALES["tiny"] = tiny
+
+
+@pytest.fixture(scope="module")
+def bases(base, processor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    models.save(make_seeing(processor), processor, folder)
+    return {"gp-l": base, "gp-vl": folder}
+
+
+@pytest.fixture(scope="module")
+def whole(bases, tmp_path_factory):
+    """The folders of the undisturbed runs of one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    whole_runs(bases, folder, stop=0)
+    return folder
+
+
+def alike(one, two):
+    """Whether two processes in folder ``two`` found and made what one did in ``one``."""
+    rows = list(zip(read_rows(one), read_rows(two), strict=True))
+    for a, b in rows:
+        assert (a.step, a.split, a.metric, a.n) == (b.step, b.split, b.metric, b.n)
+        assert b.value == pytest.approx(a.value, rel=1e-4, abs=1e-5), a.metric
+        assert b.device == f"{a.device} x 2"
+    weights = [load_file(folder / "model" / "model.safetensors") for folder in (one, two)]
+    for key, weight in weights[0].items():
+        assert torch.allclose(weight, weights[1][key], atol=1e-5), key
+    return {row.step for row, _ in rows}
+
+
+def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(bases, whole, tmp_path):
+    launch(whole_runs, 2, bases, tmp_path, 2)
+    for name in RUNS:
+        assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
+
+
+# --- a model split over the processes --------------------------------------------------
+
+
+def split_steps(base, out):
+    os.environ["ACCELERATE_USE_FSDP"] = "true"  # as ``accelerate launch`` does
+    steps(base, "rl-ppo", out)
+
+
+def split_runs(bases, out, stop):
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    whole_runs(bases, out, stop, ("rl", "pictures"))
+
+
+def test_a_split_model_takes_the_same_steps(base, tmp_path):
+    steps(base, "rl-ppo", tmp_path)
+    launch(split_steps, 2, base, tmp_path)
+    read = [torch.load(tmp_path / f"rl-ppo{n}.pt", weights_only=True) for n in (10, 20, 21)]
+    (want, one), (found, two), (_, three) = read
+    for step in range(2):
+        assert found[step] == pytest.approx(want[step], abs=1e-5)
+    for a, b, c in zip(one, two, three, strict=True):
+        assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
+
+
+def test_interrupted_runs_of_a_split_model_end_as_whole_runs_of_one(bases, whole, tmp_path):
+    launch(split_runs, 2, bases, tmp_path, 2)
+    for name in ("rl", "pictures"):
+        assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}

@@ -1,0 +1,160 @@
+"""Killed, or out of room on the disk: a run loses nothing and ends with the same numbers.
+
+The runs here are processes of their own and die by SIGKILL, as they would on a machine that is
+switched off: no ``finally`` runs, no file is closed.
+"""
+
+import dataclasses
+import errno
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import made_up_row, shrink
+
+from sftrl_lite import ledger, models, scales
+from sftrl_lite.files import full_disk_in_one_line
+from sftrl_lite.general_points import vocabulary
+from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.runs import Run, read_rows, train
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
+
+FIELDS = dict(seed=1, steps=3, tries=2, hands=6, points=3, eval_episodes=2, final_episodes=2)
+FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A random tiny model in a folder of its own."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(vocabulary())
+    folder = tmp_path_factory.mktemp("base") / "model"
+    config = shrink(tiny_config(len(tokenizer)))
+    models.save(MllamaForConditionalGeneration(config), tokenizer, folder)
+    return folder
+
+
+def small_scale():
+    tiny = scales.SCALES["tiny"]
+    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, max_new_tokens=5)
+    sft = dataclasses.replace(tiny.sft, batch=4)
+    return dataclasses.replace(tiny, sft=sft, rl=rl)
+
+
+def play(run, out, record, die_at=0, largest_file=0):
+    """Do the run in this process; be killed at the ``die_at``-th touch of a file in ``out``."""
+    torch.set_num_threads(1)
+    scales.SCALES["tiny"] = small_scale()
+    touched = 0
+
+    def count(event, args):
+        nonlocal touched
+        if event in FILE_EVENTS and args and str(args[0]).startswith(str(out.parent)):
+            touched += 1
+            if touched == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if die_at:
+        sys.addaudithook(count)
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    try:
+        train(run, out, record=record)
+    except OSError as error:
+        (out.parent / "said").write_text(str(error))
+        sys.exit(2)
+
+
+def start(*args, seconds=None, **options):
+    """``play`` in a process of its own, killed after some seconds; its exit status."""
+    process = processes.Process(target=play, args=args, kwargs=options)
+    process.start()
+    process.join(seconds)
+    process.kill()  # nothing happens to one that has ended
+    process.join()
+    return process.exitcode
+
+
+def outcome(folder):
+    """All that must be the same: rows but for minutes, weights, the best weights, the ledger."""
+    out = folder / "run"
+    rows = [dataclasses.replace(row, minutes=0.0) for row in read_rows(out)]
+    weights = [(out / name / "model.safetensors").read_bytes() for name in ("model", "best")]
+    recorded = [r.drop("minutes").to_dict() for _, r in ledger.read(folder / "l.csv").iterrows()]
+    files = sorted(path.name for path in out.iterdir() if path.name != ".lock")
+    return rows, weights, (out / "best.json").read_text(), recorded, files
+
+
+@pytest.mark.parametrize("method", ["rl-ppo", "sft"])
+def test_a_run_killed_at_random_moments_ends_the_same(method, base, tmp_path):
+    run = Run(method, base=str(base), splits=("id",), **FIELDS)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(run, whole / "run", whole / "l.csv") == 0
+    want = outcome(whole)
+    assert want[-1] == ["best", "best.json", "config.json", "model", "rows.csv"]
+    assert len(want[3]) == len(want[0])
+
+    rng, ends = random.Random(method), []
+    while 0 not in ends:  # a step of this run touches about thirty files
+        ends.append(start(run, cut / "run", cut / "l.csv", die_at=rng.randint(1, 60)))
+    assert set(ends) == {0, -signal.SIGKILL} and len(ends) > 2
+    assert outcome(cut) == want
+
+
+@pytest.mark.parametrize("method", ["rl-ppo", "sft"])
+def test_a_full_disk_is_one_line_and_loses_nothing(method, base, tmp_path):
+    """No file may grow beyond 30 kB: rows can be written, weights cannot."""
+    run = Run(method, base=str(base), splits=("id",), **FIELDS)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(run, cut / "run", cut / "l.csv", largest_file=30_000) == 2
+    said = (cut / "said").read_text()
+    assert "no room left on the disk; what was done stays" in said and "\n" not in said
+    assert {row.step for row in read_rows(cut / "run")} == {0, 1}  # measured, and kept
+    assert not list((cut / "run").rglob("*.part"))  # no half file takes the room that is left
+    for folder in (cut, whole):
+        assert start(run, folder / "run", folder / "l.csv") == 0
+    assert outcome(cut) == outcome(whole)
+
+
+def test_a_ledger_is_whole_when_the_disk_is_full(tmp_path, monkeypatch):
+    path, of = tmp_path / "ledger.csv", dict(experiment="x", split="id", metric="success")
+    ledger.append([made_up_row("sft", 0, 0, 0.5, **of)], path)
+    before = path.read_bytes()
+
+    def full(self, *args, **kwargs):
+        self.write_bytes(before[: len(before) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(Path, "write_text", full)
+        ledger.append([made_up_row("sft", 0, 1, 0.6, **of)], path)
+    assert path.read_bytes() == before
+    for _ in range(2):  # a resumed run records again
+        ledger.append([made_up_row("sft", 0, 1, 0.6, **of)], path)
+    assert len(ledger.read(path)) == 2
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".lock"] == ["ledger.csv"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left (os error 28)"),
+    ],
+)
+def test_other_names_of_a_full_disk(error):
+    with pytest.raises(OSError, match="here: no room left"), full_disk_in_one_line(Path("here")):
+        raise error
+
+
+def test_other_errors_pass(tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"), full_disk_in_one_line(tmp_path):
+        raise RuntimeError("out of memory")
