@@ -208,6 +208,7 @@ def train_sft(
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
+        ddp_find_unused_parameters=True,  # a task in text passes through no vision tower
         bf16=not on_cpu and model.dtype.itemsize == 2,
         activation_checkpointing=not on_cpu,
         report_to="none",
