@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -32,11 +33,17 @@ from sftrl_lite.precision import device
 
 
 def start() -> None:
-    """Join the other processes, if a launcher started several; each takes its own GPU."""
+    """Join the other processes, if a launcher started several; each takes its own GPU.
+
+    On GPUs tensors go by NCCL, and what lies in main memory (episodes, whole states) by gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        backend = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            backend = "cpu:gloo,cuda:nccl"
+        patience = timedelta(hours=1)  # the others wait while one writes a large checkpoint
+        dist.init_process_group(backend, timeout=patience)
 
 
 def world() -> int:

@@ -434,5 +434,5 @@ def rl_step(
         generated=sum(len(t.logps) for e in episodes for t in e.turns) + looks,
         trained=s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
     )
-    of = dict(success=count, success_first=count, reward=count, loss=len(losses))
-    return figures | {name: figures[name] / n for name, n in of.items()}
+    means = dict(success=count, success_first=count, reward=count, loss=len(losses))
+    return figures | {name: figures[name] / n for name, n in means.items()}

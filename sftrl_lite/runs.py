@@ -354,7 +354,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
             recorder.note(step, seen, 0, end=step in (0, steps))
 
     recorder.player = distributed.player_of(model)
-    if not distributed.agreed(read_rows(out)):
+    if not distributed.agreed(bool(read_rows(out))):
         hook(0)
     train_sft(
         model,
@@ -513,7 +513,9 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
     if not path.exists():
         return 0, 0
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        # where a model is split, all processes read one large file: they share its pages
+        shared = distributed.sharding()
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=shared)
         own = adapters.trained(learner.model)
         weights = {name: distributed.split_like(t, own[name]) for name, t in state["model"].items()}
         adapters.restore(learner.model, weights)

@@ -214,6 +214,7 @@ def train_sft(
         seed=seed,
         data_seed=seed,
         use_cpu=on_cpu,
+        ddp_find_unused_parameters=True,  # a task in text passes through no vision tower
         bf16=precision()[0] == torch.bfloat16,
         fp16=precision()[0] == torch.float16,
         activation_checkpointing=False,  # trl's way would keep a frozen tower's activations

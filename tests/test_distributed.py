@@ -203,3 +203,22 @@ def test_interrupted_runs_of_a_split_model_end_as_whole_runs_of_one(bases, whole
     launch(split_runs, 2, bases, tmp_path, 2)
     for name in ("rl", "pictures"):
         assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
+
+
+def test_the_race_for_a_token_is_that_of_multinomial():
+    """What ``draw`` does in several processes is what it does in one, draw for draw."""
+    probs = torch.randn(512, 93).softmax(-1)
+    one, two = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    noise = torch.empty_like(probs).exponential_(generator=two)
+    assert torch.equal(distributed.draw(probs, one), (probs / noise).argmax(-1))
+    assert torch.equal(one.get_state(), two.get_state())
+
+
+@pytest.mark.parametrize("items", [0, 1, 3, 8, 13])
+def test_shares_are_the_whole(items, monkeypatch):
+    found = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "world", lambda: 3)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        found += distributed.share(range(items))
+    assert found == list(range(items))

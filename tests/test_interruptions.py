@@ -6,6 +6,7 @@ switched off: no ``finally`` runs, no file is closed.
 
 import dataclasses
 import errno
+import json
 import multiprocessing
 import os
 import random
@@ -18,11 +19,11 @@ import pytest
 import torch
 from conftest import made_up_row, shrink
 
-from sftrl_lite import ledger, models, scales
+from sftrl_lite import ledger, models, runs, scales
 from sftrl_lite.files import full_disk_in_one_line
 from sftrl_lite.general_points import vocabulary
 from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
-from sftrl_lite.runs import Run, read_rows, train
+from sftrl_lite.runs import Recorder, Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
@@ -107,6 +108,34 @@ def test_a_run_killed_at_random_moments_ends_the_same(method, base, tmp_path):
         ends.append(start(run, cut / "run", cut / "l.csv", die_at=rng.randint(1, 60)))
     assert set(ends) == {0, -signal.SIGKILL} and len(ends) > 2
     assert outcome(cut) == want
+
+
+def test_the_weights_that_solve_most_in_distribution_are_kept(base, tmp_path, monkeypatch):
+    monkeypatch.setitem(scales.SCALES, "tiny", small_scale())
+    solved = {0: 0.9, 1: 0.2, 2: 0.5, 3: 0.5}  # Init does not count, the first of equals does
+
+    def at(self, step, *args, **options):
+        of = dict(experiment="x", metric="success@2")
+        values = {"id": solved[step], "ood-rule": 1.0 - solved[step]}
+        return [
+            made_up_row("rl", 0, 0, v, split=s, **of | {"step": step}) for s, v in values.items()
+        ]
+
+    monkeypatch.setattr(Recorder, "at", at)
+    seen = {}
+    monkeypatch.setattr(
+        runs, "suspend", lambda learner, *args: seen.update({learner.step: copy_of(learner)})
+    )
+    train(Run("rl-ppo", base=str(base), **FIELDS), tmp_path)
+    said = json.loads((tmp_path / "best.json").read_text())
+    assert said == {"step": 2, "split": "id", "metric": "success@2", "value": 0.5}
+    best = models.load(tmp_path / "best")[0].state_dict()
+    assert all(torch.equal(weight, seen[2][name]) for name, weight in best.items())
+    assert not all(torch.equal(weight, seen[3][name]) for name, weight in best.items())
+
+
+def copy_of(learner):
+    return {name: weight.clone() for name, weight in learner.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("method", ["rl-ppo", "sft"])
