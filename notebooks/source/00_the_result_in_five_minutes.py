@@ -303,12 +303,13 @@ with notebook.exercise("0.4"):
 #
 # ## A place to play
 #
-# Drag over the training and watch the two methods part.
+# Drag over the training, or press the arrow keys: the methods part under both rules.
+# These are the recorded runs; `training_slider(table)` shows the one that you made.
 
 # %%
 from sftrl_lite.widgets import training_slider
 
-training_slider(table)
+training_slider(rows)
 
 # %% [markdown]
 # ## What it means, and what it does not
