@@ -115,7 +115,7 @@ def test_is_a_valid_notebook(path):
 @each
 def test_is_small(path):
     # Prevents: GitHub's "Sorry, something went wrong", and minutes of loading in Colab.
-    assert path.stat().st_size <= 1_000_000, f"{path.stat().st_size / 1e6:.1f} MB"
+    assert path.stat().st_size <= 2**20, f"{path.stat().st_size / 2**20:.1f} MB"
 
 
 @each
