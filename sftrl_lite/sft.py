@@ -19,12 +19,17 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
+    TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
 
 from sftrl_lite.models import Processor
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
+
+# transformers 5.23 has a new name for it; trl turns it on under the old one
+NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
+CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
 
 
 def demonstrations(
@@ -167,10 +172,10 @@ def train_sft(
         data_seed=seed,
         use_cpu=on_cpu,
         bf16=not on_cpu and model.dtype.itemsize == 2,
-        activation_checkpointing=not on_cpu,
         report_to="none",
         remove_unused_columns=pixels is None,
         disable_tqdm=not progress,
+        **{CHECKPOINTING: not on_cpu},
     )
     trainer = ResumableTrainer(
         model=model,

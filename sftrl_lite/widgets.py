@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import ipywidgets as w
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
@@ -362,7 +363,7 @@ def training_slider(table: pd.DataFrame) -> None:
         ValueError: no success of SFT or RL in the table.
     """
     points = plots.progress(table)
-    marks = sorted(max(points.groupby("method")["share"].unique(), key=len))
+    marks = np.linspace(0, 1, points.groupby(["method", "split"]).size().max()).tolist()
     draw = cache(lambda share: training_html(points, share))  # half a second a figure
     page = w.HTML(draw(0))
     slider = w.SelectionSlider(

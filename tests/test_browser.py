@@ -54,21 +54,24 @@ def browser_parts():
 def lab(browser_parts, tmp_path_factory):
     """The server that ``make lab`` starts, on a free port and a copy; its address."""
     assert "-m jupyterlab $(CHAPTER_0)" in MAKEFILE
-    folder = tmp_path_factory.mktemp("lab")
+    folder, own = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
     copy(folder, "fresh.ipynb", keep_outputs=False)
     copy(folder, "stored.ipynb", keep_outputs=True)
+    no_news = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    no_news.parent.mkdir(parents=True)
+    no_news.write_text('{"fetchNews": "false"}')  # otherwise a box asks for it
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "fresh.ipynb", "--no-browser", "--allow-root"]
-    command += [f"--port={port}", "--IdentityProvider.token=", "--LabApp.news_url="]
-    own = {f"JUPYTERLAB_{what}_DIR": str(folder / what) for what in ("SETTINGS", "WORKSPACES")}
-    env = {k: v for k, v in os.environ.items() if k != "SFTRL_STATIC"} | own
-    env |= {"JUPYTER_CONFIG_DIR": str(folder / "config"), "SFTRL_SCALE": "tiny"}
-    with (folder / "log").open("w") as log:
+    command += [f"--port={port}", "--IdentityProvider.token="]
+    env = {k: v for k, v in os.environ.items() if k != "SFTRL_STATIC"}
+    env |= {"SFTRL_SCALE": "tiny", "JUPYTER_CONFIG_DIR": str(own / "config")}
+    env |= {f"JUPYTERLAB_{x.upper()}_DIR": str(own / x) for x in ("settings", "workspaces")}
+    with (own / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
     try:
-        yield wait_for(f"http://127.0.0.1:{port}", server, folder / "log")
+        yield wait_for(f"http://127.0.0.1:{port}", server, own / "log")
     finally:
         server.terminate()
         server.wait(30)
@@ -131,7 +134,7 @@ def test_runs_shows_its_figure_and_moves_its_widget(page, lab, shot):
 
     slider = page.get_by_role("slider")
     slider.wait_for()
-    slider.scroll_into_view_if_needed()
+    slider.evaluate("handle => handle.scrollIntoView({block: 'center'})")
     page.locator('img[alt^="After 0 % of the training"]').wait_for()
     shot("widget")
     slider.focus()
