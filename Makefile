@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup run test browser lab bench clean
+.PHONY: help setup run test browser drift lab bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/sho
 	-@.venv/bin/python -c 'import playwright' 2>/dev/null || \
 		.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	.venv/bin/python -m pytest -m browser -rs tests/test_browser.py
+
+drift: setup  ## training code with the oldest and newest supported transformers and trl
+	.ci/drift
 
 lab: setup  ## JupyterLab, opened at chapter 0
 	.venv/bin/python -m jupyterlab $(CHAPTER_0)
