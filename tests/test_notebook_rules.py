@@ -1,7 +1,9 @@
 """What holds for every built chapter. Each test says which failure it prevents."""
 
+import base64
 import builtins
 import csv
+import io
 import re
 import runpy
 import symtable
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -22,6 +25,7 @@ RUNTIME = re.compile(
 )
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HOME = re.compile(r"(?<![\w.:/])(/(home|root|tmp|work|mnt|Users|var/folders)/|[A-Z]:\\\w)")
+RELATIVE = re.compile(r"""["']((?:\.{1,2}|data|results|runs)/[^\s"']*)["']""")
 SECRET = re.compile(
     r"\bhf_[A-Za-z]{30,}|\bgh[pousr]_\w{30,}|\bsk-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|(?i:\b(api_?key|passw(or)?d|token)\s*=\s*[\"'][^\"'\s]{8,})"
@@ -129,6 +133,13 @@ def test_holds_no_widget_state(path):
 def test_holds_no_path_of_a_machine(path):
     # Prevents: cells that run on their author's machine only, and outputs that name it.
     assert not [found[0] for text in words(path) if (found := HOME.search(text))]
+
+
+@each
+def test_opens_from_any_folder(path):
+    # Prevents: FileNotFoundError where JupyterLab, Colab or nbmake start elsewhere.
+    for cell in cells(path, "code"):
+        assert not RELATIVE.findall(cell.source), "begin at sftrl_lite.models.ROOT"
 
 
 @each
@@ -250,3 +261,12 @@ def test_pictures_are_described(path):
     told += re.findall(r"!\[([^\]]*)\]\(", prose(path))
     assert all(len(text.split()) >= 3 for text in told), told
     assert pictures, "a chapter shows at least its figure"
+
+
+@each
+def test_pictures_are_opaque(path):
+    # Prevents: black letters on the dark page of a reader in dark mode.
+    for output in outputs(path):
+        if png := output.get("data", {}).get("image/png"):
+            picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+            assert picture.getchannel("A").getextrema()[0] == 255
