@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup run test lab bench clean
+.PHONY: help setup run test browser drift lab bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,11 +28,21 @@ run: setup  ## the headline experiment at the tiny scale
 	.venv/bin/python -m sftrl_lite run
 
 test: export SFTRL_SCALE = tiny
-test: setup  ## lint, unit tests, every notebook
+test: setup  ## lint, spelling, unit tests, every notebook
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
+	.venv/bin/typos
 	.venv/bin/python -m pytest -n $(JOBS)
 	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks)
+
+browser: export SFTRL_SHOTS ?= $(CURDIR)/build/shots
+browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/shots
+	-@.venv/bin/python -c 'import playwright' 2>/dev/null || \
+		.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	.venv/bin/python -m pytest -m browser -rs tests/test_browser.py
+
+drift: setup  ## training code with the oldest and newest supported transformers and trl
+	.ci/drift
 
 lab: setup  ## JupyterLab, opened at chapter 0
 	.venv/bin/python -m jupyterlab $(CHAPTER_0)

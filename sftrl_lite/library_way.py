@@ -22,6 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 from sftrl_lite.chats import replies
 from sftrl_lite.models import Processor
 from sftrl_lite.scales import RLSettings
+from sftrl_lite.sft import CHECKPOINTING
 from sftrl_lite.vision import ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func "may change"
@@ -176,10 +177,10 @@ def make_trainer(
         temperature=settings.temperature,
         max_completion_length=settings.tries * (settings.max_new_tokens + 16),
         bf16=model.dtype == torch.bfloat16,  # trl's default is on, on a CPU as well
-        activation_checkpointing=False,
         use_cpu=model.device.type == "cpu",
         logging_steps=1,
     )
+    arguments[CHECKPOINTING] = False
     quiet = dict(save_strategy="no", report_to=[], disable_tqdm=True)
     play = make_rollout(task, problems, settings)
     chats = [[{"role": "user", "content": task.prompt(problem)}] for problem in problems]

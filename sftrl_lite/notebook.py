@@ -84,15 +84,20 @@ def figure(fig: Figure, alt: str) -> None:
     """
     if len(alt.split()) < 5:
         raise ValueError(f"an alt text says what the figure shows, not {alt!r}")
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    plt.close(fig)
-    kind, data = embed(Image.open(buffer))
+    kind, data = embed(picture(fig))
     source = f"data:{kind};base64,{data}"
     page = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width:100%">'
     display(
         {"text/html": page, kind: data, "text/plain": alt}, raw=True, metadata={kind: {"alt": alt}}
     )
+
+
+def picture(fig: Figure) -> Image.Image:
+    """A figure as a picture; the figure is closed."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    plt.close(fig)
+    return Image.open(buffer)
 
 
 def embed(picture: Image.Image) -> tuple[str, str]:

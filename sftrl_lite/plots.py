@@ -262,3 +262,83 @@ def recognition_alt(
             who = f"{NAMES.get(split, split)}, {LOOKS[method][3]}"
             lines.append(f"{who}: recognised {ends[0]}, solved {ends[1]}")
     return "Success against recognition, from Init to the end. " + "; ".join(lines) + "."
+
+
+# --- a training as far as it has come -----------------------------------------------------
+
+
+def progress(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    splits: Sequence[str] = ("id", "ood-rule"),
+    methods: Sequence[str] = ("rl-ppo", "sft", "sft-pushed"),
+) -> pd.DataFrame:
+    """A metric at every evaluation, and the share of its training that a method had done.
+
+    Args:
+        table: rows in the form of the ledger.
+
+    Returns:
+        columns method, split, share (of the method's own compute, 0 to 1), mean, low, high,
+        seeds.
+
+    Raises:
+        ValueError: nothing to show.
+    """
+    wanted = table["metric"].isin([metric, "flops_paper"]) & table["method"].isin(methods)
+    summary = over_seeds(table[wanted])
+    shown = summary[(summary["metric"] == metric) & summary["split"].isin(splits)]
+    if shown.empty:
+        raise ValueError(f"the table holds no {metric} of {', '.join(methods)}")
+    cost = summary[summary["metric"] == "flops_paper"].set_index(["method", "point"])["mean"]
+    share = cost / cost.groupby("method").transform("max")
+    shown = shown.join(share.rename("share"), on=["method", "point"])
+    shown["low"], shown["high"] = shown["low"].clip(lower=0), shown["high"].clip(upper=1)
+    return shown[["method", "split", "share", "mean", "low", "high", "seeds"]]
+
+
+def upto(points: pd.DataFrame, share: float) -> pd.DataFrame:
+    """The evaluations until ``share``; those that fall just behind it count as on it."""
+    return points[points["share"] <= share + 0.05]
+
+
+def moment(points: pd.DataFrame, share: float) -> Figure:
+    """Curves drawn as far as ``share`` of the training, one panel a split; the rest is faint.
+
+    Args:
+        points: what ``progress`` returns.
+    """
+    splits = list(dict.fromkeys(points["split"]))
+    with plt.style.context(STYLE):
+        size = (4.2 * len(splits), 3.4)
+        figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
+        for axis, split in zip(axes[0], splits, strict=True):
+            for method, run in points[points["split"] == split].groupby("method", sort=False):
+                colour, marker, line, label = LOOKS[str(method)]
+                axis.plot(run["share"], run["mean"], color=colour, alpha=0.2, lw=1.5)
+                done = upto(run, share)
+                axis.plot(done["share"], done["mean"], color=colour, ls=line)
+                now = done.iloc[-1]
+                error = [[now["mean"] - now["low"]], [now["high"] - now["mean"]]]
+                look = dict(color=colour, marker=marker, ms=9, ls=line, label=label)
+                axis.errorbar(now["share"], now["mean"], yerr=error, **look)
+            axis.set_title(NAMES.get(split, split))
+            axis.set(xlabel="share of the training", xlim=(-0.05, 1.07), ylim=(0, 1.02))
+            axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+            for way in (axis.xaxis, axis.yaxis):
+                way.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        axes[0][0].set_ylabel("solved at the first try")
+        axes[0][-1].legend(loc="upper left")
+    return figure
+
+
+def moment_words(points: pd.DataFrame, share: float) -> str:
+    """The figure of ``moment`` in words."""
+    said = []
+    for split, part in points.groupby("split", sort=False):
+        numbers = []
+        for method, run in upto(part, share).groupby("method", sort=False):
+            mean, low, high = 100 * run[["mean", "low", "high"]].iloc[-1]
+            numbers.append(f"{LOOKS[str(method)][3]} {mean:.1f} [{low:.1f}, {high:.1f}] %")
+        said.append(f"{NAMES.get(str(split), split)}: {', '.join(numbers)}")
+    return f"After {100 * share:.0f} % of the training, solved at the first try. {'; '.join(said)}."

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
+    TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
 
@@ -29,6 +30,10 @@ from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, in_float32, precision
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, crosses, image_mask, pictures_of, to_pixels
+
+# transformers 5.23 has a new name for it; trl turns it on under the old one
+NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
+CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
 
 
 def demonstrations(
@@ -217,10 +222,10 @@ def train_sft(
         ddp_find_unused_parameters=True,  # a task in text passes through no vision tower
         bf16=precision()[0] == torch.bfloat16,
         fp16=precision()[0] == torch.float16,
-        activation_checkpointing=False,  # trl's way would keep a frozen tower's activations
         report_to="none",
         remove_unused_columns=False,
         disable_tqdm=not progress,
+        **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
     )
     if pixels is None:
         chats = [row["prompt"] + row["completion"] for row in data]

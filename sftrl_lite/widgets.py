@@ -10,22 +10,23 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import ipywidgets as w
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import display
 from PIL import Image
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sftrl_lite import navigation
+from sftrl_lite import navigation, notebook, plots
 from sftrl_lite.cards import parse_rule
 from sftrl_lite.city import LOOKS, load_city
 from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, write_answer
 from sftrl_lite.navigation import Decision, Navigation
-from sftrl_lite.notebook import embed
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.routes import ABSOLUTE, Leg, Route, steps
 from sftrl_lite.street_view import map_picture
@@ -35,9 +36,9 @@ BOX = "display:inline-block;margin:2px;padding:2px 6px;border-radius:4px;color:#
 CARD = BOX + "background:#ffffff;border:1px solid #767676;font-size:150%"
 
 
-def present(widget: w.Widget, still: str) -> None:
-    """Show the widget where one can run, ``still`` everywhere else."""
-    bundle = {"text/html": still, "text/plain": "an interactive table"}
+def present(widget: w.Widget, still: str, words: str) -> None:
+    """Show the widget where one can run, ``still`` elsewhere, ``words`` where no page is."""
+    bundle = {"text/html": still, "text/plain": words}
     if not os.environ.get("SFTRL_STATIC"):
         live = widget._repr_mimebundle_()
         view = "application/vnd.jupyter.widget-view+json"
@@ -53,17 +54,22 @@ def judge(task: GeneralPoints, hand: Hand, formula: str) -> Verdict:
     return task.verify(hand, write_answer(hand, formula.partition("=")[0].strip()))
 
 
+def rule_words(hand: Hand) -> str:
+    """What the faces count and what is to be made."""
+    rule = hand.rule
+    return f"J = {rule.jack}, Q = {rule.queen}, K = {rule.king}; make {hand.target}"
+
+
 def table_html(hand: Hand, tries: Sequence[tuple[str, Verdict]]) -> str:
     """The cards, their rule and every try so far."""
     cards = "".join(f'<span style="{CARD}">{card}</span>' for card in hand.cards)
-    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
     rows = "".join(
         f"<tr><td>{i}</td><td><code>{html.escape(formula)}</code></td><td>{v.kind}</td>"
         f"<td>{v.reward:+g}</td><td>{html.escape(v.message)}</td></tr>"
         for i, (formula, v) in enumerate(tries, 1)
     )
     head = "".join(f"<th>{name}</th>" for name in ("try", "formula", "kind", "reward", "message"))
-    return f"<p>{cards}</p><p>{rule}; make {hand.target}</p><table><tr>{head}</tr>{rows}</table>"
+    return f"<p>{cards}</p><p>{rule_words(hand)}</p><table><tr>{head}</tr>{rows}</table>"
 
 
 def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
@@ -71,8 +77,11 @@ def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
     rng = random.Random(seed)
     hand, tries = task.sample(rng), []
     values = list(map(str, hand.numbers))
-    examples = ["+".join(values), "*".join(values[:3]), best_formula(hand)]
-    still = table_html(hand, [(f, judge(task, hand, f)) for f in examples])
+    formulas = ["+".join(values), "*".join(values[:3]), best_formula(hand)]
+    examples = [(formula, judge(task, hand, formula)) for formula in formulas]
+    said = [f"{formula} is {v.kind}, reward {v.reward:+g}" for formula, v in examples]
+    words = f"Cards {' '.join(hand.cards)}, {rule_words(hand)}. {'; '.join(said)}."
+    still = table_html(hand, examples)
 
     page = w.HTML(table_html(hand, tries))
     box = w.Text(placeholder="(1+2+3)*4", description="Formula", continuous_update=False)
@@ -96,7 +105,7 @@ def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
     box.observe(typed, "value")
     again.on_click(dealt)
     solve.on_click(solved)
-    present(w.VBox([page, box, w.HBox([again, solve])]), still)
+    present(w.VBox([page, box, w.HBox([again, solve])]), still, words)
 
 
 # --- a chat as tokens --------------------------------------------------------------------
@@ -153,7 +162,8 @@ def token_view(
     page = w.HTML()
     answer()
     ask.on_click(answer)
-    present(w.VBox([*fields, slider, ask, page]), page.value)
+    said = page.value.rpartition("<p>")[2].removesuffix("</p>")
+    present(w.VBox([*fields, slider, ask, page]), page.value, f"Cards {cards}, rule {rule}: {said}")
 
 
 # --- an episode, try by try --------------------------------------------------------------
@@ -181,10 +191,9 @@ def episode_html(
     names = ("try", "numbers read", "formula", "verdict", "reward", "message", "tokens")
     head = "".join(f"<th>{name}</th>" for name in names)
     cards = "".join(f'<span style="{CARD}">{html.escape(card)}</span>' for card in hand.cards)
-    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     asked = tokenizer.decode(episode.ids[: episode.turns[0].start], skip_special_tokens=True)
-    return f'<p title="{html.escape(asked)}">{cards} {rule}</p>{table}'
+    return f'<p title="{html.escape(asked)}">{cards} {rule_words(hand)}</p>{table}'
 
 
 def step_through(episodes: Sequence[Episode], page_of: Callable[..., str], still: int) -> None:
@@ -215,7 +224,9 @@ def step_through(episodes: Sequence[Episode], page_of: Callable[..., str], still
     upto.observe(draw, "value")
     draw()
     pages = [page_of(e) for e in episodes[:still]]
-    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages))
+    said = [", ".join(f"{t.verdict.kind} {t.reward:+g}" for t in e.turns) for e in episodes[:still]]
+    words = f"Tries and rewards of {len(said)} of {len(episodes)} episodes: {'; '.join(said)}."
+    present(w.VBox([w.HBox([which, upto]), page]), "<hr>".join(pages), words)
 
 
 def revision_viewer(
@@ -250,9 +261,10 @@ def picture_words(hand: Hand) -> str:
 
 
 def picture_html(picture: Image.Image, alt: str, width: int = 240) -> str:
-    """A picture within the page, every pixel of it to be seen."""
-    kind, data = embed(picture)
-    style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
+    """A picture within the page; when it is enlarged, every pixel of it is to be seen."""
+    kind, data = notebook.embed(picture)
+    style = f"width:{width}px;max-width:100%"
+    style += ";image-rendering:pixelated" if picture.width < width else ""
     return f'<img alt="{html.escape(alt)}" src="data:{kind};base64,{data}" style="{style}">'
 
 
@@ -296,10 +308,9 @@ def picture_episode_html(task: GeneralPoints, episode: Episode, upto: int | None
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     names = ("try", "cards read", "numbers", "formula", "verdict", "reward", "message")
     head = "".join(f"<th>{name}</th>" for name in names)
-    rule = f"J = {hand.rule.jack}, Q = {hand.rule.queen}, K = {hand.rule.king}"
     shown = picture_html(task.picture(hand), picture_words(hand))
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
-    return f"<p>{shown}</p><p>{rule}; make {hand.target}</p>{table}"
+    return f"<p>{shown}</p><p>{rule_words(hand)}</p>{table}"
 
 
 def picture_viewer(task: Any, episodes: Sequence[Episode], still: int = 3) -> None:
@@ -320,49 +331,47 @@ def picture_viewer(task: Any, episodes: Sequence[Episode], still: int = 3) -> No
 
 # --- a training, step by step ------------------------------------------------------------
 
-BARS = {"sft": ("SFT", "#D55E00"), "rl-ppo": ("RL (PPO)", "#0072B2")}
+
+def training_html(points: pd.DataFrame, share: float) -> str:
+    """The curves as far as ``share`` of the training, their numbers as alternative text."""
+    drawn = notebook.picture(plots.moment(points, share))
+    return picture_html(drawn, plots.moment_words(points, share), width=840)
 
 
-def bars_html(table: pd.DataFrame, point: int) -> str:
-    """Success of SFT and RL at evaluation ``point``, as bars with their intervals."""
-    boxes = []
-    for method, (name, colour) in BARS.items():
-        run = table[(table["method"] == method) & (table["metric"] == "success")]
-        steps = sorted(run["step"].unique())
-        if not steps:
-            continue
-        step = steps[min(point, len(steps) - 1)]
-        lines = [f"<b>{name}</b>, step {step} of {steps[-1]}"]
-        for split, label in (("id", "trained rule"), ("ood-rule", "shifted rule")):
-            row = run[(run["step"] == step) & (run["split"] == split)].iloc[0]
-            share = f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-            bar = (
-                f'<span style="display:inline-block;height:1em;background:{colour};'
-                f'width:{max(200 * row["value"], 1):.0f}px"></span>'
-            )
-            lines.append(f"{label}<br>{bar} {share}")
-        boxes.append(f'<div style="flex:1;min-width:16em">{"<br>".join(lines)}</div>')
-    return f'<div style="display:flex;flex-wrap:wrap;gap:2em">{"".join(boxes)}</div>'
+def training_table(points: pd.DataFrame) -> str:
+    """What the slider would show, all of it: a row an evaluation, per cent and intervals."""
+    rows = []
+    for method, run in points.groupby("method", sort=False):
+        for share, part in run.groupby("share"):
+            cells = [plots.LOOKS[str(method)][3], f"{100 * share:.0f} %"]
+            for _, row in part.iterrows():
+                interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+                cells.append(f"{100 * row['mean']:.1f} {interval}")
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    names = ["method", "of its training", *map(plots.NAMES.get, points["split"].unique())]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def training_slider(table: pd.DataFrame) -> None:
-    """Drag over the evaluations of a training; SFT and RL move side by side.
+    """Drag over a training, or press the arrow keys; SFT and RL part under both rules.
 
     Args:
-        table: rows of one seed in the form of the ledger.
+        table: rows in the form of the ledger, of one seed or several.
 
     Raises:
         ValueError: no success of SFT or RL in the table.
     """
-    run = table[(table["metric"] == "success") & table["method"].isin(list(BARS))]
-    if run.empty:
-        raise ValueError("the table holds no success of sft or rl-ppo")
-    last = int(run.groupby("method")["step"].nunique().max()) - 1
-    page = w.HTML(bars_html(table, 0))
-    slider = w.IntSlider(0, min=0, max=last, description="Evaluation")
-    slider.observe(lambda change: setattr(page, "value", bars_html(table, change["new"])), "value")
-    still = "<hr>".join(bars_html(table, point) for point in range(last + 1))
-    present(w.VBox([slider, page]), still)
+    points = plots.progress(table)
+    marks = np.linspace(0, 1, points.groupby(["method", "split"]).size().max()).tolist()
+    draw = cache(lambda share: training_html(points, share))  # half a second a figure
+    page = w.HTML(draw(0))
+    slider = w.SelectionSlider(
+        options=[(f"{100 * mark:.0f} %", mark) for mark in marks], description="Training"
+    )
+    slider.observe(lambda change: setattr(page, "value", draw(change["new"])), "value")
+    still = draw(1) + training_table(points)
+    present(w.VBox([slider, page]), still, plots.moment_words(points, 1))
 
 
 # --- a walk, step by step ----------------------------------------------------------------
@@ -480,4 +489,7 @@ def walk_viewer(task: Navigation, route: Route | None = None, tries: int = 2) ->
         button.on_click(act)
     again.on_click(restart)
     wrap = w.Layout(flex_flow="row wrap")
-    present(w.VBox([page, w.Box(buttons, layout=wrap), again]), walk_still(task, route))
+    way = ", ".join(task.action(step) for step in steps(route))
+    words = f"Route {route.name} in {route.city}, {len(steps(route))} steps: {way}."
+    still = walk_still(task, route)
+    present(w.VBox([page, w.Box(buttons, layout=wrap), again]), still, words)

@@ -135,6 +135,7 @@ def test_verifier_table_is_static_without_a_kernel(shown, monkeypatch):
     bundle = shown[0][0]
     assert set(bundle) == {"text/html", "text/plain"}
     assert "solved" in bundle["text/html"] and "+5" in bundle["text/html"]
+    assert re.match(r"Cards .* is solved, reward \+5\.$", bundle["text/plain"])
 
 
 def test_verifier_table_escapes_what_is_typed():
@@ -153,6 +154,7 @@ def test_token_view(shown, monkeypatch):
     bundle = shown[0][0]
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert "tokens read" in bundle["text/html"] and "chance" in bundle["text/html"]
+    assert re.match(r"Cards a 5 7 j, rule 7-3-12: \d+ tokens read, \d+ ", bundle["text/plain"])
 
 
 def test_token_view_explains_a_bad_hand(shown):
@@ -190,6 +192,7 @@ def test_picture_viewer_is_static_without_a_kernel(shown, monkeypatch, picture_e
     data = re.search('data:image/[a-z]+;base64,([^"]+)', page)[1]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (80, 80)
     assert page.count("misread") == 1 and "solved" in page and "+5" in page
+    assert shown[0][0]["text/plain"].endswith("of 1 episodes: misread -3.5, solved +5.")
 
 
 def test_picture_viewer_marks_cards_in_words(picture_episode):

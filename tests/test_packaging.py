@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -23,8 +24,8 @@ def by_name(lines: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(r.name): r for r in found}
 
 
-TEST = by_name(PROJECT["optional-dependencies"]["test"])
-RANGES = by_name(PROJECT["dependencies"]) | TEST
+EXTRAS = [line for extra in PROJECT["optional-dependencies"].values() for line in extra]
+RANGES = by_name(PROJECT["dependencies"]) | by_name(EXTRAS)
 PINS = by_name(
     [s for s in (ROOT / "constraints.txt").read_text().splitlines() if s and s[0] != "#"]
 )
@@ -97,8 +98,21 @@ def test_readme_commands_are_make_targets():
     assert used <= targets
 
 
-def test_readme_links_exist():
-    readme = (ROOT / "README.md").read_text()
-    for link in re.findall(r"\]\(([^)#]+)", readme):
-        if "://" not in link:
-            assert (ROOT / link).exists(), f"README links to {link}"
+def test_every_test_file_is_run():
+    """CI runs make test and make browser, and they run whatever holds a test."""
+    folders = [ROOT / name for name in ("notebooks", "sftrl_lite", "tests")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    holding = [p for p in files if re.search(r"^ *(async )?def test_", p.read_text(), re.MULTILINE)]
+    assert holding
+    assert all(p.parent == ROOT / "tests" and p.name.startswith("test_") for p in holding)
+    assert {"make test", "make browser"} <= set(
+        re.findall(r"make (?:test|browser)", (ROOT / ".ci" / "run").read_text())
+    )
+    runs = re.findall(r"-m pytest(.*)", (ROOT / "Makefile").read_text())
+    assert runs[0] == " -n $(JOBS)" and " -m browser -rs tests/test_browser.py" in runs
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert settings["testpaths"] == ["tests"]
+    assert shlex.split(settings["addopts"]) == ["-q", "--strict-markers", "-m", "not browser"]
+    marked = [p.name for p in holding if re.search(r"mark\.browser$", p.read_text(), re.MULTILINE)]
+    assert marked == ["test_browser.py"]
+    assert "collect_ignore" not in (ROOT / "tests" / "conftest.py").read_text()

@@ -31,7 +31,7 @@ def shown(monkeypatch):
 def live(monkeypatch):
     """The widget itself, instead of its display: page, buttons by name, button to restart."""
     made = []
-    monkeypatch.setattr(widgets, "present", lambda widget, still: made.append(widget))
+    monkeypatch.setattr(widgets, "present", lambda widget, *_: made.append(widget))
 
     def start(*args, **options):
         widgets.walk_viewer(*args, **options)
@@ -54,6 +54,7 @@ def test_still_shows_map_and_right_walk(shown, monkeypatch):
     page, route = bundle["text/html"], task.routes[0]
     assert page.count("<tr><td>") == len(steps(route)) == page.count("solved")
     assert re.search(rf'<img alt="Map of Alderwick: route {route.name}, [^"]+"', page)
+    assert f"{len(steps(route))} steps: turn_direction(" in bundle["text/plain"]
     assert 'src="data:image/' in page and "turn_direction(" in page
 
 

@@ -75,9 +75,11 @@ from sftrl_lite.rollouts import rollout
 
 model, tokenizer = load(scale.base)
 task = general_points("ood-rule")
-for episode in rollout(model, tokenizer, task, [Hand(cards, OOD_RULE)], samples=4, tries=1):
+hand = Hand(cards, OOD_RULE)
+for episode in rollout(model, tokenizer, task, [hand], samples=4, tries=1):
     turn = episode.turns[0]
-    print(f"{turn.verdict.kind:12} reward {turn.verdict.reward:+.0f}   {turn.answer[42:]}")
+    kind, reward = turn.verdict.kind, turn.verdict.reward
+    print(f"{kind:12} reward {reward:+.0f}   {turn.answer[42:]}")
 
 # %% [markdown]
 # ## The experiment
@@ -122,8 +124,9 @@ plots.summary_table(table)
 # answer to our hand now?
 
 # %%
-model, tokenizer = load(ROOT / "runs" / "headline" / f"{scale.name}-seed0" / "sft" / "model")
-for episode in rollout(model, tokenizer, task, [Hand(cards, OOD_RULE)], samples=4, tries=1):
+folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
+model, tokenizer = load(folder / "sft" / "model")
+for episode in rollout(model, tokenizer, task, [hand], samples=4, tries=1):
     print(f"{episode.turns[0].verdict.kind:14} {episode.turns[0].answer}")
 
 # %% [markdown]
@@ -300,12 +303,13 @@ with notebook.exercise("0.4"):
 #
 # ## A place to play
 #
-# Drag over the training and watch the two methods part.
+# Drag over the training, or press the arrow keys: the methods part under both rules.
+# These are the recorded runs; `training_slider(table)` shows the one that you made.
 
 # %%
 from sftrl_lite.widgets import training_slider
 
-training_slider(table)
+training_slider(rows)
 
 # %% [markdown]
 # ## What it means, and what it does not

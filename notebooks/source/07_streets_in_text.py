@@ -623,7 +623,8 @@ notebook.show(
     f"(Init {rate['forward'][1]:.0f}). Over all steps {rate['all steps'][0]:.0f} %, by "
     f"the protocol of the walk {rate['until failure'][0]:.0f} % (Init "
     f"{rate['all steps'][1]:.0f} and {rate['until failure'][1]:.0f} %). From the first "
-    f"number to the second SFT loses {rate['all steps'][0] - rate['until failure'][0]:.0f} "
+    "number to the second SFT loses "
+    f"{rate['all steps'][0] - rate['until failure'][0]:.0f} "
     f"points, Init {rate['all steps'][1] - rate['until failure'][1]:.0f} (one seed)."
 )
 

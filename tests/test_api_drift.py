@@ -1,0 +1,133 @@
+"""transformers, trl and peft still have the names and keywords that the course uses.
+
+Libraries rename things; then this test says what, before a learner meets a TypeError.
+``make drift`` runs it, among others, with the oldest and the newest supported versions.
+"""
+
+import ast
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from sftrl_lite.models import tiny_config
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "sftrl_lite").glob("*.py")) + sorted(
+    (ROOT / "notebooks/source").glob("*.py")
+)
+LIBRARIES = ("transformers", "trl", "peft")
+
+
+def dotted(node: ast.expr) -> str:
+    """``a.b.c`` of a name or of attributes of a name; an empty string for anything else."""
+    if isinstance(node, ast.Attribute):
+        inner = dotted(node.value)
+        return f"{inner}.{node.attr}" if inner else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def uses(code: str) -> tuple[set[str], set[tuple[str, str]]]:
+    """What a text takes from the libraries.
+
+    Returns:
+        full names, such as ``trl.SFTConfig``, and pairs of a full name and a keyword that it
+        is called with.
+    """
+    lines = [line for line in code.splitlines() if not line.startswith(("%", "!"))]
+    nodes = list(ast.walk(ast.parse("\n".join(lines))))
+    known: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            known |= {a.asname or a.name: a.name for a in node.names if is_ours(a.name)}
+        elif isinstance(node, ast.ImportFrom) and is_ours(node.module or ""):
+            known |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+
+    def full(node: ast.expr) -> str:
+        first, dot, rest = dotted(node).partition(".")
+        return f"{known[first]}{dot}{rest}" if first in known else ""
+
+    names = {full(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)}
+    boxes = {  # of keywords, that a call may open: box = dict(a=1); f(**box)
+        node.targets[0].id: node.value.keywords
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and dotted(node.value.func) == "dict"
+    }
+    calls = set()
+    for node in nodes:
+        if isinstance(node, ast.Call) and full(node.func):
+            for word in node.keywords:
+                inside = [word] if word.arg else boxes.get(dotted(word.value), [])
+                calls |= {(full(node.func), w.arg) for w in inside if w.arg}
+    return (names | set(known.values())) - {""}, calls
+
+
+def is_ours(module: str) -> bool:
+    return module.partition(".")[0] in LIBRARIES
+
+
+def find(name: str) -> object:
+    """The thing that a full name names.
+
+    Raises:
+        AttributeError, ImportError: there is no such thing.
+    """
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            thing = import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            thing = getattr(thing, part)
+        return thing
+    raise ImportError(name)
+
+
+def takes(thing: object, keyword: str) -> bool:
+    """Whether a call of ``thing`` knows the keyword; model configurations swallow any."""
+    found = inspect.signature(thing).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in found.values())
+    return keyword in found or open_ended or hasattr(thing, "model_type")
+
+
+NAMES, CALLS = (
+    sorted(set().union(*part)) for part in zip(*(uses(f.read_text()) for f in FILES), strict=True)
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_exists(name):
+    assert find(name) is not None
+
+
+@pytest.mark.parametrize("name, keyword", CALLS)
+def test_keyword_exists(name, keyword):
+    assert takes(find(name), keyword), f"{name} does not know {keyword}"
+
+
+def test_configuration_is_understood():
+    """A model configuration keeps a field that it does not know, and nothing comes of it."""
+    config = tiny_config(100, picture=80)
+    for ours in (config.text_config, config.vision_config):
+        assert set(vars(ours)) <= set(vars(type(ours)()))
+
+
+def test_the_course_uses_both_trainers():
+    assert {"trl.SFTTrainer", "trl.SFTConfig", "trl.GRPOTrainer", "trl.GRPOConfig"} <= set(NAMES)
+    assert ("trl.SFTConfig", "max_steps") in CALLS and ("trl.GRPOConfig", "scale_rewards") in CALLS
+
+
+def test_drift_is_found():
+    text = "import trl\nfrom trl import SFTConfig as C\nbox = dict(max_seq_length=3)\n"
+    names, calls = uses(text + "trl.Gone(C(**box))")
+    assert names == {"trl", "trl.Gone", "trl.SFTConfig"}
+    assert calls == {("trl.SFTConfig", "max_seq_length")}
+    assert not takes(find("trl.SFTConfig"), "max_seq_length")  # renamed in 2025
+    assert takes(find("trl.SFTConfig"), "max_length")
+    with pytest.raises(AttributeError):
+        find("trl.Gone")

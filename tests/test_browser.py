@@ -1,0 +1,146 @@
+"""Chapter 0 in JupyterLab, in a real browser: ``make browser``.
+
+Needs the extra ``browser`` (Playwright) and a Chromium, which is searched in the path or named
+by ``CHROMIUM``. Screenshots go to the folder ``SFTRL_SHOTS``, if that is set.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
+CHAPTER = Path(re.search(r"^CHAPTER_0 := (.+)$", MAKEFILE, re.MULTILINE)[1])
+FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+FLAGS += " --disable-background-networking --disable-component-update --disable-sync"
+MINUTE = 60_000  # Playwright counts milliseconds
+
+
+def find_chromium() -> str:
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if name and (found := shutil.which(name))), "")
+
+
+def copy(folder: Path, name: str, keep_outputs: bool) -> None:
+    """Chapter 0 as another file of ``folder``, with or without what is stored in it."""
+    notebook = nbformat.read(ROOT / CHAPTER, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not keep_outputs:
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, folder / name)
+
+
+@pytest.fixture(scope="module")
+def browser_parts():
+    """Playwright and the path of a Chromium; skips where one of them is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="no Playwright: the extra browser")
+    if not (chromium := find_chromium()):
+        pytest.skip("no Chromium in the path; CHROMIUM=... names one")
+    return api, chromium
+
+
+@pytest.fixture(scope="module")
+def lab(browser_parts, tmp_path_factory):
+    """The server that ``make lab`` starts, on a free port and a copy; its address."""
+    assert "-m jupyterlab $(CHAPTER_0)" in MAKEFILE
+    folder, own = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
+    copy(folder, "fresh.ipynb", keep_outputs=False)
+    copy(folder, "stored.ipynb", keep_outputs=True)
+    no_news = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    no_news.parent.mkdir(parents=True)
+    no_news.write_text('{"fetchNews": "false"}')  # otherwise a box asks for it
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "fresh.ipynb", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", "--IdentityProvider.token="]
+    env = {k: v for k, v in os.environ.items() if k != "SFTRL_STATIC"}
+    env |= {"SFTRL_SCALE": "tiny", "JUPYTER_CONFIG_DIR": str(own / "config")}
+    env |= {f"JUPYTERLAB_{x.upper()}_DIR": str(own / x) for x in ("settings", "workspaces")}
+    with (own / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
+    try:
+        yield wait_for(f"http://127.0.0.1:{port}", server, own / "log")
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(address: str, server: subprocess.Popen, log: Path) -> str:
+    until = time.time() + 120
+    while time.time() < until and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api", timeout=5)
+            return address
+        except OSError:
+            time.sleep(0.5)
+    raise RuntimeError(f"JupyterLab does not answer:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def page(browser_parts, lab):
+    api, chromium = browser_parts
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(2 * MINUTE)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def shot(page, tmp_path):
+    """Saves what the page shows under a name."""
+    folder = Path(os.environ.get("SFTRL_SHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: page.screenshot(path=folder / f"{name}.png")
+
+
+def open_notebook(page, lab: str, name: str) -> None:
+    page.goto(f"{lab}/lab/tree/{name}?reset")
+    page.get_by_role("heading", name="0. The result in five minutes").wait_for()
+
+
+def test_shows_its_results_without_a_run(page, lab, shot):
+    open_notebook(page, lab, "stored.ipynb")
+    still = page.locator('img[alt^="After 100 % of the training"]')
+    still.scroll_into_view_if_needed()
+    assert still.evaluate("image => image.complete && image.naturalWidth") > 400
+    assert page.locator("table", has_text="of its training").count() == 1
+    shot("stored")
+
+
+def test_runs_shows_its_figure_and_moves_its_widget(page, lab, shot):
+    open_notebook(page, lab, "fresh.ipynb")
+    shot("opened")
+    figure = page.locator('img[alt^="Share of hands solved"]')
+    assert figure.count() == 0
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    figure.first.wait_for(timeout=25 * MINUTE)  # the training, on a busy machine
+    figure.first.scroll_into_view_if_needed()
+    shot("figure")
+
+    slider = page.get_by_role("slider")
+    slider.wait_for()
+    slider.evaluate("handle => handle.scrollIntoView({block: 'center'})")
+    page.locator('img[alt^="After 0 % of the training"]').wait_for()
+    shot("widget")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.locator('img[alt^="After 25 % of the training"]').wait_for()
+    page.keyboard.press("End")
+    page.locator('img[alt^="After 100 % of the training"]').wait_for()
+    shot("widget-moved")
+    assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0

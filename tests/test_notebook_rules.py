@@ -1,0 +1,272 @@
+"""What holds for every built chapter. Each test says which failure it prevents."""
+
+import base64
+import builtins
+import csv
+import io
+import re
+import runpy
+import symtable
+from functools import cache
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+each = pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem[:2] for path in CHAPTERS])
+
+RUNTIME = re.compile(
+    r"^> \*\*Runtime\*\* at `tiny`: ([\d.]+) minutes on two CPU cores, [\d.]+ GiB", re.M
+)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+HOME = re.compile(r"(?<![\w.:/])(/(home|root|tmp|work|mnt|Users|var/folders)/|[A-Z]:\\\w)")
+RELATIVE = re.compile(r"""["']((?:\.{1,2}|data|results|runs)/[^\s"']*)["']""")
+SECRET = re.compile(
+    r"\bhf_[A-Za-z]{30,}|\bgh[pousr]_\w{30,}|\bsk-[\w-]{20,}|\bAKIA[0-9A-Z]{16}\b"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|(?i:\b(api_?key|passw(or)?d|token)\s*=\s*[\"'][^\"'\s]{8,})"
+)
+
+
+@cache
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def outputs(path: Path) -> list[nbformat.NotebookNode]:
+    return [output for cell in cells(path, "code") for output in cell.outputs]
+
+
+def prose(path: Path) -> str:
+    """All markdown, without code fences."""
+    return "\n\n".join(FENCE.sub("", cell.source) for cell in cells(path, "markdown"))
+
+
+def words(path: Path) -> list[str]:
+    """Everything readable: sources and outputs, without the bytes of pictures."""
+    found = [cell.source for cell in read(path).cells]
+    for output in outputs(path):
+        found += [output.get("text", "")]
+        found += [t for k, t in output.get("data", {}).items() if k.startswith("text/")]
+    return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", text) for text in found]
+
+
+class Pictures(HTMLParser):
+    """The attributes of all pictures of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[dict] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag in ("img", "svg"):
+            self.found.append(dict(attrs))
+
+
+def unbound(code: str, known: set[str]) -> set[str]:
+    """Global names that a cell uses and nothing binds; adds to ``known`` what it binds."""
+    lines = [line for line in code.splitlines() if not line.startswith(("%", "!"))]
+    tables = [symtable.symtable("\n".join(lines), "cell", "exec")]
+    known |= {s.get_name() for s in tables[0].get_symbols() if s.is_assigned() or s.is_imported()}
+    used = set()
+    for table in tables:  # grows on the way
+        tables += table.get_children()
+        top = table.get_type() == "module"
+        used |= {
+            s.get_name()
+            for s in table.get_symbols()
+            if s.is_referenced() and (top or s.is_global())
+        }
+    return used - known
+
+
+def opening(path: Path) -> str:
+    """The markdown before the first code cell."""
+    first = [cell.cell_type for cell in read(path).cells].index("code")
+    return "\n\n".join(cell.source for cell in read(path).cells[:first])
+
+
+def source_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """What notebooks/build.py makes of the chapter's source, before it is executed."""
+    pytest.importorskip("jupytext")
+    build = runpy.run_path(str(ROOT / "notebooks" / "build.py"))
+    return build["convert"](ROOT / "notebooks" / "source" / f"{path.stem}.py").cells
+
+
+# --- a file that opens everywhere ---------------------------------------------------------
+
+
+def test_there_are_chapters():
+    # Prevents: a renamed folder makes every rule below pass on nothing.
+    assert CHAPTERS
+
+
+@each
+def test_is_a_valid_notebook(path):
+    # Prevents: "Unreadable notebook" in JupyterLab, an empty page on GitHub.
+    nbformat.validate(read(path))
+
+
+@each
+def test_is_small(path):
+    # Prevents: GitHub's "Sorry, something went wrong", and minutes of loading in Colab.
+    assert path.stat().st_size <= 2**20, f"{path.stat().st_size / 2**20:.1f} MB"
+
+
+@each
+def test_holds_no_widget_state(path):
+    # Prevents: "Error displaying widget" for readers without the kernel that made it.
+    assert "widgets" not in read(path).metadata
+    assert not [o for o in outputs(path) if any("widget" in k for k in o.get("data", {}))]
+
+
+@each
+def test_holds_no_path_of_a_machine(path):
+    # Prevents: cells that run on their author's machine only, and outputs that name it.
+    assert not [found[0] for text in words(path) if (found := HOME.search(text))]
+
+
+@each
+def test_opens_from_any_folder(path):
+    # Prevents: FileNotFoundError where JupyterLab, Colab or nbmake start elsewhere.
+    for cell in cells(path, "code"):
+        assert not RELATIVE.findall(cell.source), "begin at sftrl_lite.models.ROOT"
+
+
+@each
+def test_holds_no_secret(path):
+    # Prevents: a token that was pasted once and can be read by everybody for ever.
+    assert not [found[0][:6] for text in words(path) if (found := SECRET.search(text))]
+
+
+# --- executed, from top to bottom, as its source says -------------------------------------
+
+
+@each
+def test_was_executed_in_order(path):
+    # Prevents: outputs that a run from the top would not give.
+    counts = [cell.execution_count for cell in cells(path, "code")]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each
+def test_shows_no_error(path):
+    # Prevents: a learner who sees a traceback or a warning and thinks that it is theirs.
+    bad = [o for o in outputs(path) if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not bad
+
+
+@each
+def test_says_what_its_source_says(path):
+    # Prevents: a correction of one of the two files that the next build undoes.
+    source, built = source_cells(path), read(path).cells
+    assert [c.cell_type for c in built] == [c.cell_type for c in source]
+    for number, (ours, theirs) in enumerate(zip(source, built, strict=True)):
+        pattern = re.sub(r"@@[A-Z]+@@", ".+", re.escape(ours.source))
+        assert re.fullmatch(pattern, theirs.source, re.DOTALL), f"cell {number}"
+
+
+@each
+def test_names_are_bound_before_they_are_used(path):
+    # Prevents: NameError on a fresh kernel, from a name that only a later cell binds.
+    known = {*dir(builtins), "display", "__name__"}
+    for number, cell in enumerate(cells(path, "code"), 1):
+        assert not unbound(cell.source, known), f"code cell {number}"
+
+
+@pytest.mark.parametrize(
+    "code, missing",
+    [
+        ("a = 1\nprint(a)", set()),
+        ("print(a)", {"a"}),
+        ("def f(x):\n    return x + late", {"late"}),
+        ("%matplotlib inline\n[i for i in range(3)]", set()),
+        ("from os import path as p\nclass A:\n    b = p\nA().b", set()),
+    ],
+)
+def test_unbound_names_are_found(code, missing):
+    assert unbound(code, set(dir(builtins))) == missing
+
+
+# --- its form -----------------------------------------------------------------------------
+
+
+@each
+def test_has_one_title_and_no_gap_in_its_headings(path):
+    # Prevents: a broken outline, for the table of contents and for screen readers.
+    levels = [len(h) for h in re.findall(r"^(#+) ", prose(path), re.MULTILINE)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels)), levels
+
+
+@each
+def test_begins_with_objectives(path):
+    # Prevents: an hour spent before one knows what the chapter was for.
+    _, _, after = opening(path).partition("## What you will be able to do\n")
+    assert 3 <= len(re.findall(r"^- \S", after.partition("\n#")[0], re.MULTILINE)) <= 6
+
+
+@each
+def test_says_how_long_it_takes(path):
+    # Prevents: a lesson planned for ten minutes that runs for forty.
+    (told,) = RUNTIME.findall(opening(path))
+    measured = dict(csv.reader((ROOT / "results" / "chapters.csv").open()))[path.stem]
+    assert float(told) == pytest.approx(max(float(measured), 0.5), abs=0.06)
+
+
+@each
+def test_cells_are_short_and_narrow(path):
+    # Prevents: cells that nobody reads, and a horizontal scroll bar on a laptop.
+    for number, cell in enumerate(cells(path, "code"), 1):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, f"code cell {number} has {len(lines)} lines"
+        wide = [line for line in lines if len(line) > 88]
+        assert not wide, f"code cell {number}: {wide[0]}"
+
+
+@each
+def test_has_the_sections_that_a_course_needs(path):
+    # Prevents: a chapter without practice, without its limits, or without a way on.
+    headings = re.findall(r"^## (?:\d+\.\d+ )?(.+)$", prose(path), re.MULTILINE)
+    wanted = ["A place to (play|look)", "What it means, and what it does not", "Further reading"]
+    for title in wanted:
+        assert [h for h in headings if re.fullmatch(title, h)], title
+    assert len(re.findall(r"^### Exercise ", prose(path), re.MULTILINE)) >= 4
+    links = re.split(r"^- ", prose(path).partition("## Further reading")[2], flags=re.MULTILINE)[1:]
+    assert 3 <= len(links) <= 6 and all(re.search(r"\d+ minutes", link) for link in links)
+
+
+@each
+def test_pictures_are_described(path):
+    # Prevents: figures that are nothing to a reader who cannot see them.
+    pages = [cell.source for cell in cells(path, "markdown")]
+    for output in outputs(path):
+        data = output.get("data", {})
+        pages.append(data.get("text/html", ""))
+        drawn = [kind for kind in data if kind.startswith("image/")]
+        if drawn:
+            told = output.metadata.get(drawn[0], {}).get("alt", "")
+            assert len(told.split()) >= 5, "show it by notebook.figure(fig, alt=...)"
+    pictures = [picture for page in pages for picture in Pictures(page).found]
+    told = [picture.get("alt") or picture.get("aria-label") or "" for picture in pictures]
+    told += re.findall(r"!\[([^\]]*)\]\(", prose(path))
+    assert all(len(text.split()) >= 3 for text in told), told
+    assert pictures, "a chapter shows at least its figure"
+
+
+@each
+def test_pictures_are_opaque(path):
+    # Prevents: black letters on the dark page of a reader in dark mode.
+    for output in outputs(path):
+        if png := output.get("data", {}).get("image/png"):
+            picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+            assert picture.getchannel("A").getextrema()[0] == 255
