@@ -32,7 +32,7 @@ test: setup  ## lint, unit tests, every notebook
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 	.venv/bin/python -m pytest -n $(JOBS)
-	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks)
+	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
 
 lab: setup  ## JupyterLab, opened at chapter 0
 	.venv/bin/python -m jupyterlab $(CHAPTER_0)

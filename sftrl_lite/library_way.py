@@ -9,6 +9,7 @@ Pictures need ``MllamaGRPOTrainer``, because trl 1.16 does not know Mllama's ten
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sftrl_lite.scales import RLSettings
 from sftrl_lite.vision import ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func "may change"
+warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated")  # as in sft.py
 
 
 def question(message: dict[str, Any]) -> tuple[str, bytes]:
@@ -175,7 +177,7 @@ def make_trainer(
         temperature=settings.temperature,
         max_completion_length=settings.tries * (settings.max_new_tokens + 16),
         bf16=model.dtype == torch.bfloat16,  # trl's default is on, on a CPU as well
-        activation_checkpointing=False,
+        gradient_checkpointing=False,
         use_cpu=model.device.type == "cpu",
         logging_steps=1,
     )

@@ -6,6 +6,7 @@ loss on the answer only.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from trl import SFTConfig, SFTTrainer
 from sftrl_lite.models import Processor
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.vision import Pixels, ask, image_mask, pictures_of, to_pixels, tokenizer_of
+
+# The new name of this option came with transformers 5.16; 5.0 to 5.15 know only the old one.
+warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated")
 
 
 def demonstrations(
@@ -167,7 +171,7 @@ def train_sft(
         data_seed=seed,
         use_cpu=on_cpu,
         bf16=not on_cpu and model.dtype.itemsize == 2,
-        activation_checkpointing=not on_cpu,
+        gradient_checkpointing=not on_cpu,
         report_to="none",
         remove_unused_columns=pixels is None,
         disable_tqdm=not progress,
