@@ -23,8 +23,8 @@ def by_name(lines: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(r.name): r for r in found}
 
 
-TEST = by_name(PROJECT["optional-dependencies"]["test"])
-RANGES = by_name(PROJECT["dependencies"]) | TEST
+EXTRAS = by_name([r for name in ("test", "docs") for r in PROJECT["optional-dependencies"][name]])
+RANGES = by_name(PROJECT["dependencies"]) | EXTRAS
 PINS = by_name(
     [s for s in (ROOT / "constraints.txt").read_text().splitlines() if s and s[0] != "#"]
 )
@@ -65,7 +65,7 @@ def test_conda_environment_agrees():
     python = next(d for d in conda if d.startswith("python="))
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
     assert "pip" in conda
-    assert {"-c constraints.txt", "-e .[test]"} <= set(pip)
+    assert {"-c constraints.txt", "-e .[test,docs]"} <= set(pip)
     named = by_name([line for line in pip if not line.startswith("-")])
     assert named.keys() == HEADLINE
     assert all(named[name] == RANGES[name] for name in named)
