@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup run test browser drift lab bench clean
+.PHONY: help setup run test browser drift lab docs slides bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,7 +33,7 @@ test: setup  ## lint, spelling, unit tests, every notebook
 	.venv/bin/python -m ruff format --check
 	.venv/bin/typos
 	.venv/bin/python -m pytest -n $(JOBS)
-	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks)
+	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
 
 browser: export SFTRL_SHOTS ?= $(CURDIR)/build/shots
 browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/shots
@@ -47,11 +47,18 @@ drift: setup  ## training code with the oldest and newest supported transformers
 lab: setup  ## JupyterLab, opened at chapter 0
 	.venv/bin/python -m jupyterlab $(CHAPTER_0)
 
+docs: setup  ## the site, in _build/site: chapters, search, API pages
+	.venv/bin/python -m sphinx -q -j auto docs _build/site
+	@echo "open _build/site/index.html"
+
+slides: setup  ## slides of all chapters, in _build/slides: HTML, and PDF with Chromium
+	.venv/bin/python slides/build.py
+
 bench: setup  ## time the parts that matter
 	.venv/bin/python -m sftrl_lite.bench
 
 clean:  ## remove .venv and caches; keep runs, data and results
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build _build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -60,7 +67,7 @@ clean:  ## remove .venv and caches; keep runs, data and results
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv >/dev/null 2>&1 || \
 		{ echo "setup: $(PYTHON) cannot create .venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv, once; this takes some minutes (log: .venv/install.log)"
-	@.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]' \
+	@.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,docs]' \
 		>.venv/install.log 2>&1 || { \
 		if grep -q 'connection broken' .venv/install.log; then why="no network: pip cannot reach its package index"; \
 		else why=$$(grep '^ERROR' .venv/install.log | head -n 1); fi; \

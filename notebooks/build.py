@@ -1,18 +1,25 @@
 """Make the chapters: source/NN_name.py -> NN_name.ipynb, executed, with measured times.
 
-    python notebooks/build.py [NN ...]     all chapters, or those whose name starts so
+    python notebooks/build.py [NN ...]              all chapters, or those whose name starts so
+    python notebooks/build.py --text [NN ...]       renew text and links, keep code and outputs
+    python notebooks/build.py --solutions [NN ...]  solutions/NN_name_solutions.ipynb, not executed
 
 A chapter's source is a jupytext py:percent file. @@MINUTES@@ and @@MEMORY@@ become what
-the execution here took, @@BADGES@@ the links that open this very file elsewhere.
+the execution here took, @@BADGES@@ the links that open this very file elsewhere. The first
+code cell gets three lines in front that fetch the course on Colab and Kaggle.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
 import csv
 import os
+import re
 import resource
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -22,11 +29,36 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 TIMES = HERE.parent / "results" / "chapters.csv"
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+HOME = PROJECT["urls"]["Repository"]  # the one place that knows the address
+PLATFORM = "Colab's packages of 19 August 2026"  # tests/colab.txt
+
+BOOTSTRAP = f"""\
+import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
+if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
+    !git clone -q {HOME} && sh {HOME.rpartition("/")[2]}/hosted.sh
+"""
+IMPORT = "from sftrl_lite import notebook"
+MISSING = "  # not found? open the chapter by: make lab"
+FOLD = re.compile(r"<details>\s*<summary>Solution</summary>(.*?)</details>\n*", re.DOTALL)
+LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
+FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def badges(name: str) -> str:
-    """Links to this file; the repository's address is set in pyproject.toml only."""
-    return f"[This chapter's source](source/{name}.py)"
+def badges(file: str, source: str) -> str:
+    """Links that open ``file`` of this repository on Colab and on Kaggle, and its source.
+
+    Args:
+        file, source: paths from the repository's root.
+    """
+    page = f"{HOME}/blob/main/{file}"
+    colab = f"https://colab.research.google.com/github/{page.removeprefix('https://github.com/')}"
+    kaggle = f"https://www.kaggle.com/kernels/welcome?src={page}"
+    return (
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
+        f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})\n"
+        f"[source]({HOME}/blob/main/{source}), tested with {PLATFORM}"
+    )
 
 
 def fill(notebook: nbformat.NotebookNode, marks: dict[str, str]) -> None:
@@ -37,14 +69,33 @@ def fill(notebook: nbformat.NotebookNode, marks: dict[str, str]) -> None:
                 cell.source = cell.source.replace(f"@@{mark}@@", text)
 
 
+def marks(source: Path, minutes: str, memory: str) -> dict[str, str]:
+    """What stands for the marks in a chapter."""
+    links = badges(f"notebooks/{source.stem}.ipynb", f"notebooks/source/{source.name}")
+    return {"MINUTES": minutes, "MEMORY": memory, "BADGES": links}
+
+
+def codes(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
 def convert(source: Path) -> nbformat.NotebookNode:
-    """The chapter as a notebook, not executed, marks still in place."""
+    """The chapter as a notebook, not executed, marks still in place.
+
+    Raises:
+        ValueError: the first code cell does not import what sets a chapter up.
+    """
     notebook = jupytext.read(source)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         cell.metadata = {}
+    first = codes(notebook)[0]
+    if IMPORT not in first.source:
+        raise ValueError(f"{source.name}: the first code cell must say {IMPORT!r}")
+    first.source = BOOTSTRAP + first.source.replace(IMPORT, IMPORT + MISSING, 1)
     return notebook
 
 
@@ -68,14 +119,7 @@ def build(source: Path) -> None:
     """Convert, execute, fill in what was measured, write the notebook."""
     notebook = convert(source)
     minutes, memory = execute(notebook)
-    fill(
-        notebook,
-        {
-            "MINUTES": f"{max(minutes, 0.5):.1f} minutes",
-            "MEMORY": f"{memory:.1f} GiB",
-            "BADGES": badges(source.stem),
-        },
-    )
+    fill(notebook, marks(source, f"{max(minutes, 0.5):.1f} minutes", f"{memory:.1f} GiB"))
     nbformat.write(notebook, HERE / f"{source.stem}.ipynb")
     rows = dict(csv.reader(TIMES.open())) if TIMES.exists() else {"chapter": "minutes"}
     rows[source.stem] = f"{minutes:.2f}"
@@ -83,8 +127,89 @@ def build(source: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows.items())
 
 
+def text(source: Path) -> nbformat.NotebookNode:
+    """The built chapter with the text of its source as it is now; outputs and times stay.
+
+    Raises:
+        ValueError: the code has changed since, so that the chapter must be executed.
+    """
+    built = nbformat.read(HERE / f"{source.stem}.ipynb", as_version=4)
+    notebook = convert(source)
+
+    def bare(cell: nbformat.NotebookNode) -> str:
+        return cell.source.replace(MISSING, "")
+
+    old, new = codes(built), codes(notebook)
+    first = bare(old[0])[bare(old[0]).find(IMPORT) :]  # whatever bootstrap it was built with
+    if [first, *map(bare, old[1:])] != [bare(new[0])[len(BOOTSTRAP) :], *map(bare, new[1:])]:
+        raise ValueError(f"{source.name}: its code has changed, build it without --text")
+    for cell, done in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    notebook.metadata = built.metadata
+    page = "\n".join(cell.source for cell in built.cells if cell.cell_type == "markdown")
+    minutes, memory = re.search(r"\*\*Runtime\*\*.*?([\d.]+ minutes).*?([\d.]+ GiB)", page).groups()
+    fill(notebook, marks(source, minutes, memory))
+    return notebook
+
+
+def solved(stub: str, solution: str) -> str:
+    """A stub's cell with the solution in it; what else the cell holds stays, as do docstrings."""
+    lines, answer = stub.splitlines(), solution.splitlines()
+    bodies = {n.name: n for n in ast.parse(solution).body if hasattr(n, "name")}
+    for node in reversed(ast.parse(stub).body):
+        if (found := bodies.pop(getattr(node, "name", None), None)) is None:
+            continue
+        start = min([found.lineno, *(d.lineno for d in found.decorator_list)]) - 1
+        own = answer[start : found.end_lineno]
+        if ast.get_docstring(node) and not ast.get_docstring(found):
+            doc = node.body[0]
+            at = found.body[0].lineno - 1 - start
+            own[at:at] = lines[doc.lineno - 1 : doc.end_lineno]
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
+        lines[first : node.end_lineno] = own
+        answer[start : found.end_lineno] = []
+    helpers = "\n".join(answer).strip()  # imports and functions that the stub does not have
+    return (helpers + "\n\n\n" if helpers else "") + "\n".join(lines)
+
+
+def solutions(source: Path) -> nbformat.NotebookNode:
+    """The chapter with every exercise solved, for teachers; not executed."""
+    notebook = convert(source)
+    stub = None
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            stub = cell if "raise NotImplementedError" in cell.source else stub
+        elif fold := FOLD.search(cell.source):
+            stub.source = solved(stub.source, "\n\n".join(FENCE.findall(fold[1])))
+            cell.source = FOLD.sub("", cell.source)
+        cell.source = LINK.sub(r"](../\1)", cell.source)  # from one folder further down
+    title = notebook.cells[0]
+    title.source = title.source.replace("\n", " (solutions)\n", 1)
+    title.source = re.sub(r"> \*\*Runtime\*\*.*\n\n", "", title.source)
+    file = f"notebooks/solutions/{source.stem}_solutions.ipynb"
+    fill(notebook, {"BADGES": badges(file, f"notebooks/source/{source.name}")})
+    return notebook
+
+
 if __name__ == "__main__":
-    wanted = tuple(sys.argv[1:]) or ("",)
-    chapters = [p for p in sorted((HERE / "source").glob("[0-9]*.py")) if p.name.startswith(wanted)]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", default=[""], help="chapters whose name starts so")
+    parser.add_argument("--text", action="store_true", help="renew text, keep code and outputs")
+    parser.add_argument("--solutions", action="store_true", help="the teachers' versions")
+    asked = parser.parse_args()
+    chapters = sorted((HERE / "source").glob("[0-9]*.py"))
+    chapters = [c for c in chapters if c.name.startswith(tuple(asked.names))]
     for chapter in tqdm(chapters, "chapters"):
-        build(chapter)
+        try:
+            if asked.solutions:
+                folder = HERE / "solutions"
+                folder.mkdir(exist_ok=True)
+                nbformat.write(solutions(chapter), folder / f"{chapter.stem}_solutions.ipynb")
+            elif asked.text and (HERE / f"{chapter.stem}.ipynb").exists():
+                nbformat.write(text(chapter), HERE / f"{chapter.stem}.ipynb")
+            elif asked.text:
+                print(f"{chapter.stem}: not built yet")
+            else:
+                build(chapter)
+        except (OSError, ValueError) as error:
+            sys.exit(f"build: {error}")

@@ -40,9 +40,8 @@ def present(widget: w.Widget, still: str, words: str) -> None:
     """Show the widget where one can run, ``still`` elsewhere, ``words`` where no page is."""
     bundle = {"text/html": still, "text/plain": words}
     if not os.environ.get("SFTRL_STATIC"):
-        live = widget._repr_mimebundle_()
-        view = "application/vnd.jupyter.widget-view+json"
-        bundle[view] = (live[0] if isinstance(live, tuple) else live)[view]
+        view = {"model_id": widget.model_id, "version_major": 2, "version_minor": 0}
+        bundle["application/vnd.jupyter.widget-view+json"] = view
     display(bundle, raw=True)
 
 

@@ -135,3 +135,37 @@ def test_as_shipped_it_is_not_done(exercise):
 def test_solution_passes(exercise):
     printed = run(exercise.imports, exercise.code[0], exercise.solution, exercise.code[1])
     assert printed == f"Exercise {exercise.name}: passed."
+
+
+# --- wrong solutions --------------------------------------------------------------------
+
+WRONG = Path(__file__).parent / "wrong_solutions"
+HEADER = re.compile(r"^# %% (\d+\.\d+) \| (.+)$", re.MULTILINE)
+
+
+def wrong_solutions(path: Path) -> list[tuple[str, str, str]]:
+    """Exercise, part of the expected message and code of each block of a file."""
+    parts = HEADER.split(path.read_text())[1:]
+    return list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
+
+
+MISTAKES = [mistake for path in sorted(WRONG.glob("*.py")) for mistake in wrong_solutions(path)]
+BY_NAME = {exercise.name: exercise for exercise in EXERCISES}
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "code"), MISTAKES, ids=[f"{n}: {m}" for n, m, _ in MISTAKES]
+)
+def test_a_wrong_solution_fails_with_a_message_that_teaches(name, message, code):
+    exercise = BY_NAME[name]
+    printed = run(exercise.imports, exercise.code[0], code, exercise.code[1])
+    assert printed.startswith(f"Exercise {name}: not right yet. ")
+    assert message in printed
+
+
+@each
+def test_there_are_three_wrong_solutions(exercise):
+    if not (WRONG / f"{exercise.chapter[:2]}.py").exists():
+        pytest.skip("no wrong solutions for this chapter yet")
+    mine = {code for name, _, code in MISTAKES if name == exercise.name}
+    assert len(mine) >= 3

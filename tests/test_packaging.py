@@ -66,7 +66,7 @@ def test_conda_environment_agrees():
     python = next(d for d in conda if d.startswith("python="))
     assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
     assert "pip" in conda
-    assert {"-c constraints.txt", "-e .[test]"} <= set(pip)
+    assert {"-c constraints.txt", "-e .[test,docs]"} <= set(pip)
     named = by_name([line for line in pip if not line.startswith("-")])
     assert named.keys() == HEADLINE
     assert all(named[name] == RANGES[name] for name in named)

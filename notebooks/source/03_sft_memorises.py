@@ -310,6 +310,7 @@ with notebook.exercise("3.3"):
     assert two_gradients(0.0, 0.0, 2.0) == (-0.5, -1.0), "d/dz -log sigmoid(z) = -(1-p)"
     a, b = two_gradients(3.0, 0.2, 3.0)
     assert a < 0 and b < 0, "both weights are told to grow"
+    assert abs(a + 0.0266) < 1e-3, "-(1 - p): a nearly certain answer hardly pulls"
     assert abs(b / a - 3.0) < 1e-6, "the habit's gradient is c times as large"
     contribution = 3.0 * b / a
     assert abs(contribution - 9.0) < 1e-6, "so its part of the logit grows c^2 as fast"

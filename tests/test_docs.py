@@ -1,0 +1,62 @@
+"""The site's pages say what the package has, and its settings build without a network."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
+
+ROOT = Path(__file__).parents[1]
+PYTHON = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+GLOSSARY = (ROOT / "docs/glossary.md").read_text()
+
+
+@pytest.mark.parametrize("column", ["metric", "split", "method"])
+def test_the_glossary_explains_every_name_of_the_ledger(column):
+    ledger = pd.read_csv(ROOT / "results/ledger.csv", usecols=[column])
+    explained = set(re.findall(r"`([^`]+)`", GLOSSARY))
+    assert set(ledger[column]) <= explained
+
+
+def test_the_glossary_explains_each_name_once_in_a_line():
+    names = re.findall(r"^\| (.+?) \| (.+) \|$", GLOSSARY, re.MULTILINE)
+    words = [word for left, _ in names for word in left.split(", ") if "---" not in word]
+    assert len(words) == len(set(words)) + 2  # "Name" heads three tables
+    assert all(meaning.strip() for _, meaning in names)
+
+
+def test_every_module_has_its_place_on_an_api_page():
+    pages = "\n".join(p.read_text() for p in sorted((ROOT / "docs/api").glob("*.md")))
+    shown = re.findall(r"automodule:: sftrl_lite\.(\w+)", pages)
+    modules = {p.stem for p in (ROOT / "sftrl_lite").glob("[!_]*.py")}
+    assert sorted(shown) == sorted(modules)
+
+
+def test_the_plan_names_chapters_that_exist():
+    plan = (ROOT / "docs/teaching.md").read_text()
+    exercises = re.findall(r"exercises? (\d+\.\d+)", plan)
+    source = "".join(p.read_text() for p in (ROOT / "notebooks/source").glob("[0-9]*.py"))
+    assert exercises and all(f"### Exercise {e}:" in source for e in exercises)
+
+
+def test_the_settings_build_a_page_and_an_executed_chapter(tmp_path):
+    (tmp_path / "index.md").write_text(
+        "# Top\n\nInline $x^2$.\n\n$$\\frac{a}{b}$$\n\n```{toctree}\nchapter\n```\n"
+    )
+    figure = new_output("display_data", {"text/html": '<img alt="a line" src="data:,">'})
+    cells = [new_markdown_cell("# Chapter\n\n## Part"), new_code_cell("1 / 0", outputs=[figure])]
+    (tmp_path / "chapter.ipynb").write_text(writes(new_notebook(cells=cells, metadata=PYTHON)))
+    settings = "include_patterns=index.md,chapter.ipynb", "root_doc=index", "html_extra_path="
+    options = [part for setting in settings for part in ("-D", setting)]
+    command = [sys.executable, "-m", "sphinx", "-qW", "-c", ROOT / "docs", *options]
+    done = subprocess.run([*command, tmp_path, tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    top = (tmp_path / "out/index.html").read_text()
+    assert top.count("<math") == 2 and "mathjax" not in top.lower()
+    assert not re.search(r'<(?:script|link)[^>]*(?:src|href)="https?:', top)
+    chapter = (tmp_path / "out/chapter.html").read_text()
+    assert 'alt="a line"' in chapter and "ZeroDivisionError" not in chapter
+    assert (tmp_path / "out/search.html").exists()

@@ -1,0 +1,104 @@
+# %% 2.1 | 11 is longer than 1
+def cut(text, pieces):  # the first piece that fits
+    found = []
+    while text:
+        found.append(next((p for p in pieces if text.startswith(p)), text[0]))
+        text = text[len(found[-1]) :]
+    return found
+
+
+# %% 2.1 | an unknown character stands alone
+def cut(text, pieces):  # drops what it does not know
+    found = []
+    while text:
+        piece = max((p for p in pieces if text.startswith(p)), key=len, default="")
+        found += [piece] if piece else []
+        text = text[len(piece) or 1 :]
+    return found
+
+
+# %% 2.1 | list items carry the comma
+def cut(text, pieces):  # at most two signs long
+    found = []
+    while text:
+        fits = (p for p in pieces if len(p) <= 2 and text.startswith(p))
+        found.append(max(fits, key=len, default=text[0]))
+        text = text[len(found[-1]) :]
+    return found
+
+
+# %% 2.2 | 16 attention, 18 MLP, 4 norm
+def layer_parameters(width, heads, kv_heads, hidden):  # forgets the norms
+    kv = width // heads * kv_heads
+    return 2 * width * width + 2 * width * kv + 3 * width * hidden
+
+
+# %% 2.2 | see kv_heads
+def layer_parameters(width, heads, kv_heads, hidden):  # as if each head had its own keys
+    return 4 * width * width + 3 * width * hidden + 2 * width
+
+
+# %% 2.2 | 16 attention, 18 MLP, 4 norm
+def layer_parameters(width, heads, kv_heads, hidden):  # an MLP of two matrices, not three
+    kv = width // heads * kv_heads
+    return 2 * width * width + 2 * width * kv + 2 * width * hidden + 2 * width
+
+
+# %% 2.3 | who never fails answers once
+def expected_answers(fail, tries):  # failures, not answers
+    return sum(fail**k for k in range(1, tries + 1))
+
+
+# %% 2.3 | who always fails uses all tries
+def expected_answers(fail, tries):  # a chat without an end
+    return 1 / (1 - fail) if fail < 1 else float("inf")
+
+
+# %% 2.3 | the second answer is given half the time
+def expected_answers(fail, tries):  # straight line between once and always
+    return 1 + fail**2 * (tries - 1)
+
+
+# %% 2.4 | 0 is greedy: one token takes all
+def tempered(scores, temperature):  # the limit is left out
+    import math
+
+    weights = [math.exp((s - max(scores)) / (temperature or 1)) for s in scores]
+    return [w / sum(weights) for w in weights]
+
+
+# %% 2.4 | divide, then exp
+def tempered(scores, temperature):  # divides chances instead of scores
+    import math
+
+    if temperature == 0:
+        return [float(s == max(scores)) for s in scores]
+    weights = [math.exp(s - max(scores)) / temperature for s in scores]
+    return [w / sum(weights) for w in weights]
+
+
+# %% 2.4 | divide, then exp
+def tempered(scores, temperature):  # multiplies
+    import math
+
+    if temperature == 0:
+        return [float(s == max(scores)) for s in scores]
+    weights = [math.exp((s - max(scores)) * temperature) for s in scores]
+    return [w / sum(weights) for w in weights]
+
+
+# %% 2.5 | drawing both must find the right one
+def two_estimates(correct, samples, k):  # the plug-in twice
+    plug = 1 - (1 - correct / samples) ** k
+    return plug, plug
+
+
+# %% 2.5 | drawing both must find the right one
+def two_estimates(correct, samples, k):  # the chance of failure
+    return (1 - correct / samples) ** k, comb(samples - correct, k) / comb(samples, k)
+
+
+# %% 2.5 | drawing both must find the right one
+def two_estimates(correct, samples, k):  # the other way round
+    plug = 1 - (1 - correct / samples) ** k
+    return 1 - comb(samples - correct, k) / comb(samples, k), plug

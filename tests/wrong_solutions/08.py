@@ -1,0 +1,114 @@
+# %% 8.1 | column 0 looks at -90
+def column(direction, rotation, width):  # the sign of the rotation
+    return (direction - rotation) % 360 * width / 360
+
+
+# %% 8.1 | across the seam
+def column(direction, rotation, width):  # runs over the edge
+    return (direction + rotation) * width / 360
+
+
+# %% 8.1 | a quarter round
+def column(direction, rotation, width):  # degrees taken for pixels
+    return (direction + rotation) % 360
+
+
+# %% 8.1 | never negative
+def column(direction, rotation, width):  # the remainder of C, with the sign of the angle
+    import math
+
+    return math.fmod(direction + rotation, 360) * width / 360
+
+
+# %% 8.2 | atan(-1/2), in degrees
+def pixel_angle(i, size):  # equal angles for equal pixels
+    return 90 * (i + 0.5) / size - 45
+
+
+# %% 8.2 | atan(-1/2), in degrees
+def pixel_angle(i, size):  # the left edge of the pixel, not its middle
+    import math
+
+    return math.degrees(math.atan(2 * i / size - 1))
+
+
+# %% 8.2 | atan(-1/2), in degrees
+def pixel_angle(i, size):  # radians
+    import math
+
+    return math.atan(2 * (i + 0.5) / size - 1)
+
+
+# %% 8.3 | facing east, south is on the right
+def view_of(heading, direction):  # where the walker is looking plays no part
+    return ("front", "right", "back", "left")[int((direction + 45) % 360 // 90)]
+
+
+# %% 8.3 | facing east, south is on the right
+def view_of(heading, direction):  # left and right change places
+    quarter = (heading - direction + 45) % 360 // 90
+    return ("front", "right", "back", "left")[int(quarter)]
+
+
+# %% 8.3 | across north
+def view_of(heading, direction):  # the nearest by size, without going round
+    angle = direction - heading
+    return "front" if abs(angle) <= 45 else "back" if abs(angle) > 135 else "right"
+
+
+# %% 8.3 | edges
+def view_of(heading, direction):  # the edge belongs to the view before
+    quarter = round(((direction - heading) % 360) / 90 - 1e-9) % 4
+    return ("front", "right", "back", "left")[quarter]
+
+
+# %% 8.4 | two of these three are right
+def three_shares(verdicts):  # both and, not given
+    n = len(verdicts)
+    return (
+        sum(v.recognised for v in verdicts) / n,
+        sum(v.recognised and v.solved for v in verdicts) / n,
+        sum(not v.recognised and v.solved for v in verdicts) / n,
+    )
+
+
+# %% 8.4 | the one that did not see was right all the same
+def three_shares(verdicts):  # the third for all
+    saw = [v.solved for v in verdicts if v.recognised]
+    acts = sum(saw) / len(saw) if saw else 0.0
+    return len(saw) / len(verdicts), acts, sum(v.solved for v in verdicts) / len(verdicts)
+
+
+# %% 8.4 | nobody was blind: 0
+def three_shares(verdicts):  # an empty share is taken as certain
+    saw = [v.solved for v in verdicts if v.recognised]
+    blind = [v.solved for v in verdicts if not v.recognised]
+    return (
+        len(saw) / len(verdicts),
+        sum(saw) / len(saw) if saw else 1.0,
+        sum(blind) / len(blind) if blind else 1.0,
+    )
+
+
+# %% 8.5 | from 17 % one has to reach 56 %
+def least_gain(k, n):  # one-sided
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]], alternative="greater").pvalue < 0.05:
+            return more
+    return None
+
+
+# %% 8.5 | one more success proves nothing
+def least_gain(k, n):  # all of them, if nothing less will do
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.05:
+            return more
+    return n
+
+
+# %% 8.5 | from 17 % one has to reach 56 %
+def least_gain(k, n):  # the number of additional successes
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.05:
+            return more - k
+    return None
