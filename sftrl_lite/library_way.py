@@ -9,7 +9,6 @@ Pictures need ``MllamaGRPOTrainer``, because trl 1.16 does not know Mllama's ten
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from sftrl_lite.sft import CHECKPOINTING
 from sftrl_lite.vision import ask, image_mask, pictures_of, to_pixels, tokenizer_of
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func "may change"
-warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated")  # as in sft.py
 
 
 def question(message: dict[str, Any]) -> tuple[str, bytes]:
