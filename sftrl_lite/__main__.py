@@ -16,7 +16,12 @@ app = typer.Typer(
     help="SFT memorizes, RL generalizes: from a laptop CPU to Llama-3.2-11B-Vision.",
 )
 
-Method = Annotated[str, typer.Option(help="sft, sft-varied, sft-own; rl-ppo, rl-grpo, rl-random")]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="sft, sft-varied, sft-own, sft-dft, sft-kl, sft-verified; rl-ppo, rl-grpo, rl-random"
+    ),
+]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
 Task = Annotated[str, typer.Option(help="cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
@@ -40,6 +45,8 @@ Splits = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
+Warmup = Annotated[int, typer.Option(help="rl: steps of SFT before it")]
+WarmupLr = Annotated[float, typer.Option(help="learning rate of that SFT; 0: the scale's")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -66,6 +73,8 @@ def train_command(
     splits: Splits = "",
     data: Data = "",
     skip_bad: SkipBad = False,
+    warmup: Warmup = 0,
+    warmup_lr: WarmupLr = 0.0,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -100,6 +109,8 @@ def train_command(
         splits=tuple(name for name in splits.split(",") if name),
         data=data,
         skip_bad=skip_bad,
+        warmup=warmup,
+        warmup_lr=warmup_lr,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:

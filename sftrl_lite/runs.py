@@ -23,16 +23,24 @@ from filelock import FileLock, Timeout
 
 from sftrl_lite import ledger
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
-from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
+from sftrl_lite.evaluate import (
+    Estimate,
+    changed,
+    distance,
+    evaluate,
+    mean_interval,
+    pass_at_k,
+)
 from sftrl_lite.models import ROOT, SUMS, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
+from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft, verified
 from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import tokenizer_of
 
-METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
-LATER = ("skip_bad",)
+SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
+METHODS = (*SFT_METHODS, "rl-ppo", "rl-grpo", "rl-random")
+LATER = ("skip_bad", "warmup", "warmup_lr")
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
@@ -43,6 +51,8 @@ class Run:
     Args:
         method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
             ``sft-own`` (control: the same hands, answered in the base's own words);
+            ``sft-dft`` (each token's loss times its probability); ``sft-kl`` (close to Init);
+            ``sft-verified`` (the base's own answers that the verifier accepted);
             ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
         steps: length in training steps; 0: until ``tflop`` is spent.
         tflop: training compute in teraflop, paper's count, so that different methods
@@ -53,6 +63,9 @@ class Run:
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
         data: folder of real routes for the tasks on streets; empty: procedural cities.
         skip_bad: leave that folder's unusable routes out instead of stopping.
+        warmup: steps of SFT between Init and the first step of RL; ``tflop`` and the recorded
+            FLOPs count what follows, distances are to Init.
+        warmup_lr: learning rate of that SFT.
     """
 
     method: str
@@ -73,6 +86,8 @@ class Run:
     splits: tuple[str, ...] = ()
     data: str = ""
     skip_bad: bool = False
+    warmup: int = 0
+    warmup_lr: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -82,6 +97,10 @@ class Run:
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
+        if self.warmup and not self.method.startswith("rl"):
+            raise ValueError("a warm-up is SFT before RL; give an SFT run more steps instead")
+        if self.warmup_lr and not self.warmup:
+            raise ValueError(f"warmup_lr is {self.warmup_lr}, but there are no warm-up steps")
 
     def make(self, split: str) -> Any:
         """The task of this run on a split."""
@@ -102,6 +121,7 @@ class Run:
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
             splits=self.splits or reported(self.task, self.data),
+            warmup_lr=self.warmup_lr or (scale.sft.lr if self.warmup else 0.0),
         )
 
     @property
@@ -145,6 +165,7 @@ class Recorder:
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
+        self.init_said: dict[str, list[Any]] = {}  # by split: Init's own first answers
         self.same = dict(  # in every row; found once, since git and files are asked for it
             experiment=experiment,
             task=run.task,
@@ -171,11 +192,15 @@ class Recorder:
             **self.same,
         )
 
-    def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
+    def at(
+        self, step: int, trained: int, generated: int, end: bool, read: int = 0
+    ) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
         run = self.run
-        costs = flops(self.parameters, trained, generated)
+        costs = flops(self.parameters, trained, generated, read)
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
+        moved = changed(self.model, self.init, self.pictured)
+        found |= {("train", name): share for name, share in moved.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
             task = run.make(split)
@@ -185,10 +210,18 @@ class Recorder:
                 tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
             # pass@k costs as much as all the rest together: in text only
             closely = end and split != "train" and not self.pictured
-            found |= {(split, k): v for k, v in self.measure(task, hands, tries, closely).items()}
+            here = self.measure(split, task, hands, tries, closely)
+            found |= {(split, name): e for name, e in here.items()}
         return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
 
-    def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
+    def init_says(self, split: str, task, hands) -> list[Any]:
+        """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
+        if split not in self.init_said:
+            played = evaluate(self.init, self.processor, task, hands, tries=1, seed=self.run.seed)
+            self.init_said[split] = played[1]
+        return self.init_said[split]
+
+    def measure(self, split: str, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
         play = partial(evaluate, self.model, self.processor, task, seed=self.run.seed)
         found: dict[str, Estimate] = {}
@@ -198,6 +231,8 @@ class Recorder:
             if tries == self.run.tries or len(budgets) == 1:
                 pad = tokenizer_of(self.processor).pad_token_id
                 found |= here | distance(self.model, self.init, episodes[:300], pad)
+                told = self.init_says(split, task, hands[:300])
+                found["kl_init"] = distance(self.init, self.model, told, pad)["kl"]
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
             samples = 16
@@ -251,10 +286,14 @@ def _train(run, out, experiment, progress, record) -> None:
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
-    batch = get_scale(run.scale).sft.batch
+    batch, sampled = get_scale(run.scale).sft.batch, 0
+    leashed = run.method == "sft-kl"
     if run.method == "sft-varied":
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
         task = EachItsOwn()
+    if run.method == "sft-verified":
+        hands, sampled = verified(recorder.init, processor, task, hands, run.seed)
+        task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:
         data, pixels = demonstrations(task, hands, answer), None
@@ -265,13 +304,15 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         data, pixels = picture_demonstrations(processor, task, hands, answer)
         tokens = sum(map(len, data["input_ids"])) / len(data) + picture_tokens(model)
 
-    steps = run.steps or round(run.tflop * 1e12 / (6 * recorder.parameters * batch * tokens))
+    budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
+    steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
 
     def hook(step: int) -> None:
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            write_rows(out, recorder.at(step, seen, 0, end=step in (0, steps)))
+            read = sampled + leashed * seen
+            write_rows(out, recorder.at(step, seen, 0, end=step in (0, steps), read=read))
 
     if not read_rows(out):
         hook(0)
@@ -288,6 +329,8 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         save_every=max(steps // 4, 1),
         progress=False,
         pixels=pixels,
+        loss="dft" if run.method == "sft-dft" else "nll",
+        init=recorder.init if leashed else None,
     )
 
 
@@ -302,6 +345,22 @@ class EachItsOwn:
 
     def demonstration(self, pair: tuple[Any, Any]) -> str:
         return pair[0].demonstration(pair[1])
+
+
+@dataclass
+class Answered:
+    """A task whose problems are pairs of a problem and the answer that is to be imitated."""
+
+    task: Any
+
+    def prompt(self, pair: tuple[Any, str]) -> str:
+        return self.task.prompt(pair[0])
+
+    def picture(self, pair: tuple[Any, str]) -> Any:
+        return self.task.picture(pair[0])
+
+    def demonstration(self, pair: tuple[Any, str]) -> str:
+        return pair[1]
 
 
 def vary_rules(task: Any, problems: Sequence[Any], seed: int, n: int) -> list[tuple[Any, Any]]:
@@ -324,6 +383,8 @@ def rl_settings(run: Run) -> RLSettings:
 
 def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
     settings = rl_settings(run)
+    if run.warmup and not (out / "checkpoint.pt").exists():
+        warm_up(run, out, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     trained, generated = resume(learner, out)
 
@@ -348,6 +409,26 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
             write_rows(out, recorder.at(learner.step, trained, generated, end=after >= 1))
         if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
             suspend(learner, out, trained, generated)
+
+
+def warm_up(run, out, model, processor, task, hands) -> None:
+    """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
+    if task.picture(hands[0]) is None:
+        data, pixels = demonstrations(task, hands), None
+    else:
+        data, pixels = picture_demonstrations(processor, task, hands)
+    settings = SFTSettings(run.warmup_lr, get_scale(run.scale).sft.batch, run.hands)
+    train_sft(
+        model,
+        tokenizer_of(processor),
+        data,
+        settings,
+        out / "trainer",
+        run.seed,
+        steps=run.warmup,
+        progress=False,
+        pixels=pixels,
+    )
 
 
 # --- the folder of a run ---------------------------------------------------------------
