@@ -47,6 +47,7 @@ Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VL
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
 Warmup = Annotated[int, typer.Option(help="rl: steps of SFT before it")]
 WarmupLr = Annotated[float, typer.Option(help="learning rate of that SFT; 0: the scale's")]
+PassSamples = Annotated[int, typer.Option(help="answers a hand for pass@k; 0: no pass@k")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -75,6 +76,7 @@ def train_command(
     skip_bad: SkipBad = False,
     warmup: Warmup = 0,
     warmup_lr: WarmupLr = 0.0,
+    pass_samples: PassSamples = 16,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -111,6 +113,7 @@ def train_command(
         skip_bad=skip_bad,
         warmup=warmup,
         warmup_lr=warmup_lr,
+        pass_samples=pass_samples,
     )
     out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
