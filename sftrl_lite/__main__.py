@@ -84,7 +84,7 @@ def train_command(
 
     from sftrl_lite import ledger, plots
     from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import METHODS, Run, train
+    from sftrl_lite.runs import METHODS, Run, folder_of, train
 
     family = [name for name in METHODS if name.startswith(context.info_name)]
     method = method or family[0]
@@ -115,7 +115,7 @@ def train_command(
         warmup_lr=warmup_lr,
         pass_samples=pass_samples,
     )
-    out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
+    out = out or Path("runs") / folder_of(run, experiment)
     with tqdm(total=1.0, desc=method, bar_format=BAR) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
@@ -123,6 +123,18 @@ def train_command(
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
+
+
+@app.command("sweep")
+def sweep_command(
+    file: Annotated[Path, typer.Argument(help="a table of runs, as results/sweeps/gp-l.toml")],
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one core each")] = 1,
+) -> None:
+    """Do every run of a table and record it; runs that are recorded are skipped."""
+    from sftrl_lite.sweep import sweep
+
+    named, done = sweep(file, jobs)
+    typer.echo(f"{file}: {named} runs, {named - done} recorded before, {done} now")
 
 
 @app.command("eval")

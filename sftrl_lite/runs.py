@@ -212,7 +212,7 @@ class Recorder:
             else:
                 tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
             # pass@k costs as much as all the rest together: in text only
-            closely = end and split != "train" and not self.pictured and run.pass_samples
+            closely = end and split != "train" and not self.pictured and run.pass_samples > 0
             here = self.measure(split, task, hands, tries, closely)
             found |= {(split, name): e for name, e in here.items()}
         return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
@@ -435,6 +435,11 @@ def warm_up(run, out, model, processor, task, hands) -> None:
 
 
 # --- the folder of a run ---------------------------------------------------------------
+
+
+def folder_of(run: Run, experiment: str = "") -> str:
+    """Name of the folder where a run lies unless another one is asked for."""
+    return f"{experiment or run.method}-{run.scale}-seed{run.seed}-{run.hash}"
 
 
 def claim(run: Run, out: Path) -> FileLock:
