@@ -47,15 +47,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def power(p1: float, p2: float, n: int, alpha: float = 0.05) -> float:
-    """Chance to tell share p1 from p2 with n episodes a side (normal approximation).
+def power(
+    p1: float, p2: float, n: int, alpha: float = 0.05, seeds: int = 1, spread: float = 0.0
+) -> float:
+    """Chance to tell share p1 from p2 at level ``alpha`` (normal approximation).
+
+    Args:
+        n: episodes a side and seed.
+        seeds: independent trainings a side.
+        spread: standard deviation of the true share from seed to seed.
 
     Raises:
-        ValueError: a share outside 0..1, or no episode.
+        ValueError: a share outside 0..1, no episode, no seed, or a negative spread.
     """
-    if not (0 <= p1 <= 1 and 0 <= p2 <= 1 and n >= 1):
-        raise ValueError(f"shares {p1} and {p2} with {n} episodes: need 0..1 and at least one")
-    noise = math.sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / n)
+    if not (0 <= p1 <= 1 and 0 <= p2 <= 1 and min(n, seeds) >= 1 and spread >= 0):
+        raise ValueError(f"shares {p1} and {p2}, {n} episodes: need 0..1 and at least one episode")
+    noise = math.sqrt(((p1 * (1 - p1) + p2 * (1 - p2)) / n + 2 * spread**2) / seeds)
     if noise == 0:
         return float(p1 != p2)
     z = norm.ppf(1 - alpha / 2)

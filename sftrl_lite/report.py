@@ -17,9 +17,9 @@ PAGE = ROOT / "results" / "README.md"
 SWEEPS = ROOT / "results" / "sweeps"
 PREFACE = """Written by `python -m sftrl_lite report` from [`ledger.csv`](ledger.csv): {rows}
 measured values of {runs} runs. Every table and figure of this repository is drawn from that file.
-Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole experiment by
-the command above its table. Minutes are the sum over seeds, evaluations included, one core a run,
-on machines that did other work as well."""
+Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole
+experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
+one core a run, on machines that did other work as well."""
 COLUMNS = {
     ("success@1", "train"): "training hands, 1 try",
     ("success", "id"): "ID",

@@ -47,6 +47,8 @@ def test_power_agrees_with_simulation():
     assert power(0.1, 0.16, 400) == pytest.approx((abs(z) > 1.96).mean(), abs=0.03)
     assert power(0.2, 0.2, 50) == pytest.approx(0.05)
     assert power(0.0, 1.0, 5) == 1 and power(0.0, 0.0, 5) == 0
+    assert power(0.1, 0.16, 100, seeds=4) == power(0.1, 0.16, 400)
+    assert power(0.1, 0.16, 10**9, spread=0.03) == pytest.approx(0.29, abs=0.01)  # gap of sqrt 2
     with pytest.raises(ValueError, match="at least one"):
         power(0.1, 0.2, 0)
 

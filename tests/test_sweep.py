@@ -107,7 +107,7 @@ def test_a_sweep_stops_and_goes_on(file, tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="interrupted .0 of 2"):
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match=r"interrupted .0 of 2"):
         patch.setattr(sweep, "wait", interrupted)
         sweep.sweep(path, 1, record, runs)
     assert not record.exists()
