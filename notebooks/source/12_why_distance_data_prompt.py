@@ -211,13 +211,16 @@ for name, e in foreign.items():
 # twice: so the data has the model's own proportions.
 
 # %%
-def accepted(task, hands: list, answers: list[list[str]]) -> list[tuple]:
+from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
+
+
+def accepted(
+    task: GeneralPoints, hands: list[Hand], answers: list[list[str]]
+) -> list[tuple]:
     """Pairs (hand, answer) that ``task.verify`` accepts, in their order."""
     raise NotImplementedError
 
 # %%
-from sftrl_lite.general_points import Hand, write_answer
-
 with notebook.exercise("12.2"):
     one, two = Hand(("3", "5", "6", "J")), Hand(("A", "A", "A", "A"))
     good = write_answer(one, "3+5+6+10")
@@ -237,7 +240,9 @@ with notebook.exercise("12.2"):
 # <details><summary>Solution</summary>
 #
 # ```python
-# def accepted(task, hands: list, answers: list[list[str]]) -> list[tuple]:
+# def accepted(
+#     task: GeneralPoints, hands: list[Hand], answers: list[list[str]]
+# ) -> list[tuple]:
 #     return [
 #         (hand, answer)
 #         for hand, said in zip(hands, answers, strict=True)
