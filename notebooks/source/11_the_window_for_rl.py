@@ -374,8 +374,8 @@ axes[0].set(title="Jin et al. 2025, 11 B", xlabel="SFT steps", ylabel="OOD, %")
 axes[1].set(title="here, first try", xlabel="SFT steps (pushed rate)", ylim=(0, None))
 axes[0].legend()
 notebook.figure(fig, alt="Shifted success of SFT checkpoints and of RL from them. "
-                "Published: SFT rises to 17.5 % at step 140 and falls to 6.8 %; RL from "
-                "there between 4.3 and 16.2 %. Here: " + "; ".join(words))
+                "Published: SFT rises to 17.5 % at step 140 and falls to 6.8 %; RL "
+                "from there between 4.3 and 16.2 %. Here: " + "; ".join(words))
 
 # %%
 stages = rows.groupby("warmup")["seed"].nunique()
