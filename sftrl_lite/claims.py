@@ -45,7 +45,7 @@ def value(
     method: str = "rl-ppo",
     split: str = "ood-rule",
     at: str = "end",
-    **settings: int,
+    **settings: int | str,
 ) -> Measure:
     """A measure: one metric at the ``start`` or ``end`` of runs, by seed.
 
@@ -56,9 +56,8 @@ def value(
     def measure(rows: pd.DataFrame) -> pd.Series:
         wanted = (rows["experiment"] == experiment) & (rows["method"] == method)
         part = rows[wanted & (rows["metric"] == metric) & (rows["split"] == split)]
-        for name, number in settings.items():
-            given = option(part, name).fillna(0)
-            part = part[given == number]
+        for name, wanted_option in settings.items():
+            part = part[option(part, name) == str(wanted_option)]
         ranked = part.sort_values("step").groupby("seed")["value"]
         return ranked.first() if at == "start" else ranked.last()
 
@@ -66,8 +65,8 @@ def value(
 
 
 def option(rows: pd.DataFrame, name: str) -> pd.Series:
-    """A number in the rows' commands, missing where the command does not name it."""
-    return rows["command"].str.extract(rf"--{name.replace('_', '-')} (\S+)")[0].astype(float)
+    """An option in the rows' commands as text; "0" where the command does not name it."""
+    return rows["command"].str.extract(rf"--{name.replace('_', '-')} (\S+)")[0].fillna("0")
 
 
 def largest(*measures: Measure) -> Measure:
@@ -136,6 +135,16 @@ CLAIMS = (
         10,
         growth("success@1", 10),
         growth("success@1", 1),
+    ),
+    *(
+        Claim(
+            f"RL learns more from {what} than from a bare no, at one try",
+            "not claimed; our question",
+            10,
+            value("success@1", "feedback", feedback=feedback),
+            value("success@1", "why"),
+        )
+        for feedback, what in (("none", "silence"), ("reason", "a reason"), ("leaky", "a leak"))
     ),
     Claim(
         "SFT's shifted success first rises over Init",

@@ -341,7 +341,7 @@ rows = ledger.read()
 rows = rows[rows["scale"] == scale.name]
 alone = (rows["experiment"] == "why") & (rows["method"] == "rl-ppo")  # RL from Init
 rows = rows[alone | (rows["experiment"] == "window")]
-rows = rows.assign(warmup=option(rows, "warmup").fillna(0).astype(int))
+rows = rows.assign(warmup=option(rows, "warmup").astype(int))
 rows["end"] = rows["step"] > 0
 
 # %%
