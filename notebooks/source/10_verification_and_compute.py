@@ -119,8 +119,8 @@ said = {"wrong value": write_answer(hand, "11+3+6+5"),
         "wrong numbers": write_answer(hand, "3+5+6+10"), "no formula": "{}"}
 for feedback in FEEDBACK:
     for name, answer in said.items():
-        message = GeneralPoints(OOD_RULE, feedback=feedback).verify(hand, answer).message
-        print(f"{feedback:7} {name:14} {message!r}")
+        judge = GeneralPoints(OOD_RULE, feedback=feedback)
+        print(f"{feedback:7} {name:14} {judge.verify(hand, answer).message!r}")
 
 # %% [markdown]
 # The paper's figures show `binary`. Its released code says more: the unused numbers *under the
@@ -282,7 +282,7 @@ for axis in axes:
     axis.set(xlabel="tries in training", xticks=BUDGETS)
 words = "; ".join(f"{name}: " + ", ".join(f"{e.value:+.1f}" for e in values)
                   for name, values in grown.items())
-notebook.figure(fig, alt="Growth of shifted success over Init for 1, 3, 5 and 10 tries. "
+notebook.figure(fig, alt="Growth of shifted success over Init for 1, 3, 5, 10 tries. "
                 f"Paper: +0.48, +2.15, +2.99, +5.99. Here, in points: {words}.")
 
 # %%
