@@ -16,7 +16,12 @@ app = typer.Typer(
     help="SFT memorizes, RL generalizes: from a laptop CPU to Llama-3.2-11B-Vision.",
 )
 
-Method = Annotated[str, typer.Option(help="sft, sft-varied, sft-own; rl-ppo, rl-grpo, rl-random")]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="sft, sft-varied, sft-own, sft-dft, sft-kl, sft-verified; rl-ppo, rl-grpo, rl-random"
+    ),
+]
 Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full")]
 Task = Annotated[str, typer.Option(help="cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
@@ -44,6 +49,9 @@ Adapter = Annotated[str, typer.Option(help="lora, qlora or none: all weights; em
 Vision = Annotated[str, typer.Option(help="frozen or trained; empty: the scale's")]
 Tiles = Annotated[int, typer.Option(help="most tiles of a picture; 0: the model's own")]
 LoadFormat = Annotated[str, typer.Option(help="dummy: random weights, for memory and speed")]
+Warmup = Annotated[int, typer.Option(help="rl: steps of SFT before it")]
+WarmupLr = Annotated[float, typer.Option(help="learning rate of that SFT; 0: the scale's")]
+PassSamples = Annotated[int, typer.Option(help="answers a hand for pass@k; 0: no pass@k")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -74,6 +82,9 @@ def train_command(
     vision: Vision = "",
     max_image_tiles: Tiles = 0,
     load_format: LoadFormat = "",
+    warmup: Warmup = 0,
+    warmup_lr: WarmupLr = 0.0,
+    pass_samples: PassSamples = 16,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -81,7 +92,7 @@ def train_command(
 
     from sftrl_lite import distributed, ledger, plots
     from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import METHODS, Run, train
+    from sftrl_lite.runs import METHODS, Run, folder_of, train
 
     family = [name for name in METHODS if name.startswith(context.info_name)]
     method = method or family[0]
@@ -112,8 +123,11 @@ def train_command(
         vision=vision,
         max_image_tiles=max_image_tiles,
         load_format=load_format,
+        warmup=warmup,
+        warmup_lr=warmup_lr,
+        pass_samples=pass_samples,
     )
-    out = out or Path("runs") / f"{experiment or method}-{run.scale}-seed{run.seed}-{run.hash}"
+    out = out or Path("runs") / folder_of(run, experiment)
     distributed.start()
     with tqdm(total=1.0, desc=method, bar_format=BAR, disable=not distributed.main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
@@ -124,6 +138,18 @@ def train_command(
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
+
+
+@app.command("sweep")
+def sweep_command(
+    file: Annotated[Path, typer.Argument(help="a table of runs, as results/sweeps/gp-l.toml")],
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one core each")] = 1,
+) -> None:
+    """Do every run of a table and record it; runs that are recorded are skipped."""
+    from sftrl_lite.sweep import sweep
+
+    named, done = sweep(file, jobs)
+    typer.echo(f"{file}: {named} runs, {named - done} recorded before, {done} now")
 
 
 @app.command("eval")

@@ -16,8 +16,8 @@ from sftrl_lite.vision import crosses, eyes
 LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
 
 
-def text_parameters(model: PreTrainedModel, pictures: bool = False) -> int:
-    """N: parameters that a text token passes through.
+def text_weights(model: PreTrainedModel, pictures: bool = False) -> list[Tensor]:
+    """The weights that a text token passes through.
 
     Never the vision tower and projector, which only pictures pass through; and Mllama skips its
     cross-attention layers where there is no picture.
@@ -27,7 +27,12 @@ def text_parameters(model: PreTrainedModel, pictures: bool = False) -> int:
         text = model.get_decoder()
         for index in text.cross_attention_layers:
             skipped |= {id(p) for p in text.layers[index].parameters()}
-    return sum(size(p) for p in model.parameters() if id(p) not in skipped)
+    return [p for p in model.parameters() if id(p) not in skipped]
+
+
+def text_parameters(model: PreTrainedModel, pictures: bool = False) -> int:
+    """N: how many parameters a text token passes through."""
+    return sum(map(size, text_weights(model, pictures)))
 
 
 def size(weights: Tensor) -> int:
@@ -47,20 +52,22 @@ def picture_tokens(model: PreTrainedModel) -> int:
     return round(patches * through / text_parameters(model, pictures=True))
 
 
-def flops(parameters: int, trained: int, generated: int = 0) -> dict[str, float]:
+def flops(parameters: int, trained: int, generated: int = 0, read: int = 0) -> dict[str, float]:
     """FLOPs of a training run so far.
 
     Args:
         parameters: N.
         trained: tokens through forward and backward, every epoch counted.
         generated: tokens through forward only, while sampling with a KV cache.
+        read: tokens through a frozen Init, forward only and once: 2 N each in both counts.
 
     Returns:
         ``flops_paper`` 6 N trained + 2 N lambda trained (the second term only where
         something was sampled) and ``flops_cache`` 6 N trained + 2 N generated.
     """
     paper = 2 * LAMBDA * trained if generated else 0
+    both = 6.0 * trained + 2.0 * read
     return {
-        "flops_paper": parameters * (6.0 * trained + paper),
-        "flops_cache": parameters * (6.0 * trained + 2.0 * generated),
+        "flops_paper": parameters * (both + paper),
+        "flops_cache": parameters * (both + 2.0 * generated),
     }

@@ -178,8 +178,17 @@ class GeneralPoints:
         return self, hand
 
     def extra(self, hands: Sequence[Hand], episodes: Sequence[Any]) -> dict[str, tuple[int, int]]:
-        """Nothing: what is measured for every task is all there is."""
-        return {}
+        """``fake``, under a shifted rule: first answers that the *trained* rule would accept.
+
+        Of the hands that it can solve. The control of Lin et al. 2025: a model that fails here
+        and there cannot calculate; one that fails there and passes here holds on to the old rule.
+        """
+        if self.rule == ID_RULE:
+            return {}
+        old = [(e, ID_RULE.values(e.problem.cards)) for e in episodes]
+        old = [(e, numbers) for e, numbers in old if solutions(numbers, self.target)]
+        hits = [verify_formula(e.turns[0].answer, n, self.target).solved for e, n in old]
+        return {"fake": (sum(hits), len(hits))} if hits else {}
 
     def show(self, hand: Hand, rng: random.Random) -> Hand:
         """The same hand as a picture: suits and appearance are drawn."""

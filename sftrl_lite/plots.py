@@ -21,6 +21,9 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "rl-grpo": ("#009E73", "^", "-.", "RL (GRPO)"),
     "sft-varied": ("#E69F00", "D", ":", "SFT, varied rules"),
     "sft-own": ("#CC79A7", "P", "-.", "SFT, base's own words"),
+    "sft-verified": ("#56B4E9", "<", "-.", "SFT, own verified answers"),
+    "sft-dft": ("#882255", ">", "--", "SFT, DFT loss"),
+    "sft-kl": ("#8C6D1F", "h", "--", "SFT, KL to Init"),
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
 }
 NAMES = {

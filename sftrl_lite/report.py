@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,13 @@ from sftrl_lite.headline import sentence
 from sftrl_lite.models import ROOT
 
 FIGURE = ROOT / "results" / "headline.svg"
+PAGE = ROOT / "results" / "README.md"
+SWEEPS = ROOT / "results" / "sweeps"
+PREFACE = """Written by `python -m sftrl_lite report` from [`ledger.csv`](ledger.csv): {rows}
+measured values of {runs} runs. Every table and figure of this repository is drawn from that file.
+Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole
+experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
+one core a run, on machines that did other work as well."""
 COLUMNS = {
     ("success@1", "train"): "training hands, 1 try",
     ("success", "id"): "ID",
@@ -132,7 +141,7 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
     rows = recorded(*parts)
     head = rows[rows["experiment"] == parts[0]]
     if head.empty:
-        return f"Not recorded yet: `sh results/record.sh {' '.join(parts)}`."
+        return f"Not recorded yet: {made_by(parts)}."
     made = set(rows["experiment"])
     shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
     main = rows[rows["experiment"].isin(parts[:2])]
@@ -144,7 +153,7 @@ def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str
             markdown(main_table(rows, columns), "at equal training compute"),
             f"Per cent with 95 % intervals over {seeds} seeds, {episodes} held-out problems a seed "
             f"and split. {what} Differences in points, paired by seed. {'. '.join(gaps)}.",
-            f"Made by `sh results/record.sh {' '.join(p for p in parts if p in made)}`.",
+            f"Made by {made_by(made)}.",
         ]
     )
 
@@ -166,9 +175,41 @@ def block() -> str:
             f"OOD differences in points, paired by seed: {gaps}.",
             "RL with other verification budgets, all at the same training compute:",
             markdown(tries_table(rows), "trained with"),
-            "Made by `sh results/record.sh`, written here by `python -m sftrl_lite report`.",
+            f"Made by {made_by(['headline'])}, written here by `python -m sftrl_lite report`.",
         ]
     )
+
+
+def made_by(experiments: Iterable[str]) -> str:
+    """The command that makes some experiments again."""
+    wanted, all_files = set(experiments), sorted(SWEEPS.glob("*.toml"))
+    files = [path for path in all_files if wanted & set(tomllib.loads(path.read_text()))]
+    return ", ".join(f"`python -m sftrl_lite sweep results/sweeps/{path.name}`" for path in files)
+
+
+def ledger_page() -> str:
+    """results/README.md: every configuration that was run, and what it took.
+
+    A run's minutes are those until its last row, evaluations included.
+    """
+    rows = ledger.read()
+    rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
+    parts = ["# The ledger", PREFACE.format(rows=len(rows), runs=rows["config_hash"].nunique())]
+    for experiment, part in rows.groupby("experiment", sort=False):
+        ends = part.groupby(["command", "config_hash"], sort=False)["minutes"].max()
+        by = part.groupby("command", sort=False)
+        table = pd.DataFrame(
+            {
+                "seeds": by["seed"].unique().map(lambda s: ", ".join(map(str, sorted(s)))),
+                "rows": by.size(),
+                "minutes": ends.groupby("command", sort=False).sum().map("{:.1f}".format),
+                "device": by["device"].unique().map(", ".join),
+                "commit": by["commit"].unique().map(", ".join),
+            }
+        )
+        table.index = table.index.map("`{}`".format)
+        parts += [f"## {experiment}", f"Made by {made_by([experiment])}.", markdown(table, "run")]
+    return "\n\n".join(parts) + "\n"
 
 
 def recorded(*experiments: str) -> pd.DataFrame:
@@ -186,7 +227,7 @@ def fill(text: str) -> str:
         ValueError: a mark is missing, or the ledger has no headline yet.
     """
     if "headline" not in set(ledger.read()["experiment"]):
-        raise ValueError("results/ledger.csv holds no headline yet; sh results/record.sh")
+        raise ValueError(f"results/ledger.csv holds no headline yet; {made_by(['headline'])}")
     drawn = recorded("headline", "push")
     figure = f"![{plots.alt_text(drawn)}](results/{FIGURE.name})"
     blocks = {"figure": figure, "results": block()}
@@ -204,8 +245,9 @@ def fill(text: str) -> str:
 
 
 def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> None:
-    """Put the recorded results into the README and draw its figure."""
+    """Put the recorded results into the README, draw its figure, write the ledger's page."""
     readme.write_text(fill(readme.read_text()))
+    PAGE.write_text(ledger_page())
     methods = ("rl-ppo", "sft", "sft-pushed")
     drawn = plots.curves(recorded("headline", "push"), methods=methods)
     with plots.plt.style.context(plots.STYLE):  # its hash salt: the same rows, the same bytes

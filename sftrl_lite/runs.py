@@ -29,18 +29,35 @@ from transformers import PreTrainedModel
 from sftrl_lite import adapters, distributed, ledger
 from sftrl_lite.chats import demonstrated
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
-from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
+from sftrl_lite.evaluate import (
+    Estimate,
+    changed,
+    distance,
+    evaluate,
+    mean_interval,
+    pass_at_k,
+)
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
+from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft, verified
 from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import to_pixels, tokenizer_of
 
-METHODS = ("sft", "sft-varied", "sft-own", "rl-ppo", "rl-grpo", "rl-random")
-LATER = ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format")
+SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
+METHODS = (*SFT_METHODS, "rl-ppo", "rl-grpo", "rl-random")
+LATER = (
+    "skip_bad",
+    "adapter",
+    "vision",
+    "max_image_tiles",
+    "load_format",
+    "warmup",
+    "warmup_lr",
+    "pass_samples",
+)
 CHOICES = {
     "adapter": adapters.ADAPTERS,
     "vision": ("trained", "frozen"),
@@ -56,6 +73,8 @@ class Run:
     Args:
         method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
             ``sft-own`` (control: the same hands, answered in the base's own words);
+            ``sft-dft`` (each token's loss times its probability); ``sft-kl`` (close to Init);
+            ``sft-verified`` (the base's own answers that the verifier accepted);
             ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
         steps: length in training steps; 0: until ``tflop`` is spent.
         tflop: training compute in teraflop, paper's count, so that different methods
@@ -71,6 +90,11 @@ class Run:
         vision: ``trained`` or ``frozen``; empty: the scale's.
         max_image_tiles: most tiles of a picture; 0: as many as the model knows.
         load_format: ``dummy`` for random weights; empty: those of Init.
+        warmup: steps of SFT between Init and the first step of RL; ``tflop`` and the recorded
+            FLOPs count what follows, distances are to Init.
+        warmup_lr: learning rate of that SFT.
+        pass_samples: answers to each of 100 hands for pass@k, at both ends; 0: no pass@k, which
+            halves the time that an evaluation in text takes.
     """
 
     method: str
@@ -95,6 +119,9 @@ class Run:
     vision: str = ""
     max_image_tiles: int = 0
     load_format: str = ""
+    warmup: int = 0
+    warmup_lr: float = 0.0
+    pass_samples: int = 16
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -108,6 +135,10 @@ class Run:
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
+        if self.warmup and not self.method.startswith("rl"):
+            raise ValueError("a warm-up is SFT before RL; give an SFT run more steps instead")
+        if self.warmup_lr and not self.warmup:
+            raise ValueError(f"warmup_lr is {self.warmup_lr}, but there are no warm-up steps")
 
     def make(self, split: str) -> Any:
         """The task of this run on a split."""
@@ -129,6 +160,7 @@ class Run:
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
             splits=self.splits or reported(self.task, self.data),
+            warmup_lr=self.warmup_lr or (scale.sft.lr if self.warmup else 0.0),
         )
 
     @property
@@ -139,7 +171,7 @@ class Run:
         init = sums.read_text() if sums.is_file() else ""
         fields = asdict(run)
         for later in LATER:  # fields that recorded runs did not have yet
-            if not fields[later]:
+            if fields[later] == getattr(Run, later):
                 del fields[later]
         if folder := fields.pop("data"):  # what it holds counts, not where it lies
             fields["data"] = (Path(folder) / "route_infos.json").read_text("utf-8")
@@ -174,6 +206,7 @@ class Recorder:
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
+        self.init_said: dict[str, list[Any]] = {}  # by split: Init's own first answers
         self.same = dict(  # in every row; found once, since git and files are asked for it
             experiment=experiment,
             task=run.task,
@@ -200,13 +233,13 @@ class Recorder:
             **self.same,
         )
 
-    def note(self, step: int, trained: int, generated: int, end: bool) -> None:
+    def note(self, step: int, trained: int, generated: int, end: bool, read: int = 0) -> None:
         """Evaluate now, write the rows, and keep the weights if they are the best so far.
 
         All of it comes before the checkpoint of this step. A run that is killed in between
         goes on from the checkpoint before, comes here again and finds and writes the same.
         """
-        rows = self.at(step, trained, generated, end)
+        rows = self.at(step, trained, generated, end, read)
         if not distributed.main():
             return
         earlier = read_rows(self.out)
@@ -220,12 +253,17 @@ class Recorder:
             say = {"step": step, "split": "id", "metric": metric, "value": now}
             _write(self.out / "best.json", json.dumps(say).encode())
 
-    def at(self, step: int, trained: int, generated: int, end: bool) -> list[ledger.Row]:
+    def at(
+        self, step: int, trained: int, generated: int, end: bool, read: int = 0
+    ) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
         run = self.run
         distributed.refresh(self.player, self.model)
-        costs = flops(self.parameters, trained, generated)
+        costs = flops(self.parameters, trained, generated, read)
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
+        if not adapters.worn(self.model):  # an adapter leaves the weights as they are
+            moved = changed(self.player, self.init, self.pictured)
+            found |= {("train", name): share for name, share in moved.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
             task = run.make(split)
@@ -234,11 +272,20 @@ class Recorder:
             else:
                 tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
             # pass@k costs as much as all the rest together: in text only
-            closely = end and split != "train" and not self.pictured
-            found |= {(split, k): v for k, v in self.measure(task, hands, tries, closely).items()}
+            closely = end and split != "train" and not self.pictured and run.pass_samples > 0
+            here = self.measure(split, task, hands, tries, closely)
+            found |= {(split, name): e for name, e in here.items()}
         return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
 
-    def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
+    def init_says(self, split: str, task, hands) -> list[Any]:
+        """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
+        if split not in self.init_said:
+            longest = get_scale(self.run.scale).rl.max_new_tokens
+            options = dict(tries=1, seed=self.run.seed, max_new_tokens=longest)
+            self.init_said[split] = evaluate(self.init, self.processor, task, hands, **options)[1]
+        return self.init_said[split]
+
+    def measure(self, split: str, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
         longest = get_scale(self.run.scale).rl.max_new_tokens
         options = dict(seed=self.run.seed, max_new_tokens=longest)
@@ -251,13 +298,16 @@ class Recorder:
                 pad = tokenizer_of(self.processor).pad_token_id
                 mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
                 found |= here | distance(self.player, self.init, mine, pad)
+                told = distributed.share(self.init_says(split, task, hands[:300]))
+                told = [self.looked_at(task, e) for e in told]
+                found["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
         found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
         if closely:
-            samples = 16
+            samples = self.run.pass_samples
             again = [hand for hand in hands[:100] for _ in range(samples)]
             wins = [e.solved for e in play(again, tries=1)[1]]
             right = [sum(wins[i : i + samples]) for i in range(0, len(wins), samples)]
-            for k in (1, 4, 16):
+            for k in (k for k in (1, 4, 16) if k <= samples):
                 found[f"pass@{k}"] = mean_interval([pass_at_k(r, samples, k) for r in right])
         return found
 
@@ -331,10 +381,14 @@ def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
-    batch = get_scale(run.scale).sft.batch
+    batch, sampled = get_scale(run.scale).sft.batch, 0
+    leashed = run.method == "sft-kl"
     if run.method == "sft-varied":
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
         task = EachItsOwn()
+    if run.method == "sft-verified":
+        hands, sampled = verified(recorder.init, processor, task, hands, run.seed)
+        task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:
         data, pixels = demonstrations(task, hands, answer), None
@@ -345,13 +399,15 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         data, pixels = picture_demonstrations(processor, task, hands, answer)
         tokens = sum(map(len, data["input_ids"])) / len(data) + picture_tokens(model)
 
-    steps = run.steps or round(run.tflop * 1e12 / (6 * recorder.parameters * batch * tokens))
+    budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
+    steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
 
     def hook(step: int) -> None:
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            recorder.note(step, seen, 0, end=step in (0, steps))
+            read = sampled + leashed * seen
+            recorder.note(step, seen, 0, end=step in (0, steps), read=read)
 
     recorder.player = distributed.player_of(model)
     if not distributed.agreed(bool(read_rows(out))):
@@ -369,6 +425,8 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         save_every=max(steps // 4, 1),
         progress=False,
         pixels=pixels,
+        loss="dft" if run.method == "sft-dft" else "nll",
+        init=recorder.init if leashed else None,
     )
 
 
@@ -383,6 +441,22 @@ class EachItsOwn:
 
     def demonstration(self, pair: tuple[Any, Any]) -> str:
         return pair[0].demonstration(pair[1])
+
+
+@dataclass
+class Answered:
+    """A task whose problems are pairs of a problem and the answer that is to be imitated."""
+
+    task: Any
+
+    def prompt(self, pair: tuple[Any, str]) -> str:
+        return self.task.prompt(pair[0])
+
+    def picture(self, pair: tuple[Any, str]) -> Any:
+        return self.task.picture(pair[0])
+
+    def demonstration(self, pair: tuple[Any, str]) -> str:
+        return pair[1]
 
 
 def vary_rules(task: Any, problems: Sequence[Any], seed: int, n: int) -> list[tuple[Any, Any]]:
@@ -407,6 +481,8 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
     settings = rl_settings(run)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
+    if run.warmup and not (out / "checkpoint.pt").exists():
+        warm_up(run, out, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     recorder.player = learner.player
     trained, generated = resume(learner, out)
@@ -436,7 +512,32 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
             suspend(learner, out, trained, generated)
 
 
+def warm_up(run, out, model, processor, task, hands) -> None:
+    """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
+    if task.picture(hands[0]) is None:
+        data, pixels = demonstrations(task, hands), None
+    else:
+        data, pixels = picture_demonstrations(processor, task, hands)
+    settings = SFTSettings(run.warmup_lr, get_scale(run.scale).sft.batch, run.hands)
+    train_sft(
+        model,
+        tokenizer_of(processor),
+        data,
+        settings,
+        out / "trainer",
+        run.seed,
+        steps=run.warmup,
+        progress=False,
+        pixels=pixels,
+    )
+
+
 # --- the folder of a run ---------------------------------------------------------------
+
+
+def folder_of(run: Run, experiment: str = "") -> str:
+    """Name of the folder where a run lies unless another one is asked for."""
+    return f"{experiment or run.method}-{run.scale}-seed{run.seed}-{run.hash}"
 
 
 def claim(run: Run, out: Path) -> FileLock:

@@ -83,7 +83,7 @@ class Scale:
 
 SCALES = {
     # Learning rates: RL's solves the most training hands of three; SFT's three tie there,
-    # the middle one stands here and 1e-3 is recorded beside it (results/record.sh).
+    # the middle one stands here and 1e-3 is recorded beside it (results/sweeps).
     "tiny": Scale(
         name="tiny",
         base="data/tiny-gp-l",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from datasets import Dataset, disable_progress_bars
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
@@ -28,7 +29,8 @@ from sftrl_lite.chats import demonstrated
 from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, in_float32, precision
-from sftrl_lite.scales import SFTSettings
+from sftrl_lite.rollouts import rollout
+from sftrl_lite.scales import SFTSettings, stream
 from sftrl_lite.vision import Pixels, ask, crosses, image_mask, pictures_of, to_pixels
 
 # transformers 5.23 has a new name for it; trl turns it on under the old one
@@ -72,6 +74,42 @@ def picture_demonstrations(
     chats = [[ask(task, p), {"role": "assistant", "content": answer(p)}] for p in problems]
     rows = [row | {"picture": i} for i, row in enumerate(demonstrated(processor, chats))]
     return Dataset.from_list(rows), to_pixels(processor, pictures_of(chats))
+
+
+def verified(
+    model: PreTrainedModel,
+    processor: Processor,
+    task: Any,
+    problems: Sequence[Any],
+    seed: int,
+    samples: int = 8,
+    max_new_tokens: int = 40,
+) -> tuple[list[tuple[Any, str]], int]:
+    """Rejection sampling: what the model itself answers and the verifier accepts.
+
+    Args:
+        samples: answers drawn for each problem, at temperature 1; every accepted one is kept, so
+            an answer weighs as much as the model likes it.
+
+    Returns:
+        pairs of a problem and an accepted answer, and how many tokens were generated.
+
+    Raises:
+        ValueError: no answer was accepted.
+    """
+    pairs, tokens, few = [], 0, 60
+    for start in range(0, len(problems), few):
+        dice = torch.Generator(model.device)
+        dice.manual_seed(stream(seed, "verified", start).getrandbits(60))
+        asked = dict(samples=samples, tries=1, max_new_tokens=max_new_tokens, generator=dice)
+        mine = distributed.share(problems[start : start + few])
+        played = rollout(model, processor, task, mine, **asked)
+        found = [(e.problem, e.turns[0].answer) for e in played if e.solved]
+        pairs += distributed.gathered(found)
+        tokens += sum(distributed.gathered([len(e.turns[0].logps) for e in played]))
+    if not pairs:
+        raise ValueError(f"none of {len(problems) * samples} answers is right: nothing to imitate")
+    return pairs, tokens
 
 
 @dataclass
@@ -162,6 +200,28 @@ class ResumableTrainer(SFTTrainer):
         self.model.load_state_dict(saved.state_dict())
 
 
+class LeashedTrainer(ResumableTrainer):
+    """SFT that also stays close to Init on the tokens that it imitates.
+
+        L = -log p(y_t) + KL(p_init || p),   mean over the answer's tokens
+
+    Its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's own.
+    """
+
+    init: PreTrainedModel
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs["labels"][:, 1:]
+        answer, seen = labels >= 0, {k: v for k, v in inputs.items() if k != "labels"}
+        outputs = model(**seen, use_cache=False)
+        logps = outputs.logits[:, :-1][answer].float().log_softmax(-1)
+        with torch.no_grad():
+            logits = self.init(**seen, use_cache=False).logits[:, :-1][answer]
+        leash = F.kl_div(logps, logits.float().log_softmax(-1), None, None, "batchmean", True)
+        loss = F.nll_loss(logps, labels[answer]) + leash
+        return (loss, outputs) if return_outputs else loss
+
+
 def train_sft(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -176,6 +236,8 @@ def train_sft(
     save_every: int = 0,
     progress: bool = True,
     pixels: Pixels | None = None,
+    loss: str = "nll",
+    init: PreTrainedModel | None = None,
 ) -> list[float]:
     """Fine-tune ``model`` in place; returns the logged training losses.
 
@@ -186,6 +248,9 @@ def train_sft(
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
         pixels: the pictures of ``picture_demonstrations``.
+        loss: ``nll``; or ``dft``, each token's loss times its own probability, held constant
+            (Wu et al. 2025, dynamic fine-tuning).
+        init: stay close to this model (``LeashedTrainer``).
 
     Several processes share each batch. A last batch of a pass over the data that is not full
     is filled up from its beginning then (accelerate's ``even_batches``), in a single one it is not.
@@ -223,6 +288,7 @@ def train_sft(
         bf16=precision()[0] == torch.bfloat16,
         fp16=precision()[0] == torch.float16,
         report_to="none",
+        loss_type=loss,
         remove_unused_columns=False,
         disable_tqdm=not progress,
         **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
@@ -231,7 +297,7 @@ def train_sft(
         chats = [row["prompt"] + row["completion"] for row in data]
         lessons = demonstrated(tokenizer, chats)
         data = Dataset.from_list([row | {"picture": i} for i, row in enumerate(lessons)])
-    trainer = ResumableTrainer(
+    trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
         model=model,
         args=config,
         train_dataset=data,
@@ -239,6 +305,7 @@ def train_sft(
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
         callbacks=[AtSteps(at, hook), WholeCheckpoints(out)],
     )
+    trainer.init = init
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
     if last and step_of(last) == steps:  # the trainer would train one step too many

@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from sftrl_lite.cards import parse_rule
 from sftrl_lite.city import LOOKS, load_city
 from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, write_answer
+from sftrl_lite.intervals import power
 from sftrl_lite.navigation import Decision, Navigation
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.routes import ABSOLUTE, Leg, Route, steps
@@ -492,3 +494,77 @@ def walk_viewer(task: Navigation, route: Route | None = None, tries: int = 2) ->
     words = f"Route {route.name} in {route.city}, {len(steps(route))} steps: {way}."
     still = walk_still(task, route)
     present(w.VBox([page, w.Box(buttons, layout=wrap), again]), still, words)
+
+
+# --- how many episodes it takes ----------------------------------------------------------
+
+
+def power_html(share: float, gain: float, episodes: int, seeds: int, spread: float) -> str:
+    """What a comparison can see: its power, and the episodes for 80 %. All in per cent."""
+    p1, p2 = share / 100, min(max((share + gain) / 100, 0.0), 1.0)
+    noise = dict(seeds=seeds, spread=spread / 100)
+    here = power(p1, p2, episodes, **noise)
+    enough = next((n for n in SIZES if power(p1, p2, n, **noise) >= 0.8), None)
+    needed = f"{enough:,} episodes a seed" if enough else "no number of episodes: more seeds"
+    bar = (
+        f'<span style="display:inline-block;height:1em;background:#0072B2;'
+        f'width:{max(300 * here, 1):.0f}px"></span>'
+    )
+    return (
+        f"<p>{share:g} % against {100 * p2:g} %, {episodes:,} episodes, {seeds} seed(s) a side, "
+        f"{spread:g} points from seed to seed</p><p>{bar} seen in {100 * here:.0f} of 100 "
+        f"repetitions; for 80 of 100 it takes {needed}</p>"
+    )
+
+
+SIZES = [round(10 ** (i / 20)) for i in range(20, 121)]  # 10 to a million episodes
+
+
+def power_calculator(share: float = 11.5, gain: float = 3.5) -> None:
+    """Choose a share, a gain, episodes, seeds and their spread; see whether it would be seen."""
+    wide = dict(style={"description_width": "9em"}, layout=w.Layout(width="32em"))
+    fields = (
+        w.FloatSlider(share, min=0.5, max=99.5, step=0.5, description="Init solves, %", **wide),
+        w.FloatSlider(gain, min=-30, max=30, step=0.5, description="true gain, points", **wide),
+        w.SelectionSlider(options=[50, 100, 234, 500, 1000, 2000, 5000, 20000], value=234, **wide),
+        w.IntSlider(1, min=1, max=20, description="seeds a side", **wide),
+        w.FloatSlider(0, min=0, max=10, step=0.5, description="spread of seeds, points", **wide),
+    )
+    fields[2].description = "episodes a seed"
+    page = w.HTML()
+
+    def draw(*_: object) -> None:
+        page.value = power_html(*(field.value for field in fields))
+
+    for field in fields:
+        field.observe(draw, "value")
+    draw()
+    cases = [(234, 1, 0), (1000, 1, 0), (1000, 3, 0), (1000, 3, 3), (20000, 3, 3), (1000, 20, 3)]
+    still = "<hr>".join(power_html(share, gain, *case) for case in cases)
+    present(w.VBox([*fields, page]), still, re.sub("<[^>]+>", " ", still))
+
+
+# --- what goes with forgetting -----------------------------------------------------------
+
+
+def explorer(points: pd.DataFrame, picture_of: Callable[[str, str], tuple[str, str]]) -> None:
+    """Choose what is drawn against what.
+
+    Args:
+        points: one run a row; its number columns can be chosen.
+        picture_of: names of two columns to a picture as HTML and a sentence about it.
+    """
+    names = list(points.select_dtypes("number").columns)
+    across = w.Dropdown(options=names, value=names[0], description="across")
+    up = w.Dropdown(options=names, value=names[-1], description="up")
+    page = w.HTML()
+
+    def draw(*_: object) -> None:
+        page.value = "".join(picture_of(across.value, up.value))
+
+    across.observe(draw, "value")
+    up.observe(draw, "value")
+    draw()
+    said = [picture_of(name, names[-1])[1] for name in names[:-1]]
+    still = "".join(picture_of(names[0], names[-1])) + "<hr>" + "<br>".join(said)
+    present(w.VBox([w.HBox([across, up]), page]), still, " ".join(said))

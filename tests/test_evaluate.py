@@ -6,9 +6,19 @@ import pytest
 import torch
 from conftest import make_episode
 
-from sftrl_lite.evaluate import distance, evaluate, mean_interval, measure, pass_at_k, wilson
-from sftrl_lite.general_points import Hand
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.cards import OOD_RULE
+from sftrl_lite.compute import text_weights
+from sftrl_lite.evaluate import (
+    changed,
+    distance,
+    evaluate,
+    mean_interval,
+    measure,
+    pass_at_k,
+    wilson,
+)
+from sftrl_lite.general_points import Hand, general_points, write_answer
+from sftrl_lite.rollouts import Episode, Turn, rollout
 
 
 def test_wilson_interval():
@@ -102,3 +112,32 @@ def test_distance_to_itself_is_zero_and_to_another_model_is_not(
     flat = distance(fresh_model, fresh_model, episodes, tokenizer.pad_token_id)
     vocabulary = torch.tensor(float(fresh_model.lm_head.weight.shape[0]))
     assert flat["entropy"].value == pytest.approx(vocabulary.log().item(), rel=1e-5)
+
+
+def test_fake_accepts_the_old_rule_under_the_new_one():
+    task = general_points("ood-rule")
+    jack = Hand(("3", "5", "6", "J"), OOD_RULE)
+    king = Hand(("A", "A", "J", "K"), OOD_RULE)  # 1, 1, 10, 10: not to be solved
+    said = {"old": (jack, "3+5+6+10"), "new": (jack, "11+3*6-5"), "none": (king, "1+1+10+10")}
+    played = {
+        name: Episode(hand, [], [Turn(0, 1, [0.0], write_answer(hand, formula), None, 0.0)])
+        for name, (hand, formula) in said.items()
+    }
+    assert task.extra([], [played["old"], played["new"], played["none"]]) == {"fake": (1, 2)}
+    assert task.extra([], [played["none"]]) == {}
+    assert general_points("id").extra([], [played["old"]]) == {}
+
+
+def test_changed_weights_are_counted_before_and_after_rounding(random_model, fresh_model):
+    same = changed(fresh_model, random_model)
+    assert same["changed"].value == same["changed_bf16"].value == 0
+    weights = text_weights(fresh_model)
+    with torch.no_grad():
+        weights[-1].mul_(1 + 1e-5)  # rounding hides it
+        weights[0].mul_(1.5)
+    found = changed(fresh_model, random_model)
+    whole = sum(w.numel() for w in weights)
+    assert found["changed"].n == whole
+    assert found["changed_bf16"].value == pytest.approx(weights[0].numel() / whole, rel=0.05)
+    both = (weights[0].numel() + weights[-1].numel()) / whole
+    assert found["changed"].value == pytest.approx(both, rel=0.05)

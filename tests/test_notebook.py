@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -225,3 +226,23 @@ def test_picture_viewer_refuses_what_it_cannot_show(picture_episode):
         widgets.picture_viewer(task, [])
     with pytest.raises(ValueError, match="no picture"):
         widgets.picture_viewer(task, [Episode(Hand(("3", "5", "6", "J")), [0])])
+
+
+def test_power_is_told_in_words(shown, monkeypatch):
+    said = widgets.power_html(11.5, 3.5, 234, 1, 0)
+    assert "seen in 20 of 100" in said and "1,585 episodes" in said
+    assert "more seeds" in widgets.power_html(11.5, 3.5, 1000, 3, 3)
+    monkeypatch.setenv("SFTRL_STATIC", "1")
+    widgets.power_calculator()
+    assert set(shown[0][0]) == {"text/html", "text/plain"} and "234" in shown[0][0]["text/html"]
+
+
+def test_explorer_is_static_without_a_kernel(shown, monkeypatch):
+    points = pd.DataFrame({"method": ["a", "b"], "x": [0.0, 1.0], "y": [1.0, 2.0], "z": [3.0, 0.0]})
+    monkeypatch.setenv("SFTRL_STATIC", "1")
+    widgets.explorer(points, lambda x, y: (f"<img alt='{x}'>", f"{y} by {x}"))
+    page = shown[0][0]["text/html"]
+    assert "<img alt='x'>" in page and "z by x" in page and "z by y" in page
+    monkeypatch.delenv("SFTRL_STATIC")
+    widgets.explorer(points, lambda x, y: ("", ""))
+    assert "application/vnd.jupyter.widget-view+json" in shown[1][0]

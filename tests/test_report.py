@@ -27,12 +27,31 @@ def test_readme_is_up_to_date():
     assert report.fill(text) == text, "run: python -m sftrl_lite report"
 
 
+def test_the_ledgers_page_is_up_to_date():
+    assert report.PAGE.read_text() == report.ledger_page(), "run: python -m sftrl_lite report"
+
+
+def test_the_ledgers_page_tells_what_was_run(monkeypatch):
+    made = rows("sft", 5, 1, [0.1, 0.2]) + rows("sft", 5, 0, [0.1, 0.2, 0.3])
+    words = "python -m sftrl_lite sft --seed {} --lr 0.1"
+    table = pd.DataFrame(made)
+    table["command"] = table["seed"].map(words.format)
+    table["config_hash"] = table["seed"].map("hash{}".format)
+    table["minutes"] = [1.0, 2.0, 1.0, 2.0, 4.5]
+    monkeypatch.setattr(report.ledger, "read", lambda: table)
+    page = report.ledger_page()
+    assert "5\nmeasured values of 2 runs" in page
+    assert "| `python -m sftrl_lite sft --lr 0.1` | 0, 1 | 5 | 6.5 | cpu | x |" in page
+
+
 def test_every_recorded_row_is_complete():
     table = ledger.read()
     assert not table.duplicated(
         ["experiment", "method", "seed", "step", "split", "metric", "tries", "config_hash"]
     ).any()
-    shares = table[~table["metric"].isin(["kl", "entropy", "flops_paper", "flops_cache"])]
+    shares = table[
+        ~table["metric"].isin(["kl", "kl_init", "entropy", "flops_paper", "flops_cache"])
+    ]
     assert shares["value"].between(0, 1).all()
     assert (table["low"] <= table["value"] + 1e-6).all()
     assert (table["high"] >= table["value"] - 1e-6).all()

@@ -59,9 +59,12 @@ class Killed(BaseException):
     """As sudden as a signal: nothing in the package catches it."""
 
 
-@pytest.mark.parametrize("method", ["rl-ppo", "rl-grpo", "sft"])
-def test_a_killed_run_resumes_to_the_same_numbers(method, base, tmp_path):
-    run = Run(method, base=str(base), **BASE_FIELDS)
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("rl-ppo", {}), ("rl-grpo", {}), ("sft", {}), ("sft-kl", {}), ("rl-ppo", {"warmup": 2})],
+)
+def test_a_killed_run_resumes_to_the_same_numbers(method, more, base, tmp_path):
+    run = Run(method, base=str(base), **BASE_FIELDS, **more)
     whole = values(train(run, tmp_path / "whole"))
 
     stop = random.Random(method).randint(2, 5)
@@ -98,6 +101,33 @@ def test_a_killed_run_on_pictures_resumes_to_the_same_numbers(method, seeing_bas
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     assert eyes.image_processor.size["height"] == 40  # a processor comes back, not a tokenizer
+
+
+def test_a_warm_up_moves_away_from_init_before_rl_begins(base, tmp_path):
+    fields = {**BASE_FIELDS, "steps": 1, "points": 1, "pass_samples": 0}
+    cold, warm = (
+        train(Run("rl-ppo", base=str(base), warmup=n, **fields), tmp_path / f"{n}") for n in (0, 2)
+    )
+    start = [
+        {row.metric: row.value for row in rows if row.split == "train" and row.step == 0}
+        for rows in (cold, warm)
+    ]
+    assert start[0]["kl"] == start[0]["kl_init"] == start[0]["changed"] == 0
+    assert start[1]["kl"] != 0 and start[1]["changed"] > 0.5
+    assert start[1]["flops_paper"] == 0
+    assert not any(row.metric.startswith("pass@") for row in cold)
+
+
+def test_a_warm_up_belongs_to_rl():
+    with pytest.raises(ValueError, match="SFT before RL"):
+        Run("sft", warmup=2)
+    with pytest.raises(ValueError, match="no warm-up steps"):
+        Run("rl-ppo", warmup_lr=0.1)
+
+
+def test_imitating_oneself_needs_a_right_answer(base, tmp_path):
+    with pytest.raises(ValueError, match="none of 48 answers is right"):
+        train(Run("sft-verified", base=str(base), **BASE_FIELDS), tmp_path / "r")
 
 
 def test_training_changes_the_weights(base, tmp_path):

@@ -1,5 +1,6 @@
-"""Imitation on pictures: what is learned from, and that it is learned."""
+"""Imitation: what is learned from, by which loss, and that it is learned."""
 
+import copy
 import json
 
 import pytest
@@ -8,7 +9,14 @@ import torch
 from sftrl_lite.general_points import general_points
 from sftrl_lite.runs import train_hands
 from sftrl_lite.scales import SFTSettings
-from sftrl_lite.sft import Collator, picture_demonstrations, train_sft
+from sftrl_lite.sft import (
+    Collator,
+    LeashedTrainer,
+    demonstrations,
+    picture_demonstrations,
+    train_sft,
+    verified,
+)
 from sftrl_lite.vision import image_mask, to_pixels
 
 
@@ -104,3 +112,68 @@ def test_a_few_steps_lower_the_loss_and_train_the_eyes(
     moved = {n for n, p in fresh_seeing.named_parameters() if not torch.equal(p, before[n])}
     for eye in ("vision_model.patch_embedding.weight", "multi_modal_projector.weight"):
         assert f"model.{eye}" in moved
+
+
+def test_the_leash_adds_the_distance_to_init(random_model, fresh_model, tokenizer, tmp_path):
+    with torch.no_grad():
+        fresh_model.lm_head.weight.add_(0.3 * torch.randn_like(fresh_model.lm_head.weight))
+    text = general_points("id")
+    data = demonstrations(text, train_hands(text, 2, seed=0))
+    chats = [row["prompt"] + row["completion"] for row in data]
+    coded = tokenizer.apply_chat_template(
+        chats,
+        return_dict=True,
+        return_tensors="pt",
+        padding=True,
+        return_assistant_tokens_mask=True,
+    )
+    own = torch.as_tensor(coded["assistant_masks"]).bool()
+    inputs = {"input_ids": coded["input_ids"], "attention_mask": coded["attention_mask"]}
+    inputs["labels"] = coded["input_ids"].masked_fill(~own, -100)
+    logps, there = (
+        model(**{k: v for k, v in inputs.items() if k != "labels"}).logits[:, :-1].log_softmax(-1)
+        for model in (fresh_model, random_model)
+    )
+    answer, said = own[:, 1:], inputs["input_ids"][:, 1:, None]
+    nll = -logps.gather(-1, said)[..., 0][answer].mean()
+    kl = (there.exp() * (there - logps)).sum(-1)[answer].mean()
+    trainer = object.__new__(LeashedTrainer)
+    for init, leash in ((random_model, kl), (fresh_model, 0.0)):
+        trainer.init = init
+        loss = trainer.compute_loss(fresh_model, dict(inputs))
+        assert float(loss) == pytest.approx(float(nll + leash), rel=1e-4)
+    assert float(kl) > 0.01
+
+
+def test_dft_listens_less_to_rare_tokens(fresh_model, tokenizer, tmp_path):
+    text = general_points("id")
+    data = demonstrations(text, train_hands(text, 4, seed=0))
+    moved = {}
+    for loss in ("nll", "dft"):
+        model = copy.deepcopy(fresh_model)
+        settings = SFTSettings(lr=1e-3, batch=4, hands=4)
+        losses = train_sft(
+            model,
+            tokenizer,
+            data,
+            settings,
+            tmp_path / loss,
+            0,
+            steps=10,
+            progress=False,
+            loss=loss,
+        )
+        moved[loss] = losses[0]
+    assert 0 < moved["dft"] < 0.5 * moved["nll"]
+
+
+def test_own_answers_are_the_verified_ones(random_model, tokenizer, length_task, hands):
+    pairs, tokens = verified(
+        random_model, tokenizer, length_task, hands, seed=0, samples=4, max_new_tokens=6
+    )
+    again = verified(
+        random_model, tokenizer, length_task, hands, seed=0, samples=4, max_new_tokens=6
+    )
+    assert (pairs, tokens) == again and tokens >= len(hands) * 4
+    assert 0 < len(pairs) < 4 * len(hands)
+    assert all(length_task.verify(hand, answer).solved for hand, answer in pairs)

@@ -836,7 +836,7 @@ rows = rows[(rows["task"] == "gp-vl") & (rows["scale"] == scale.name)]
 order = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-own", "rl-random")
 if rows.empty:
     print("nothing recorded at this scale yet; to make it:",
-          "sh results/record.sh vl-headline vl-push vl-controls")
+          "python -m sftrl_lite sweep results/sweeps/gp-vl.toml")
 else:
     alt = plots.recognition_alt(rows, methods=order)
     notebook.figure(plots.recognition_path(rows, methods=order), alt=alt)
@@ -854,8 +854,7 @@ gaps = {"RL - Init": ("rl-ppo", "init"), "SFT - Init": ("sft", "init"),
         "RL - SFT": ("rl-ppo", "sft"), "SFT 1e-3 - Init": ("sft-pushed", "init")}
 head = rows[rows["experiment"].isin(["vl-headline", "vl-push"])]
 if head["seed"].nunique() < 2:
-    print("needs two recorded seeds:")
-    print("sh results/record.sh vl-headline vl-push vl-controls")
+    print("needs two recorded seeds: python -m sftrl_lite sweep results/sweeps/gp-vl.toml")
 else:
     for s in SHIFTS:
         for name, (a, b) in gaps.items():

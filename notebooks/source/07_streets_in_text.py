@@ -701,7 +701,8 @@ COLUMNS = {
 rows = recorded(*parts)
 rows = rows[rows["scale"] == scale.name]
 if rows.empty:
-    print("nothing recorded at this scale yet: sh results/record.sh", *parts)
+    print("nothing recorded at this scale yet;",
+          "python -m sftrl_lite sweep results/sweeps/virl-l.toml")
 else:
     print("seeds:", rows.groupby("method")["seed"].nunique().to_dict())
     display(main_table(rows, COLUMNS))

@@ -606,7 +606,8 @@ COLUMNS = {
 rows = recorded(*experiments)
 rows = rows[rows["scale"] == scale.name]
 if rows.empty:
-    print("nothing recorded at this scale yet: sh results/record.sh", *experiments)
+    print("nothing recorded at this scale yet;",
+          "python -m sftrl_lite sweep results/sweeps/virl-vl.toml")
 else:
     print("seeds:", rows.groupby("method")["seed"].nunique().to_dict())
     display(main_table(rows, COLUMNS))
