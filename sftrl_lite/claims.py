@@ -74,7 +74,9 @@ def largest(*measures: Measure) -> Measure:
 
     def measure(rows: pd.DataFrame) -> pd.Series:
         found = [one(rows) for one in measures]
-        return max(found, key=lambda series: -np.inf if series.empty else series.mean())
+        return (
+            min(found, key=len) if any(s.empty for s in found) else max(found, key=pd.Series.mean)
+        )
 
     return measure
 

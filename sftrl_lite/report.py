@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sftrl_lite import ledger, plots
+from sftrl_lite.claims import claims_table
 from sftrl_lite.headline import sentence
 from sftrl_lite.models import ROOT
 
@@ -20,6 +21,9 @@ measured values of {runs} runs. Every table and figure of this repository is dra
 Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole
 experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
 one core a run, on machines that did other work as well."""
+CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
+difference by seed with its 95 % interval over seeds, and a verdict from that interval alone
+(`sftrl_lite/claims.py`; chapter 13 reads it). `open`: the interval holds zero."""
 COLUMNS = {
     ("success@1", "train"): "training hands, 1 try",
     ("success", "id"): "ID",
@@ -195,6 +199,7 @@ def ledger_page() -> str:
     rows = ledger.read()
     rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
     parts = ["# The ledger", PREFACE.format(rows=len(rows), runs=rows["config_hash"].nunique())]
+    parts += ["## Claims", CLAIMED, markdown(claims_table(rows).set_index("claim"), "claim")]
     for experiment, part in rows.groupby("experiment", sort=False):
         ends = part.groupby(["command", "config_hash"], sort=False)["minutes"].max()
         by = part.groupby("command", sort=False)

@@ -58,6 +58,7 @@ def test_runs_are_told_apart_by_their_commands():
         assert value("success", "why", warmup=warmup)(rows).tolist() == want
     best = largest(*(value("success", "why", warmup=n) for n in (8, 0, 32)))
     assert best(rows).tolist() == [0.7, 0.8]
+    assert largest(best, value("success", "why", warmup=64))(rows).empty  # one is not recorded
 
 
 def test_every_claim_can_be_measured_or_says_that_it_was_not():

@@ -352,7 +352,7 @@ def recorded(metric: str, split: str, end: bool) -> pd.DataFrame:
     for warmup, some in part[part["end"] == end].groupby("warmup"):
         value = plots.over_seeds(some).iloc[0]
         lines[warmup] = value[["mean", "low", "high", "seeds"]]
-    return pd.DataFrame(lines).T
+    return pd.DataFrame(lines).T.astype(float)
 
 # %%
 LOOKS = {"SFT": ("#D55E00", "s", "--"), "then RL": ("#0072B2", "o", "-")}
