@@ -47,7 +47,7 @@ class Work:
     """What is planned.
 
     Args:
-        vision: ``frozen`` or ``trained``; empty: trained without an adapter, else frozen.
+        adapter, vision: what is trained; empty: the scale's choice.
         tiles: parts that a picture is cut into at most; 0: as many as the model has room for.
         batch: SFT: answers in one pass; RL and eval: episodes played at once; 0: the scale's.
         gpus: the states of a full training are sharded over them; batches are a GPU's own.
@@ -56,27 +56,27 @@ class Work:
     scale: str = "tiny"
     task: str = "gp-l"
     mode: str = "sft"
-    adapter: str = "none"
+    adapter: str = ""
     vision: str = ""
     tiles: int = 0
     batch: int = 0
     gpus: int = 1
 
     def __post_init__(self) -> None:
-        chosen = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": ("", *VISION)}
-        for name, known in chosen.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(
-                    f"unknown {name} {value!r}; choose {', '.join(filter(None, known))}"
-                )
+        for name in ("adapter", "vision"):
+            chosen = getattr(self, name) or getattr(get_scale(self.scale), name)
+            object.__setattr__(self, name, chosen)
+        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": VISION}
+        for name, choices in known.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
         if min(self.tiles, self.batch, self.gpus - 1) < 0 or self.tiles > 4:
             raise ValueError("tiles are 1 to 4, a batch is positive, and GPUs are at least 1")
-        get_scale(self.scale)
 
     @property
     def seeing(self) -> bool:
         """Whether the vision tower is trained."""
-        return (self.vision or ("trained" if self.adapter == "none" else "frozen")) == "trained"
+        return self.vision == "trained"
 
 
 # --- how long, how large -----------------------------------------------------------------
@@ -352,9 +352,9 @@ class Plan:
     def __str__(self) -> str:
         w = self.work
         lines = [
-            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision "
-            f"{'trained' if w.seeing else 'frozen'}: {self.parameters / 1e9:.2f} B parameters, "
-            f"{self.trained / 1e6:.1f} M trained, sequences of {self.tokens} tokens",
+            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
+            f"{self.parameters / 1e9:.2f} B parameters, {self.trained / 1e6:.1f} M trained, "
+            f"sequences of {self.tokens} tokens",
             *(f"{part:18}{size:10.3f} GiB" for part, size in self.parts.items()),
             f"{'at most at once':18}{self.total:10.3f} GiB"
             + (", on each GPU" if w.gpus > 1 else ""),
@@ -401,6 +401,8 @@ def make_plan(work: Work) -> Plan:
         weights = list(model.parameters())
         size = weights[0].element_size()
         counts = sum(w.numel() for w in weights), sum(w.numel() for w in weights if w.requires_grad)
+        if work.adapter == "none" and work.mode != "eval":  # with an adapter, Init is inside
+            parts["Init, to compare"] = counts[0] * size
         if work.adapter == "none" and work.gpus > 1:
             parts = {name: part / work.gpus for name, part in parts.items()}
             if work.mode != "sft":
@@ -453,7 +455,7 @@ def advice(plan: Plan, memory: float) -> str:
         needs = (there := make_plan(other)).total + CONTEXT
         if not there.missing(memory):
             break
-    options = f"--adapter {other.adapter} --vision {'trained' if other.seeing else 'frozen'}"
+    options = f"--adapter {other.adapter} --vision {other.vision}"
     if other.batch:
         options += f" --batch {other.batch} --max-image-tiles {other.tiles}"
     return (
@@ -473,5 +475,9 @@ def check(work: Work, memory: float | None = None) -> None:
         RuntimeError: too little memory, with ``advice``.
     """
     memory = here() if memory is None else memory
-    if memory and (line := advice(make_plan(work), memory)):
+    try:
+        found = make_plan(work) if memory else None
+    except ValueError:  # of a model that is not planned here
+        return
+    if found and (line := advice(found, memory)):
         raise RuntimeError(line)

@@ -27,6 +27,7 @@ from sftrl_lite.chats import demonstrated
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import Estimate, distance, evaluate, mean_interval, pass_at_k
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
+from sftrl_lite.plan import Work, check
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
@@ -259,6 +260,8 @@ def train(
 def _train(run, out, experiment, progress, record) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
+    mode = "sft" if run.method.startswith("sft") else "rl"
+    check(Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles))
     model, processor = load_init(run)
     task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)
