@@ -8,11 +8,13 @@ step of the 11B model takes seconds on a laptop that way.
 
 from __future__ import annotations
 
+import csv
 import math
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from tqdm.auto import tqdm
 from transformers import AutoTokenizer, MllamaConfig, MllamaForConditionalGeneration
 from transformers.initialization import no_init_weights
 from trl.trainer.utils import add_fused_lm_head
@@ -33,6 +36,7 @@ from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import Pixels, encode, image_mask
 
 GIB = 2**30
+TABLE = ROOT / "results" / "plan.csv"
 GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 139.8}  # usable
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
@@ -325,6 +329,25 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor) -> Batch:
 
 # --- the plan ----------------------------------------------------------------------------
 
+ROLLOUT, UPDATE = ("KV cache", "reading prompts"), ("activations", "logits", "layer")
+
+
+def at_once(parts: dict[str, float]) -> dict[str, float]:
+    """The parts at the highest moment: a rollout's and an update's are never there together."""
+    sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in (ROLLOUT, UPDATE)}
+    return {name: gib for name, gib in parts.items() if name not in min(sizes, key=sizes.get)}
+
+
+def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
+    """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
+    with (path or TABLE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for row in rows:
+        key = row["mode"], row["adapter"], int(row["tiles"]), int(row["batch"])
+        plans.setdefault(key, {})[row["part"]] = float(row["gib"])
+    return {key: at_once(parts) for key, parts in plans.items()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -339,11 +362,8 @@ class Plan:
 
     @property
     def total(self) -> float:
-        """GiB. A rollout's cache and an update's activations are never there together."""
-        once = dict(self.parts)
-        rollout = once.pop("KV cache", 0.0) + once.pop("reading prompts", 0.0)
-        update = once.pop("activations", 0.0) + once.pop("logits", 0.0) + once.pop("layer", 0.0)
-        return sum(once.values()) + max(rollout, update)
+        """GiB at the highest moment."""
+        return sum(at_once(self.parts).values())
 
     def missing(self, memory: float) -> float:
         """GiB that a GPU of so many GiB lacks, CUDA itself counted; 0 where it fits."""
@@ -481,3 +501,28 @@ def check(work: Work, memory: float | None = None) -> None:
         return
     if found and (line := advice(found, memory)):
         raise RuntimeError(line)
+
+
+GRID = [  # mode, sequences in a pass or episodes at once
+    *(("sft", batch) for batch in (1, 8, 32)),
+    *(("rl", batch) for batch in (8, 64)),
+]
+
+
+def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") -> None:
+    """The plans of a scale by mode, adapter, tiles and batch, vision frozen; some minutes."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
+        for mode, batch in tqdm(GRID, "plans"):
+            for adapter in ADAPTERS:
+                for tiles in (1, 4):
+                    work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
+                    found = make_plan(work)
+                    for part, size in found.parts.items():
+                        key = mode, adapter, tiles, batch, part
+                        rows.writerow((*key, f"{size:.4g}", f"{found.flops / 1e12:.4g}"))
+
+
+if __name__ == "__main__":
+    write_table()
