@@ -21,9 +21,7 @@ Scale = Annotated[str, typer.Option(envvar="SFTRL_SCALE", help="tiny, t4 or full
 Task = Annotated[str, typer.Option(help="cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")]
 Seed = Annotated[int, typer.Option(help="chooses problems, order and samples")]
 Out = Annotated[Path | None, typer.Option(help="output folder; continued if it exists")]
-Base = Annotated[
-    str, typer.Option(help="Init: a folder, a Hub id, or init (the paper's); default: the scale's")
-]
+Base = Annotated[str, typer.Option(help="a folder, a Hub id or init (the paper's); empty: scale's")]
 Lr = Annotated[float, typer.Option(help="learning rate; 0: the scale's")]
 Steps = Annotated[int, typer.Option(help="training steps; 0: until --tflop is spent")]
 Tflop = Annotated[float, typer.Option(help="training compute, paper's count; 0: the scale's")]
@@ -42,10 +40,8 @@ Splits = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
-Adapter = Annotated[
-    str, typer.Option(help="lora, qlora or none (all weights); default: the scale's")
-]
-Vision = Annotated[str, typer.Option(help="frozen or trained; default: the scale's")]
+Adapter = Annotated[str, typer.Option(help="lora, qlora or none: all weights; empty: the scale's")]
+Vision = Annotated[str, typer.Option(help="frozen or trained; empty: the scale's")]
 Tiles = Annotated[int, typer.Option(help="most tiles of a picture; 0: the model's own")]
 LoadFormat = Annotated[str, typer.Option(help="dummy: random weights, for memory and speed")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
@@ -130,7 +126,7 @@ def train_command(
 @app.command("eval")
 def evaluate_command(
     model: Annotated[
-        str, typer.Option(help="a model folder or Hub id; default: the scale's base")
+        str, typer.Option(help="a model folder, a Hub id or init; empty: the scale's base")
     ] = "",
     scale: Scale = "tiny",
     task: Task = "gp-l",
@@ -140,6 +136,7 @@ def evaluate_command(
     splits: Splits = "",
     data: Data = "",
     skip_bad: SkipBad = False,
+    max_image_tiles: Tiles = 0,
 ) -> None:
     """Measure a model on in-distribution and shifted problems."""
     from sftrl_lite.evaluate import evaluate
@@ -153,7 +150,8 @@ def evaluate_command(
     real = dict(data=data or None, skip_bad=skip_bad)
     judges = {name: make_task(task, name, scale, **real) for name in named}
     check_base(model, task)
-    network, tokenizer = load(model or row.base_for(task))
+    model = row.init_for(task) if model == "init" else model or row.base_for(task)
+    network, tokenizer = load(model, tiles=max_image_tiles)
     for split, judge in judges.items():
         hands = held_out(judge, episodes, seed, ())
         found, _ = evaluate(

@@ -11,6 +11,7 @@ A model may wear several, each trained on top of those before: only the last one
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +49,7 @@ def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=[*EYES, "lm_head"],
+        llm_int8_skip_modules=[*(f"model.{part}" for part in EYES), "lm_head"],
     )
 
 
@@ -99,7 +100,9 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
         names = [name.removesuffix(".base_layer") for name in names]
         config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(names))
     name = f"adapter{len(worn(model))}"
-    model.add_adapter(config, adapter_name=name)
+    with warnings.catch_warnings():  # of one adapter on another
+        warnings.simplefilter("ignore")
+        model.add_adapter(config, adapter_name=name)
     model.set_adapter(worn(model))
     for key, weight in model.named_parameters():
         weight.requires_grad_(f".{name}." in key)
@@ -108,14 +111,17 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
 
 def bare(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its last adapter: a second model on the same weights, no copy of them."""
+    own, last = trained(model).keys(), worn(model)[-1]
     weights = [*model.parameters(), *model.buffers()]
-    twin, last = deepcopy(model, {id(weight): weight for weight in weights}), worn(model)[-1]
+    twin = deepcopy(model, {id(weight): weight for weight in weights})
     for name, layer in list(twin.named_modules()):
         if isinstance(layer, BaseTunerLayer):
             layer.delete_adapter(last)
             if not layer.active_adapters:
                 twin.set_submodule(name, layer.get_base_layer())
     del twin.peft_config[last]
+    for name, weight in model.named_parameters():  # peft has woken the adapters before
+        weight.requires_grad_(name in own)
     return twin.eval()
 
 

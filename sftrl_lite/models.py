@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import string
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ from transformers.models.mllama.image_processing_pil_mllama import MllamaImagePr
 from transformers.utils import logging
 
 from sftrl_lite import adapters
-from sftrl_lite.precision import device, precision
+from sftrl_lite.precision import device, in_float32, precision
 from sftrl_lite.vision import IMAGE, limit_tiles
 
 BOS, EOT, PAD, UNK = (
@@ -49,6 +50,7 @@ USER = "<|start_header_id|>user<|end_header_id|>\n\n"
 ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
 # Pictures become states that text attends to (mllama), or tokens among its own (the others).
+LIKE_11B = ("meta-llama/Llama-3.2-11B-Vision", "tianzhechu/")  # of one shape
 KINDS = ("mllama", "smolvlm", "idefics3")
 # reads pictures and text, or text
 Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
@@ -101,14 +103,17 @@ def make_tokenizer(pieces: list[str], pictures: bool = False) -> PreTrainedToken
     )
 
 
-def make_processor(tokenizer: PreTrainedTokenizerBase, size: int) -> MllamaProcessor:
-    """The tokenizer with Mllama's own image processor, for pictures of one tile.
+def make_processor(
+    tokenizer: PreTrainedTokenizerBase, size: int, tiles: int = 1
+) -> MllamaProcessor:
+    """The tokenizer with Mllama's own image processor.
 
     Args:
-        size: width and height, in pixels, that a picture is brought to.
+        size: width and height of a tile, in pixels; a picture is brought to that.
+        tiles: most tiles of a picture.
     """
     shape = {"height": size, "width": size}
-    eyes = MllamaImageProcessorPil(size=shape, max_image_tiles=1)
+    eyes = MllamaImageProcessorPil(size=shape, max_image_tiles=tiles)
     return MllamaProcessor(eyes, tokenizer, chat_template=tokenizer.chat_template)
 
 
@@ -322,11 +327,14 @@ def load(
     model, processor = _read(str(base), adapter, tiles, dummy)
     if adapter in ("lora", "qlora"):
         adapters.add(model, vision=vision == "trained")
-    elif adapter == "none" and adapters.worn(model):
+        return model, processor
+    if adapter == "none" and adapters.worn(model):
         adapters.merge(model)
         model.requires_grad_(True)
     if vision == "frozen":
         adapters.freeze_eyes(model)
+    if adapter == "none":
+        in_float32(model)
     return model, processor
 
 
@@ -343,12 +351,13 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
     if not folder and not torch.cuda.is_available():
         raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
     try:
-        config = full_config() if dummy and not folder else AutoConfig.from_pretrained(base)
+        made_up = dummy and not folder and base.startswith(LIKE_11B)
+        config = full_config() if made_up else AutoConfig.from_pretrained(folder or base)
         if config.model_type not in KINDS:
             wrong = f"{base} is a {config.model_type} model"
             raise ValueError(f"{wrong}; these can be trained: {', '.join(KINDS)}")
         model = (_dummy if dummy else _weights)(folder or base, config, adapter == "qlora")
-        processor = _processor(folder or base, model)
+        processor = _made_up_processor(model) if made_up else _processor(folder or base, model)
     except (OSError, HfHubHTTPError, SafetensorError) as error:
         raise RuntimeError(_why(base, error)) from error
     model.name_or_path = base
@@ -380,12 +389,16 @@ def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
 def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
     whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
     compute = precision()[0]
-    return AutoModelForImageTextToText.from_pretrained(
+    model = AutoModelForImageTextToText.from_pretrained(
         base,
         dtype=torch.float32 if whole else compute,
         device_map={"": device()},
         quantization_config=adapters.nf4(compute) if nf4 else None,
     )
+    for layer in model.modules():  # a CPU may repack four-bit weights, to slightly others
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _dummy(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
@@ -395,6 +408,14 @@ def _dummy(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedM
     if nf4:
         adapters.to_nf4(model, precision()[0])
     return model
+
+
+def _made_up_processor(model: PreTrainedModel) -> Processor:
+    """A token a letter, and tiles of the model's size, for weights that mean nothing."""
+    tokenizer = make_tokenizer(list(string.printable), pictures=True)
+    model.config.image_token_index = tokenizer.convert_tokens_to_ids(IMAGE)
+    sees = model.config.vision_config
+    return make_processor(tokenizer, sees.image_size, sees.max_num_tiles)
 
 
 def _why(base: str, error: BaseException) -> str:

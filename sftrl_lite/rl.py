@@ -189,7 +189,8 @@ class ValueHead(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., hidden) -> (...)"""
-        return self.layers(states.float()).squeeze(-1)
+        with torch.autocast(states.device.type, enabled=False):  # in float32, always
+            return self.layers(states.float()).squeeze(-1)
 
 
 @mixed

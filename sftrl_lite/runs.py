@@ -212,7 +212,9 @@ class Recorder:
 
     def measure(self, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
-        play = partial(evaluate, self.model, self.processor, task, seed=self.run.seed)
+        longest = get_scale(self.run.scale).rl.max_new_tokens
+        options = dict(seed=self.run.seed, max_new_tokens=longest)
+        play = partial(evaluate, self.model, self.processor, task, **options)
         found: dict[str, Estimate] = {}
         for tries in budgets:
             here, episodes = play(hands, tries=tries)

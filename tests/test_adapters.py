@@ -1,0 +1,173 @@
+"""An adapter is nothing at first, is all that trains, and goes back on its own base only."""
+
+import copy
+from importlib.util import find_spec
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import MllamaForConditionalGeneration
+
+from sftrl_lite import adapters, models
+from sftrl_lite.compute import text_parameters
+
+IDS = torch.arange(6, 36)[None]
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS).logits
+
+
+def disturb(model, size=0.1):
+    """As if it had been trained."""
+    chance = torch.Generator().manual_seed(0)
+    for weight in adapters.trained(model).values():
+        weight.normal_(0, size, generator=chance)
+
+
+@pytest.fixture
+def base(random_model, tokenizer, tmp_path):
+    models.save(random_model, tokenizer, tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def worn(base):
+    """A model with an adapter that does something."""
+    model, _ = models.load(base, "lora")
+    disturb(model)
+    return model
+
+
+def test_a_new_adapter_changes_nothing_and_is_all_that_trains(base, random_model):
+    model, _ = models.load(base, "lora", vision="frozen")
+    assert torch.equal(logits(model), logits(random_model))
+    names = list(adapters.trained(model))
+    assert names and all(".lora_" in name and "language_model" in name for name in names)
+    layers = {name.split(".lora_")[0] for name in names}
+    assert len(layers) == 3 * 7 and len(names) == 2 * len(layers)  # q k v o, gate up down
+
+
+def test_with_eyes_there_are_adapters_on_them_too(seeing_model):
+    model = copy.deepcopy(seeing_model)
+    adapters.add(model, vision=True)
+    names = " ".join(adapters.trained(model))
+    assert "vision_model.transformer" in names and "multi_modal_projector" in names
+
+
+def test_what_trains_is_float32_whatever_the_base_is(random_model):
+    model = copy.deepcopy(random_model).to(torch.bfloat16)
+    adapters.add(model)
+    assert {w.dtype for w in adapters.trained(model).values()} == {torch.float32}
+    assert model.lm_head.weight.dtype == torch.bfloat16
+
+
+def test_bare_is_init_on_the_same_weights(worn, random_model):
+    init = adapters.bare(worn)
+    assert torch.equal(logits(init), logits(random_model))
+    assert not torch.equal(logits(worn), logits(random_model))
+    assert init.lm_head.weight is worn.lm_head.weight
+    shared = {id(weight) for weight in worn.parameters()}
+    assert all(id(weight) in shared for weight in init.parameters())
+    assert not adapters.worn(init)
+
+
+def test_merged_and_unmerged_agree(worn):
+    apart = logits(worn)
+    adapters.merge(worn)
+    assert (logits(worn) - apart).abs().max() < 1e-4
+    assert not adapters.worn(worn) and type(worn.model.language_model.layers[0].mlp.up_proj) is (
+        torch.nn.Linear
+    )
+
+
+def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
+    models.save(worn, tokenizer, tmp_path / "run")
+    there, _ = models.load(tmp_path / "run")
+    assert torch.equal(logits(there), logits(worn))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    merged, _ = models.load(tmp_path / "run", "none")  # to train all weights from here
+    assert not adapters.worn(merged) and all(w.requires_grad for w in merged.parameters())
+    assert (logits(merged) - logits(worn)).abs().max() < 1e-4
+
+
+def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
+    models.save(worn, tokenizer, tmp_path / "first")
+    model, _ = models.load(tmp_path / "first", "lora")
+    assert torch.equal(logits(model), logits(worn))
+    assert all(".adapter1." in name for name in adapters.trained(model))
+    disturb(model, 0.05)
+    models.save(model, tokenizer, tmp_path / "second")
+    there, _ = models.load(tmp_path / "second")
+    assert torch.equal(logits(there), logits(model))
+    init = adapters.bare(model)
+    assert torch.equal(logits(init), logits(worn))
+    assert all(".adapter1." in name for name in adapters.trained(model))  # the first still sleeps
+    adapters.merge(model)
+    assert (logits(model) - logits(there)).abs().max() < 1e-4
+
+
+def test_peft_reads_it(worn, tokenizer, base, tmp_path):
+    models.save(worn, tokenizer, tmp_path / "run")
+    theirs = PeftModel.from_pretrained(models.load(base)[0], tmp_path / "run")
+    assert torch.equal(logits(theirs), logits(worn))
+
+
+def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
+    models.save(worn, tokenizer, tmp_path / "run")
+    config = copy.deepcopy(random_model.config)
+    config.text_config.hidden_size, config.text_config.head_dim = 64, 16
+    wider = MllamaForConditionalGeneration(config)
+    wider.name_or_path = "a-wider-model"
+    with pytest.raises(ValueError, match=f"is an adapter of {base} and does not fit a-wider-model"):
+        adapters.put_on(wider, tmp_path / "run")
+    other = copy.deepcopy(random_model)
+    with torch.no_grad():
+        other.lm_head.weight += 1
+    models.save(other, tokenizer, base)  # in the place of the true one
+    with pytest.raises(ValueError, match=f"is an adapter of {base} .*what is there now is"):
+        models.load(tmp_path / "run")
+
+
+def test_a_damaged_adapter_is_one_line(worn, tokenizer, tmp_path):
+    models.save(worn, tokenizer, tmp_path / "run")
+    file = tmp_path / "run" / adapters.FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="SHA-256"):
+        models.load(tmp_path / "run")
+    models.write_sums(tmp_path / "run")  # cut off before the sums were written
+    with pytest.raises(ValueError, match=r"adapter_model.safetensors is missing, cut off or"):
+        models.load(tmp_path / "run")
+
+
+def test_unknown_words_list_the_choices(base):
+    with pytest.raises(ValueError, match="choose lora, qlora, none"):
+        models.load(base, "dora")
+    with pytest.raises(ValueError, match="choose trained, frozen"):
+        models.load(base, vision="closed")
+
+
+def test_qlora_without_its_library_says_what_to_install(base, monkeypatch):
+    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"needs bitsandbytes: pip install 'sftrl-lite\[gpu\]'"):
+        models.load(base, "qlora")
+
+
+@pytest.mark.skipif(not find_spec("bitsandbytes"), reason="four-bit weights need bitsandbytes")
+def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_path):
+    model, _ = models.load(base, "qlora", vision="frozen")
+    weights = {name: type(weight).__name__ for name, weight in model.named_parameters()}
+    packed = {name for name, kind in weights.items() if kind == "Params4bit"}
+    assert len(packed) == 21 and all("language_model" in name for name in packed)
+    assert text_parameters(model) == text_parameters(models.load(base, "lora", vision="frozen")[0])
+    disturb(model)
+    init = adapters.bare(model)
+    assert init.model.language_model.layers[0].self_attn.q_proj.weight is (
+        model.model.language_model.layers[0].self_attn.q_proj.weight
+    )
+    assert (logits(init) - logits(random_model)).abs().max() > 0  # four bits are not thirty-two
+    models.save(model, tokenizer, tmp_path / "run")
+    there, _ = models.load(tmp_path / "run")
+    assert torch.equal(logits(there), logits(model))

@@ -1,0 +1,182 @@
+"""Every task by every method with every adapter, through the functions that the 11B goes through.
+
+The weights are bfloat16 and products are computed in it, as on a GPU; what trains is float32.
+"""
+
+import dataclasses
+from importlib.util import find_spec
+
+import pytest
+import torch
+from conftest import make_seeing
+
+from sftrl_lite import (
+    adapters,
+    general_points,
+    models,
+    navigation,
+    precision,
+    rl,
+    runs,
+    scales,
+    sft,
+)
+from sftrl_lite.chats import prompts
+from sftrl_lite.evaluate import evaluate
+from sftrl_lite.models import make_processor, make_tokenizer
+from sftrl_lite.runs import Run, held_out, train
+from sftrl_lite.tasks import TASKS, make_task
+from sftrl_lite.vision import ask, encode, look, pictures_of, to_pixels
+
+needs_bits = pytest.mark.skipif(
+    not find_spec("bitsandbytes"), reason="four-bit weights need bitsandbytes"
+)
+KINDS = ["none", "lora", pytest.param("qlora", marks=needs_bits)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A random Mllama in bfloat16 that knows the words of all four tasks."""
+    pieces = general_points.vocabulary(pictures=True) + navigation.vocabulary()
+    processor = make_processor(make_tokenizer(pieces, pictures=True), 40)
+    folder = tmp_path_factory.mktemp("base") / "model"
+    models.save(make_seeing(processor).to(torch.bfloat16), processor, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    """bfloat16, and runs as small as they can be."""
+    for module in (precision, models, rl, sft):
+        monkeypatch.setattr(module, "precision", lambda: (torch.bfloat16, "a test"))
+    tiny = scales.SCALES["tiny"]
+    few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
+    small = dataclasses.replace(
+        tiny,
+        picture=40,
+        sft=dataclasses.replace(tiny.sft, batch=2, lr=1e-2),
+        rl=dataclasses.replace(tiny.rl, **few),
+    )
+    monkeypatch.setitem(scales.SCALES, "tiny", small)
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The models that runs have saved, as they were in memory."""
+    found, save = [], runs.save
+
+    def saved(model, processor, folder):
+        found.append(model)
+        save(model, processor, folder)
+
+    monkeypatch.setattr(runs, "save", saved)
+    return found
+
+
+def logits(model, processor, task, problems):
+    chats = [[ask(task, problem)] for problem in problems]
+    ids = prompts(processor, chats)
+    width = min(map(len, ids))
+    ids = torch.tensor([row[:width] for row in ids])
+    seen = {"input_ids": ids}
+    if pictures := pictures_of(chats):
+        pixels = to_pixels(processor, pictures)
+        seen = look(model, ids, encode(model, pixels), pixels)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        return model.eval()(**seen).logits.float()
+
+
+def plain(model):
+    """Weights by the names they have in a model without adapters; its own, no adapter's."""
+    named = {n.replace(".base_layer.", "."): w for n, w in model.named_parameters()}
+    return {name: weight for name, weight in named.items() if "lora_" not in name}
+
+
+def small_run(method, task, base, **more):
+    fields = dict(steps=2, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+    return Run(method, task=task, base=str(base), **fields | more)
+
+
+@pytest.mark.parametrize("adapter", KINDS)
+@pytest.mark.parametrize("method", ["sft", "rl-ppo"])
+@pytest.mark.parametrize("task", TASKS)
+def test_train_save_load_and_evaluate(task, method, adapter, base, kept, tmp_path):
+    rows = train(small_run(method, task, base, adapter=adapter), tmp_path / "run")
+    (model,) = kept
+    assert {row.step for row in rows} == {0, 2}
+    kl = {row.step: row.value for row in rows if (row.split, row.metric) == ("id", "kl")}
+    assert kl[0] == 0  # Init is Init, to the last bit
+    assert all(w.dtype == torch.float32 for w in adapters.trained(model).values())
+    before, after = plain(models.load(base)[0]), plain(model)
+    pictured = task.endswith("-vl")
+    if adapter == "none":
+        moved = {name for name, w in after.items() if not torch.equal(w, before[name].float())}
+        assert "model.language_model.layers.0.self_attn.q_proj.weight" in moved
+        assert ("model.multi_modal_projector.weight" in moved) == pictured
+    else:
+        seen = {n: w for n, w in adapters.trained(model).items() if "lora_B" in n}
+        moved = {name for name, weight in seen.items() if weight.abs().max() > 0}
+        assert any("layers.0.self_attn.q_proj" in name for name in moved)
+        assert any("multi_modal_projector" in name for name in moved) == pictured
+        full = [n for n, w in after.items() if w.dtype == before[n].dtype]  # not packed
+        assert all(torch.equal(after[name], before[name]) for name in full)
+        assert len(full) == len(after) if adapter == "lora" else 0 < len(full) < len(after)
+    there, processor = models.load(tmp_path / "run" / "model")
+    judge = make_task(task, "id", "tiny")
+    problems = held_out(judge, 2, 0, ())
+    assert torch.equal(
+        logits(model, processor, judge, problems), logits(there, processor, judge, problems)
+    )
+    found, _ = evaluate(there, processor, judge, problems, tries=2, max_new_tokens=5)
+    assert found["success"].n >= 2
+    small = (tmp_path / "run" / "model" / adapters.FILE).exists()
+    assert small == (adapter != "none")
+    assert small != (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("adapter", KINDS[1:])
+@pytest.mark.parametrize("method", ["sft", "rl-grpo"])
+def test_a_killed_run_resumes_to_the_same_adapter(method, adapter, base, kept, tmp_path):
+    run = small_run(method, "gp-l", base, adapter=adapter, steps=3, points=3)
+    whole = train(run, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def killer(share):
+        if round(share * 3) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, tmp_path / "cut", progress=killer)
+    again = train(run, tmp_path / "cut")
+    strip = lambda rows: [dataclasses.replace(row, minutes=0.0) for row in rows]  # noqa: E731
+    assert strip(again) == strip(whole)
+    one, two = (adapters.trained(model) for model in kept)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("adapter", KINDS[1:])
+def test_rl_goes_on_from_an_adapter_of_sft(adapter, base, kept, tmp_path):
+    """The second adapter lies on the first; Init is the model with the first alone."""
+    train(small_run("sft", "gp-l", base, adapter=adapter), tmp_path / "sft")
+    init = tmp_path / "sft" / "model"
+    rows = train(small_run("rl-ppo", "gp-l", init, adapter=adapter), tmp_path / "rl")
+    assert next(row.value for row in rows if row.metric == "kl") == 0
+    first, second = kept
+    assert adapters.worn(second) == ["adapter0", "adapter1"]
+    old = adapters.trained(first)
+    assert all(torch.equal(w, second.get_parameter(name)) for name, w in old.items())
+    there, processor = models.load(tmp_path / "rl" / "model")
+    task = make_task("gp-l", "id", "tiny")
+    hands = held_out(task, 2, 0, ())
+    a, b, c = (logits(m, processor, task, hands) for m in (first, second, there))
+    assert torch.equal(b, c) and not torch.equal(a, b)
+
+
+def test_the_vision_tower_can_be_frozen(base, kept, tmp_path):
+    for adapter in ("lora", "none"):
+        run = small_run("rl-grpo", "gp-vl", base, adapter=adapter, vision="frozen")
+        train(run, tmp_path / adapter)
+    names = [name for model in kept for name in adapters.trained(model)]
+    assert names and not [n for n in names if "vision_model" in n or "projector" in n]
