@@ -305,6 +305,7 @@ def memory_bars(plans: dict[str, dict[str, float]], gpus: dict[str, float]) -> F
                 textcoords="offset points",
                 va="center",
                 fontweight="bold",
+                bbox=dict(boxstyle="square,pad=0.1", fc="white", ec="none"),
             )
         for i, (name, size) in enumerate(gpus.items()):
             axis.axvline(size, color="#222222", lw=1, ls=(0, (4, 3)))
