@@ -17,10 +17,10 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup run test browser drift lab docs slides bench clean
+.PHONY: help setup run test browser drift lab docs slides bench gpu-bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/.installed  ## create .venv and install the project, once
 
@@ -56,6 +56,9 @@ slides: setup  ## slides of all chapters, in _build/slides: HTML, and PDF with C
 
 bench: setup  ## time the parts that matter
 	.venv/bin/python -m sftrl_lite.bench
+
+gpu-bench: setup  ## memory and speed of the 11B model on this machine's GPU
+	.venv/bin/python -m sftrl_lite.gpu_bench
 
 clean:  ## remove .venv and caches; keep runs, data and results
 	rm -rf .venv build _build *.egg-info .pytest_cache .ruff_cache .hypothesis

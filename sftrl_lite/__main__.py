@@ -231,11 +231,9 @@ def plan(
     scale: Scale = "tiny",
     task: Task = "gp-l",
     mode: Annotated[str, typer.Option(help="sft, rl or eval")] = "sft",
-    adapter: Annotated[str, typer.Option(help="none, lora or qlora")] = "none",
-    vision: Annotated[
-        str, typer.Option(help="frozen or trained; default: frozen with an adapter")
-    ] = "",
-    max_image_tiles: Annotated[int, typer.Option(help="1 to 4; 0: the model's own")] = 0,
+    adapter: Adapter = "",
+    vision: Vision = "",
+    max_image_tiles: Tiles = 0,
     batch: Annotated[
         int, typer.Option(help="sft: answers in a pass; else: episodes at once; 0: the scale's")
     ] = 0,

@@ -49,7 +49,7 @@ def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=[*EYES, "lm_head"],
+        llm_int8_skip_modules=[*(f"model.{part}" for part in EYES), "lm_head"],
     )
 
 

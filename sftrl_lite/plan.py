@@ -8,11 +8,13 @@ step of the 11B model takes seconds on a laptop that way.
 
 from __future__ import annotations
 
+import csv
 import math
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from tqdm.auto import tqdm
 from transformers import AutoTokenizer, MllamaConfig, MllamaForConditionalGeneration
 from transformers.initialization import no_init_weights
 from trl.trainer.utils import add_fused_lm_head
@@ -33,6 +36,7 @@ from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import Pixels, encode, image_mask
 
 GIB = 2**30
+TABLE = ROOT / "results" / "plan.csv"
 GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 139.8}  # usable
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
@@ -47,7 +51,7 @@ class Work:
     """What is planned.
 
     Args:
-        vision: ``frozen`` or ``trained``; empty: trained without an adapter, else frozen.
+        adapter, vision: what is trained; empty: the scale's choice.
         tiles: parts that a picture is cut into at most; 0: as many as the model has room for.
         batch: SFT: answers in one pass; RL and eval: episodes played at once; 0: the scale's.
         gpus: the states of a full training are sharded over them; batches are a GPU's own.
@@ -56,27 +60,27 @@ class Work:
     scale: str = "tiny"
     task: str = "gp-l"
     mode: str = "sft"
-    adapter: str = "none"
+    adapter: str = ""
     vision: str = ""
     tiles: int = 0
     batch: int = 0
     gpus: int = 1
 
     def __post_init__(self) -> None:
-        chosen = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": ("", *VISION)}
-        for name, known in chosen.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(
-                    f"unknown {name} {value!r}; choose {', '.join(filter(None, known))}"
-                )
+        for name in ("adapter", "vision"):
+            chosen = getattr(self, name) or getattr(get_scale(self.scale), name)
+            object.__setattr__(self, name, chosen)
+        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": VISION}
+        for name, choices in known.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
         if min(self.tiles, self.batch, self.gpus - 1) < 0 or self.tiles > 4:
             raise ValueError("tiles are 1 to 4, a batch is positive, and GPUs are at least 1")
-        get_scale(self.scale)
 
     @property
     def seeing(self) -> bool:
         """Whether the vision tower is trained."""
-        return (self.vision or ("trained" if self.adapter == "none" else "frozen")) == "trained"
+        return self.vision == "trained"
 
 
 # --- how long, how large -----------------------------------------------------------------
@@ -325,6 +329,25 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor) -> Batch:
 
 # --- the plan ----------------------------------------------------------------------------
 
+ROLLOUT, UPDATE = ("KV cache", "reading prompts"), ("activations", "logits", "layer")
+
+
+def at_once(parts: dict[str, float]) -> dict[str, float]:
+    """The parts at the highest moment: a rollout's and an update's are never there together."""
+    sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in (ROLLOUT, UPDATE)}
+    return {name: gib for name, gib in parts.items() if name not in min(sizes, key=sizes.get)}
+
+
+def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
+    """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
+    with (path or TABLE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for row in rows:
+        key = row["mode"], row["adapter"], int(row["tiles"]), int(row["batch"])
+        plans.setdefault(key, {})[row["part"]] = float(row["gib"])
+    return {key: at_once(parts) for key, parts in plans.items()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -339,11 +362,8 @@ class Plan:
 
     @property
     def total(self) -> float:
-        """GiB. A rollout's cache and an update's activations are never there together."""
-        once = dict(self.parts)
-        rollout = once.pop("KV cache", 0.0) + once.pop("reading prompts", 0.0)
-        update = once.pop("activations", 0.0) + once.pop("logits", 0.0) + once.pop("layer", 0.0)
-        return sum(once.values()) + max(rollout, update)
+        """GiB at the highest moment."""
+        return sum(at_once(self.parts).values())
 
     def missing(self, memory: float) -> float:
         """GiB that a GPU of so many GiB lacks, CUDA itself counted; 0 where it fits."""
@@ -352,9 +372,9 @@ class Plan:
     def __str__(self) -> str:
         w = self.work
         lines = [
-            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision "
-            f"{'trained' if w.seeing else 'frozen'}: {self.parameters / 1e9:.2f} B parameters, "
-            f"{self.trained / 1e6:.1f} M trained, sequences of {self.tokens} tokens",
+            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
+            f"{self.parameters / 1e9:.2f} B parameters, {self.trained / 1e6:.1f} M trained, "
+            f"sequences of {self.tokens} tokens",
             *(f"{part:18}{size:10.3f} GiB" for part, size in self.parts.items()),
             f"{'at most at once':18}{self.total:10.3f} GiB"
             + (", on each GPU" if w.gpus > 1 else ""),
@@ -401,6 +421,8 @@ def make_plan(work: Work) -> Plan:
         weights = list(model.parameters())
         size = weights[0].element_size()
         counts = sum(w.numel() for w in weights), sum(w.numel() for w in weights if w.requires_grad)
+        if work.adapter == "none" and work.mode != "eval":  # with an adapter, Init is inside
+            parts["Init, to compare"] = counts[0] * size
         if work.adapter == "none" and work.gpus > 1:
             parts = {name: part / work.gpus for name, part in parts.items()}
             if work.mode != "sft":
@@ -453,7 +475,7 @@ def advice(plan: Plan, memory: float) -> str:
         needs = (there := make_plan(other)).total + CONTEXT
         if not there.missing(memory):
             break
-    options = f"--adapter {other.adapter} --vision {'trained' if other.seeing else 'frozen'}"
+    options = f"--adapter {other.adapter} --vision {other.vision}"
     if other.batch:
         options += f" --batch {other.batch} --max-image-tiles {other.tiles}"
     return (
@@ -473,5 +495,34 @@ def check(work: Work, memory: float | None = None) -> None:
         RuntimeError: too little memory, with ``advice``.
     """
     memory = here() if memory is None else memory
-    if memory and (line := advice(make_plan(work), memory)):
+    try:
+        found = make_plan(work) if memory else None
+    except ValueError:  # of a model that is not planned here
+        return
+    if found and (line := advice(found, memory)):
         raise RuntimeError(line)
+
+
+GRID = [  # mode, sequences in a pass or episodes at once
+    *(("sft", batch) for batch in (1, 8, 32)),
+    *(("rl", batch) for batch in (8, 64)),
+]
+
+
+def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") -> None:
+    """The plans of a scale by mode, adapter, tiles and batch, vision frozen; some minutes."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
+        for mode, batch in tqdm(GRID, "plans"):
+            for adapter in ADAPTERS:
+                for tiles in (1, 4):
+                    work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
+                    found = make_plan(work)
+                    for part, size in found.parts.items():
+                        key = mode, adapter, tiles, batch, part
+                        rows.writerow((*key, f"{size:.4g}", f"{found.flops / 1e12:.4g}"))
+
+
+if __name__ == "__main__":
+    write_table()

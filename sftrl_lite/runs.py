@@ -39,6 +39,7 @@ from sftrl_lite.evaluate import (
 )
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
+from sftrl_lite.plan import Work, check
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
@@ -357,6 +358,8 @@ def train(
 def _train(run, out, experiment, progress) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
+    mode = "sft" if run.method.startswith("sft") else "rl"
+    check(Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles))
     model, processor = load_init(run)
     task = run.make("train")
     hands = train_hands(task, run.hands, run.seed)

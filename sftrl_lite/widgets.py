@@ -29,6 +29,7 @@ from sftrl_lite.environments import NavigationEnv
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula, write_answer
 from sftrl_lite.intervals import power
 from sftrl_lite.navigation import Decision, Navigation
+from sftrl_lite.plots import PARTS
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.routes import ABSOLUTE, Leg, Route, steps
 from sftrl_lite.street_view import map_picture
@@ -45,6 +46,11 @@ def present(widget: w.Widget, still: str, words: str) -> None:
         view = {"model_id": widget.model_id, "version_major": 2, "version_minor": 0}
         bundle["application/vnd.jupyter.widget-view+json"] = view
     display(bundle, raw=True)
+
+
+def without_tags(page: str) -> str:
+    """The words of a piece of HTML."""
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", page)).split())
 
 
 # --- a hand and its verifier -------------------------------------------------------------
@@ -541,7 +547,7 @@ def power_calculator(share: float = 11.5, gain: float = 3.5) -> None:
     draw()
     cases = [(234, 1, 0), (1000, 1, 0), (1000, 3, 0), (1000, 3, 3), (20000, 3, 3), (1000, 20, 3)]
     still = "<hr>".join(power_html(share, gain, *case) for case in cases)
-    present(w.VBox([*fields, page]), still, re.sub("<[^>]+>", " ", still))
+    present(w.VBox([*fields, page]), still, without_tags(still))
 
 
 # --- what goes with forgetting -----------------------------------------------------------
@@ -568,3 +574,60 @@ def explorer(points: pd.DataFrame, picture_of: Callable[[str, str], tuple[str, s
     said = [picture_of(name, names[-1])[1] for name in names[:-1]]
     still = "".join(picture_of(names[0], names[-1])) + "<hr>" + "<br>".join(said)
     present(w.VBox([w.HBox([across, up]), page]), still, " ".join(said))
+
+
+# --- memory of the full model ------------------------------------------------------------
+
+
+def memory_html(parts: dict[str, float], gpus: dict[str, float]) -> str:
+    """One bar of memory by part, and which GPUs have room for it."""
+    total, scale = sum(parts.values()), 100 / max(*gpus.values(), sum(parts.values()))
+    bar = "".join(
+        f'<span title="{name}: {gib:.1f} GiB" style="display:inline-block;height:22px;'
+        f'width:{gib * scale:.2f}%;background:{PARTS[name][0]}"></span>'
+        for name, gib in parts.items()
+    )
+    rows = "".join(
+        f'<tr><td><span style="{BOX}background:{PARTS[name][0]}">&nbsp;</span></td>'
+        f"<td>{name}</td><td>{gib:.1f} GiB</td></tr>"
+        for name, gib in parts.items()
+        if gib >= 0.05
+    )
+    room = [f"{name} {'yes' if total + 1 <= size else 'no'}" for name, size in gpus.items()]
+    told = f"<p><b>{total:.1f} GiB</b>, and 1 for CUDA. Fits: {', '.join(room)}.</p>"
+    return f'<div style="white-space:nowrap">{bar}</div>{told}<table>{rows}</table>'
+
+
+def memory_view(
+    plans: dict[tuple[str, str, int, int], dict[str, float]], gpus: dict[str, float]
+) -> None:
+    """Choose mode, adapter, tiles and batch; see the memory by part and what it fits on.
+
+    Args:
+        plans: GiB by part, by (mode, adapter, tiles, batch).
+        gpus: GiB by name.
+    """
+
+    def choices(place: int, mode: str | None = None) -> list:
+        return list(dict.fromkeys(key[place] for key in plans if mode in (None, key[0])))
+
+    page = w.HTML()
+    mode = w.ToggleButtons(options=choices(0), description="Mode")
+    adapter = w.ToggleButtons(options=choices(1), description="Adapter")
+    tiles = w.SelectionSlider(options=choices(2), description="Tiles")
+    batch = w.SelectionSlider(options=choices(3, mode.value), description="Batch")
+
+    def draw(*_: object) -> None:
+        page.value = memory_html(plans[mode.value, adapter.value, tiles.value, batch.value], gpus)
+
+    def changed(_: object) -> None:
+        batch.options = choices(3, mode.value)
+        draw()
+
+    mode.observe(changed, "value")
+    for field in (adapter, tiles, batch):
+        field.observe(draw, "value")
+    draw()
+    shown = {key: page for key, page in plans.items() if key[2:] == next(iter(plans))[2:]}
+    still = "".join(f"<p>{' '.join(key[:2])}</p>{memory_html(p, gpus)}" for key, p in shown.items())
+    present(w.VBox([mode, adapter, tiles, batch, page]), still, without_tags(still))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sftrl_lite import notebook, widgets
+from sftrl_lite import notebook, plots, widgets
 from sftrl_lite.cards import Rule
 from sftrl_lite.general_points import (
     GeneralPoints,
@@ -246,3 +246,38 @@ def test_explorer_is_static_without_a_kernel(shown, monkeypatch):
     monkeypatch.delenv("SFTRL_STATIC")
     widgets.explorer(points, lambda x, y: ("", ""))
     assert "application/vnd.jupyter.widget-view+json" in shown[1][0]
+
+
+PLANS = {
+    ("sft", "none", 1, 8): {"weights": 40.0, "optimizer": 80.0},
+    ("sft", "lora", 1, 8): {"weights": 20.0, "optimizer": 0.4},
+    ("rl", "lora", 1, 64): {"weights": 20.0, "KV cache": 30.0},
+}
+
+
+def test_memory_view_is_static_without_a_kernel(shown, monkeypatch):
+    monkeypatch.setenv("SFTRL_STATIC", "1")
+    widgets.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
+    page = shown[0][0]["text/html"]
+    assert "120.0 GiB" in page and "T4 no, H200 yes" in page and "rl" not in page.split()
+
+
+def test_memory_view_moves_when_a_kernel_runs(shown, monkeypatch):
+    monkeypatch.delenv("SFTRL_STATIC", raising=False)
+    made = []
+    monkeypatch.setattr(widgets, "present", lambda widget, *still: made.append(widget))
+    widgets.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
+    mode, adapter, _, batch, page = made[0].children
+    adapter.value = "lora"
+    assert "20.4 GiB" in page.value
+    mode.value = "rl"
+    assert batch.value == 64 and "50.0 GiB" in page.value
+
+
+def test_memory_bars_add_up():
+    plans = {" ".join(key[:2]): parts for key, parts in PLANS.items()}
+    fig = plots.memory_bars(plans, {"T4": 14.6})
+    (axis,) = fig.axes
+    ends = [max(bar.get_x() + bar.get_width() for bar in bars) for bars in axis.containers]
+    assert max(ends) == 120 and [t.get_text() for t in axis.get_yticklabels()] == list(plans)
+    plt.close(fig)

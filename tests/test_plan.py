@@ -173,6 +173,7 @@ def sizes(monkeypatch):
     """Plans whose size depends on the adapter and the batch alone."""
 
     def made(work):
+        config_of(work.scale, work.task)
         size = {"none": 160.0, "lora": 30.0, "qlora": 12.0}[work.adapter] + (work.batch or 16) / 4
         return plan.Plan(work, {"weights": size - CONTEXT}, 1e12, 10, 1, 100)
 
@@ -185,15 +186,16 @@ def sizes(monkeypatch):
 )
 def test_too_little_memory_is_one_line(sizes, memory, missing, fits):
     with pytest.raises(RuntimeError) as error:
-        check(Work("full", batch=0), memory)
+        check(Work("full", adapter="none"), memory)
     line = str(error.value)
     assert f"{missing} are missing" in line and fits in line and "\n" not in line
     assert "does not fit" not in line
 
 
 def test_what_fits_is_not_refused(sizes):
-    check(Work("full"), 164.0)
-    check(Work("full"), 0)  # a CPU
+    check(Work("full", adapter="none"), 164.0)
+    check(Work("full", adapter="none"), 0)  # a CPU
+    check(Work("t4"), 1)  # of a kind of model that is not planned
     assert advice(plan.make_plan(Work("full")), 165) == ""
     assert "does not fit either" in advice(plan.make_plan(Work("full")), 4)
 
