@@ -57,7 +57,7 @@ html_show_sourcelink = False
 def math(self, node: nodes.Element, display: str) -> None:
     """TeX as MathML, which browsers show without a script."""
     tag = "div" if display == "block" else "span"
-    self.body.append(f'<{tag} class="math">{convert(node.astext(), display)}</{tag}>')
+    self.body.append(f'<{tag} class="math">{convert(node.astext(), display=display)}</{tag}>')
     raise nodes.SkipNode
 
 

@@ -46,7 +46,7 @@ MOST_ROWS, MOST_LINES = 11, 9  # of a table, of a printed output on a slide
 markdown = MarkdownIt("commonmark").enable("table")
 markdown.use(
     dollarmath_plugin,
-    renderer=lambda text, how: convert(text, "block" if how["display_mode"] else "inline"),
+    renderer=lambda text, how: convert(text, display="block" if how["display_mode"] else "inline"),
 )
 
 
