@@ -74,8 +74,14 @@ def test_conda_environment_agrees():
 
 def test_every_import_is_declared():
     """What the package imports is in its dependencies (or comes inside one of them)."""
-    bundled = {"tokenizers": "transformers", "IPython": "ipywidgets", "PIL": "pillow"}
-    own = by_name(PROJECT["dependencies"]).keys()
+    bundled = {
+        "huggingface_hub": "transformers",
+        "tokenizers": "transformers",
+        "IPython": "ipywidgets",
+        "PIL": "pillow",
+    }
+    gpu = PROJECT["optional-dependencies"]["gpu"]
+    own = by_name(PROJECT["dependencies"] + gpu).keys()
     for path in (ROOT / "sftrl_lite").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
