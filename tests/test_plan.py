@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite import plan
+from sftrl_lite import plan, rl
 from sftrl_lite.models import load
 from sftrl_lite.plan import (
     CONTEXT,
@@ -265,3 +265,18 @@ def test_a_step_of_rl_is_the_same_with_checkpointed_layers(
         assert model.training == sparing
         weights.append(torch.cat([w.detach().flatten() for w in model.parameters()]))
     torch.testing.assert_close(*weights)
+
+
+@pytest.mark.parametrize(("vision", "times"), [(True, 1 + 2), (False, 1 + 1)])
+def test_a_frozen_tower_looks_once_an_update(
+    fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(rl, "encode", lambda *given: seen.append(1) or encode(*given))
+    for part in (fresh_seeing.model.vision_model, fresh_seeing.model.multi_modal_projector):
+        part.requires_grad_(vision)
+    chosen = dict(problems=4, samples=2, minibatch=4, tries=2, max_new_tokens=6)
+    settings = replace(get_scale("tiny").rl, **chosen)
+    learner = new_learner(fresh_seeing, settings, 0)
+    rl_step(learner, processor, picture_task, shown, settings, 0)
+    assert len(seen) == times  # for the values, then in the update
