@@ -165,6 +165,17 @@ def test_shards_and_copies():
     assert shared.flops == pytest.approx(alone.flops, rel=0.05)
 
 
+def test_the_recorded_table_is_whole():
+    plans = plan.read_table()
+    wanted = {(*grid, a, t) for grid in plan.GRID for a in plan.ADAPTERS for t in (1, 4)}
+    assert {(mode, batch, a, t) for mode, a, t, batch in plans} == wanted
+    for (mode, adapter, tiles, batch), parts in plans.items():
+        assert 8 < sum(parts.values()) < 300 and not {"KV cache", "logits"} <= parts.keys()
+        if adapter != "none":
+            heavier = plans[mode, plan.ADAPTERS[plan.ADAPTERS.index(adapter) - 1], tiles, batch]
+            assert sum(parts.values()) < sum(heavier.values())
+
+
 # --- too little memory, and bad input --------------------------------------------------
 
 
