@@ -447,8 +447,8 @@ def make_plan(work: Work) -> Plan:
             once = trace(model, "rl", rows, width, pictures)
             # in the rollout, for the values, and in the update
             flops = s.problems * s.samples / rows * (2 * once.forward + s.epochs * once.text)
-            if seeing:  # the update encodes all pictures for each minibatch
-                updates = s.epochs * -(-episodes // s.minibatch)
+            if seeing:  # a tower that is trained encodes all pictures for each minibatch
+                updates = s.epochs * -(-episodes // s.minibatch) if work.seeing else 1
                 flops += s.problems * (2 * reading.looks / asked + updates * once.looks / pictures)
         if once:
             parts |= {"activations": once.kept, "logits": once.logits}

@@ -389,16 +389,17 @@ def rl_step(
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
-    losses = []
+    losses, views = [], None
     model.train(model.is_activation_checkpointing)  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
             rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
             of = distributed.total(units[rows].sum())
-            whole, views, shared = 0.0, None, None
+            whole, shared = 0.0, None
             if pictured:  # encode once: the parts add up gradients in ``shared``
-                views = encode(model, batch.pixels)
+                if views is None or views.requires_grad:  # a frozen tower sees the same again
+                    views = encode(model, batch.pixels)
                 shared = views.detach().requires_grad_(views.requires_grad)
             for few, weight in distributed.in_step(parts(batch, rows)):
                 part = batch.rows(few)

@@ -629,5 +629,8 @@ def memory_view(
         field.observe(draw, "value")
     draw()
     shown = {key: page for key, page in plans.items() if key[2:] == next(iter(plans))[2:]}
-    still = "".join(f"<p>{' '.join(key[:2])}</p>{memory_html(p, gpus)}" for key, p in shown.items())
+    still = "".join(
+        f"<p>{key[0]}, {key[1]}, tiles {key[2]}, batch {key[3]}</p>{memory_html(p, gpus)}"
+        for key, p in shown.items()
+    )
     present(w.VBox([mode, adapter, tiles, batch, page]), still, without_tags(still))

@@ -38,6 +38,8 @@ def call(monkeypatch, capsys, tmp_path):
         (["rl", "--feedback", "loud"], "unknown feedback 'loud'"),
         (["rl", "--lr", "-1"], "lr is -1.0"),
         (["rl", "--tries", "-2"], "tries is -2"),
+        (["plan", "--mode", "dream"], "unknown mode 'dream'; choose sft, rl, eval"),
+        (["plan", "--scale", "t4"], "plans are made for Mllama models"),
         (["sft", "--base", "data/missing"], "data/missing: no checkpoint here"),
         (["eval", "--splits", "tarot"], "unknown split 'tarot'"),
         (["eval", "--splits", "ood-visual"], "unknown split 'ood-visual'; choose train, id"),
@@ -102,3 +104,12 @@ def test_verify_feedback_modes(call):
     assert json.loads(out)["message"] == ""
     status, _, err = call("verify", "--feedback", "loud", stdin=iter([line]))
     assert status == 2 and "unknown feedback" in err
+
+
+def test_a_plan_is_a_table_and_says_what_is_missing(call):
+    status, out, err = call("plan", "--memory", "0.5", "--batch", "4")
+    assert status == 0 and not err
+    for part in ("weights", "gradients", "optimizer", "activations", "logits", "at most at once"):
+        assert f"\n{part}" in out
+    assert "smallest GPU that fits: T4" in out
+    assert "this GPU is too small: sft with adapter none needs 1." in out.splitlines()[-1]

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite import plan
+from sftrl_lite import plan, rl
 from sftrl_lite.models import load
 from sftrl_lite.plan import (
     CONTEXT,
@@ -165,6 +165,17 @@ def test_shards_and_copies():
     assert shared.flops == pytest.approx(alone.flops, rel=0.05)
 
 
+def test_the_recorded_table_is_whole():
+    plans = plan.read_table()
+    wanted = {(*grid, a, t) for grid in plan.GRID for a in plan.ADAPTERS for t in (1, 4)}
+    assert {(mode, batch, a, t) for mode, a, t, batch in plans} == wanted
+    for (mode, adapter, tiles, batch), parts in plans.items():
+        assert 8 < sum(parts.values()) < 300 and not {"KV cache", "logits"} <= parts.keys()
+        if adapter != "none":
+            heavier = plans[mode, plan.ADAPTERS[plan.ADAPTERS.index(adapter) - 1], tiles, batch]
+            assert sum(parts.values()) < sum(heavier.values())
+
+
 # --- too little memory, and bad input --------------------------------------------------
 
 
@@ -265,3 +276,18 @@ def test_a_step_of_rl_is_the_same_with_checkpointed_layers(
         assert model.training == sparing
         weights.append(torch.cat([w.detach().flatten() for w in model.parameters()]))
     torch.testing.assert_close(*weights)
+
+
+@pytest.mark.parametrize(("vision", "times"), [(True, 1 + 2), (False, 1 + 1)])
+def test_a_frozen_tower_looks_once_an_update(
+    fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(rl, "encode", lambda *given: seen.append(1) or encode(*given))
+    for part in (fresh_seeing.model.vision_model, fresh_seeing.model.multi_modal_projector):
+        part.requires_grad_(vision)
+    chosen = dict(problems=4, samples=2, minibatch=4, tries=2, max_new_tokens=6)
+    settings = replace(get_scale("tiny").rl, **chosen)
+    learner = new_learner(fresh_seeing, settings, 0)
+    rl_step(learner, processor, picture_task, shown, settings, 0)
+    assert len(seen) == times  # for the values, then in the update
