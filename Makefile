@@ -48,7 +48,7 @@ lab: setup  ## JupyterLab, opened at chapter 0
 	.venv/bin/python -m jupyterlab $(CHAPTER_0)
 
 docs: setup  ## the site, in _build/site: chapters, search, API pages
-	.venv/bin/python -m sphinx -q -j auto docs _build/site
+	.venv/bin/python -m sphinx -q -c docs . _build/site
 	@echo "open _build/site/index.html"
 
 slides: setup  ## slides of all chapters, in _build/slides: HTML, and PDF with Chromium

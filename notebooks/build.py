@@ -31,7 +31,9 @@ HERE = Path(__file__).resolve().parent
 TIMES = HERE.parent / "results" / "chapters.csv"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 HOME = PROJECT["urls"]["Repository"]  # the one place that knows the address
-PLATFORM = "Colab's packages of 19 August 2026"  # tests/colab.txt
+PLATFORMS = "package lists of Colab (19 August 2026) and Kaggle (14 May 2026)"  # tests/colab.txt
+    "packages of Colab of 19 August 2026 and of Kaggle of 14 May 2026"  # tests/test_hosted.py
+)
 
 BOOTSTRAP = f"""\
 import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
@@ -57,7 +59,7 @@ def badges(file: str, source: str) -> str:
     return (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
         f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})\n"
-        f"[source]({HOME}/blob/main/{source}), tested with {PLATFORM}"
+        f"[source]({HOME}/blob/main/{source}), checked against the {PLATFORMS}"
     )
 
 

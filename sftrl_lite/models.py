@@ -32,13 +32,17 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.utils import logging
 
 from sftrl_lite import adapters
 from sftrl_lite.files import whole
 from sftrl_lite.precision import device, in_float32, precision
 from sftrl_lite.vision import IMAGE, limit_tiles
+
+try:
+    from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
+except ImportError:  # its name in transformers 5.0, which Kaggle has
+    from transformers import MllamaImageProcessor as MllamaImageProcessorPil
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",

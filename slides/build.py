@@ -145,7 +145,8 @@ def section_slides(section: Section) -> list[Slide]:
             Slide(section.title, render("\n".join(b[0] for b in BULLET.finditer(section.text))))
         ]
     parts = [opening(section.text, most=260)]
-    parts += EQUATION.findall(section.text)[:1] or TABLE.findall(section.text)[:1]
+    found = [*EQUATION.finditer(section.text), *TABLE.finditer(section.text)]
+    parts += [m[0] for m in sorted(found, key=lambda m: m.start())[:1]]  # whichever comes first
     body = render("\n\n".join(parts)) + ("" if pictures(section) else said(section))
     return [Slide(section.title, body + shown(section), notes), *figure_slides(section)]
 
