@@ -262,9 +262,8 @@ class Recorder:
         distributed.refresh(self.player, self.model)
         costs = flops(self.parameters, trained, generated, read)
         found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
-        if not adapters.worn(self.model):  # an adapter leaves the weights as they are
-            moved = changed(self.player, self.init, self.pictured)
-            found |= {("train", name): share for name, share in moved.items()}
+        moved = changed(self.player, self.init, self.pictured)
+        found |= {("train", name): share for name, share in moved.items()}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
             task = run.make(split)

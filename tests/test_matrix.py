@@ -62,11 +62,12 @@ def as_on_a_gpu(monkeypatch):
 
 @pytest.fixture
 def kept(monkeypatch):
-    """The models that runs have saved, as they were in memory."""
+    """The models that runs have ended with, as they were in memory."""
     found, save = [], runs.save
 
     def saved(model, processor, folder):
-        found.append(model)
+        if folder.name == "model":
+            found.append(model)
         save(model, processor, folder)
 
     monkeypatch.setattr(runs, "save", saved)
