@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import LengthTask, make_seeing, shrink
 from safetensors.torch import load_file
+from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import distributed, models, rl, scales
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand, vocabulary
-from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.models import make_tokenizer, tiny_config
 from sftrl_lite.runs import Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")

@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import made_up_row, shrink
+from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import ledger, models, runs, scales
 from sftrl_lite.files import full_disk_in_one_line
 from sftrl_lite.general_points import vocabulary
-from sftrl_lite.models import MllamaForConditionalGeneration, make_tokenizer, tiny_config
+from sftrl_lite.models import make_tokenizer, tiny_config
 from sftrl_lite.runs import Recorder, Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")
