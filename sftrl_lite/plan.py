@@ -31,6 +31,7 @@ from sftrl_lite import adapters
 from sftrl_lite.models import ROOT, full_config
 from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
+from sftrl_lite.rollouts import TOGETHER
 from sftrl_lite.scales import get_scale, stream
 from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import Pixels, encode, image_mask
@@ -41,7 +42,6 @@ GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
-TOGETHER = 64  # episodes played at once, unless --batch says otherwise
 MODES, VISION = ("sft", "rl", "eval"), ("frozen", "trained")
 ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
 
@@ -200,7 +200,8 @@ class Live(TorchDispatchMode):
 class Trace:
     """What one pass holds (bytes) and computes (floating-point operations)."""
 
-    kept: int = 0  # alive between forward and backward, without the logits
+    views: int = 0  # pictures' states, and what a trained tower keeps for them
+    kept: int = 0  # alive between forward and backward, these included, without the logits
     logits: int = 0  # on top of it while the loss is computed
     peak: int = 0
     forward: int = 0  # operations outside the vision tower, forward
@@ -278,7 +279,7 @@ def trace(
     hook = model.model.register_forward_hook(after_body)
     with torch.set_grad_enabled(learn), live:
         views = encode(model, pixels) if pictures else None
-        looks = live.flops
+        looks, found.views = live.flops, live.now
         shared = views if views is None else views.detach().requires_grad_(views.requires_grad)
         batch = rl_batch(ids, pixels, which)
         if mode == "rl":
@@ -329,7 +330,10 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor) -> Batch:
 
 # --- the plan ----------------------------------------------------------------------------
 
-ROLLOUT, UPDATE = ("KV cache", "reading prompts"), ("activations", "logits", "layer")
+ROLLOUT, UPDATE = (
+    ("KV cache", "reading prompts"),
+    ("image states", "activations", "logits", "layer"),
+)
 
 
 def at_once(parts: dict[str, float]) -> dict[str, float]:
@@ -403,9 +407,8 @@ def states(model: MllamaForConditionalGeneration, work: Work) -> dict[str, float
         else:
             frozen += weight.numel() * (NF4 if packed else weight.element_size())
     if work.mode == "eval":  # nothing is trained then, and adapters stay float32
-        return {
-            "weights": frozen + trained * (4 if work.adapter != "none" else model.dtype.itemsize)
-        }
+        own = model.dtype.itemsize if work.adapter == "none" else 4
+        return {"weights": frozen + trained * own}
     return {"weights": frozen + 4 * trained, "gradients": 4 * trained, "optimizer": 8 * trained}
 
 
@@ -430,7 +433,8 @@ def make_plan(work: Work) -> Plan:
         once = None
         if work.mode == "sft":
             rows, width = work.batch or scale.sft.batch, prompt + answer
-            once = trace(model, "sft", rows, width, rows * seeing)
+            pictures = asked_in_all = rows * seeing
+            once = trace(model, "sft", rows, width, pictures)
             flops = (once.text + once.looks) * scale.sft.batch / rows
         else:
             rows, width = min(PART, s.minibatch, episodes), prompt + tries * (answer + message)
@@ -443,7 +447,8 @@ def make_plan(work: Work) -> Plan:
             parts["reading prompts"] = reading.peak
             flops = together * reading.forward / asked * width / prompt + reading.looks
         if work.mode == "rl":
-            pictures = min(-(-s.problems // work.gpus), s.minibatch) * seeing
+            asked_in_all = -(-s.problems // work.gpus) * seeing  # they stay through an update
+            pictures = min(asked_in_all, s.minibatch)
             once = trace(model, "rl", rows, width, pictures)
             # in the rollout, for the values, and in the update
             flops = s.problems * s.samples / rows * (2 * once.forward + s.epochs * once.text)
@@ -451,7 +456,9 @@ def make_plan(work: Work) -> Plan:
                 updates = s.epochs * -(-episodes // s.minibatch) if work.seeing else 1
                 flops += s.problems * (2 * reading.looks / asked + updates * once.looks / pictures)
         if once:
-            parts |= {"activations": once.kept, "logits": once.logits}
+            shown = pictures and once.views / pictures * max(pictures, asked_in_all)
+            parts |= {"image states": shown, "activations": once.kept - once.views}
+            parts["logits"] = once.logits
             parts["layer"] = max(once.peak - once.kept - once.logits, 0)
     return Plan(work, {k: v / GIB for k, v in parts.items()}, flops, *counts, width)
 
@@ -470,14 +477,14 @@ def advice(plan: Plan, memory: float) -> str:
     smaller = [replace(work, adapter=a, vision="frozen") for a in ADAPTERS]
     smaller = smaller[ADAPTERS.index(work.adapter) + 1 :]
     least = smaller[-1] if smaller else work
-    smaller += [replace(least, batch=size, tiles=1) for size in (8, 1)]
+    smaller.append(replace(least, tiles=1))
     for other in smaller:
         needs = (there := make_plan(other)).total + CONTEXT
         if not there.missing(memory):
             break
     options = f"--adapter {other.adapter} --vision {other.vision}"
-    if other.batch:
-        options += f" --batch {other.batch} --max-image-tiles {other.tiles}"
+    if other.tiles:
+        options += f" --max-image-tiles {other.tiles}"
     return (
         f"{work.mode} with adapter {work.adapter} needs {plan.total + CONTEXT:.1f} GiB of "
         f"{memory:.1f}, {lacks:.1f} are missing; {options} needs {needs:.1f}"
@@ -504,7 +511,7 @@ def check(work: Work, memory: float | None = None) -> None:
 
 
 GRID = [  # mode, sequences in a pass or episodes at once
-    *(("sft", batch) for batch in (1, 8, 32)),
+    *(("sft", batch) for batch in (1, 8)),
     *(("rl", batch) for batch in (8, 64)),
 ]
 
@@ -514,12 +521,18 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
+        parts: dict[str, float] = {}
         for mode, batch in tqdm(GRID, "plans"):
-            for adapter in ADAPTERS:
-                for tiles in (1, 4):
+            for tiles in (1, 4):
+                for adapter in ADAPTERS:
                     work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
-                    found = make_plan(work)
-                    for part, size in found.parts.items():
+                    if adapter == "qlora":  # it computes what LoRA does, on smaller weights
+                        with fake(config_of(scale, task, tiles), work) as model:
+                            parts |= {k: v / GIB for k, v in states(model, work).items()}
+                    else:
+                        found = make_plan(work)
+                        parts = found.parts
+                    for part, size in parts.items():
                         key = mode, adapter, tiles, batch, part
                         rows.writerow((*key, f"{size:.4g}", f"{found.flops / 1e12:.4g}"))
 

@@ -357,6 +357,7 @@ PARTS = {  # colour and hatch, so that neighbours differ twice
     "copy for rollouts": ("#767676", ""),
     "KV cache": ("#009E73", ""),
     "reading prompts": ("#8FD6BE", "//"),
+    "image states": ("#882255", "//"),
     "activations": ("#E69F00", ""),
     "logits": ("#D55E00", "//"),
     "layer": ("#F0E442", ""),

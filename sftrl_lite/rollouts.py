@@ -58,6 +58,9 @@ class Episode:
         return self.turns[-1].verdict.solved
 
 
+TOGETHER = 64  # episodes in one batch on a GPU, which bounds the memory of their cache
+
+
 class RoomyLayer(DynamicLayer):
     """Keys and values in a buffer with room to grow, written in place.
 
@@ -309,8 +312,9 @@ def rollout(
     generator: torch.Generator | None = None,
     reward: Callable[[Verdict], float] | None = None,
     static: bool | None = None,
+    together: int = 0,
 ) -> list[Episode]:
-    """Play ``samples`` episodes of each problem, all in one batch.
+    """Play ``samples`` episodes of each problem, all in one batch if ``together`` allows it.
 
     Several processes play a batch together, each its own problems: all of them call this, also
     one that has none. They keep step with each other, token by token, to draw the same chance.
@@ -327,11 +331,22 @@ def rollout(
         generator: source of chance, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
         static: a cache of fixed shape, decoding compiled on a GPU; the default there only.
+        together: episodes in one batch; 0: ``TOGETHER`` on a GPU, elsewhere all.
 
     Raises:
         ValueError: pictures for a model that reads text only, or for some problems only.
     """
     model.eval()
+    on_gpu = model.device.type == "cuda"
+    few = max((together or (TOGETHER if on_gpu else len(problems) * samples)) // samples, 1)
+    if len(problems) > few:
+        options = dict(samples=samples, tries=tries, temperature=temperature, reward=reward)
+        options |= dict(max_new_tokens=max_new_tokens, generator=generator)
+        options |= dict(static=static, together=together)
+        starts = range(0, len(problems), few)
+        groups = [problems[i : i + few] for i in starts]
+        played = [rollout(model, processor, task, g, **options) for g in groups]
+        return [episode for group in played for episode in group]
     tokenizer = tokenizer_of(processor)
     eot = chats.end_of_turn(processor)
     asked = [[ask(task, problem)] for problem in problems]
@@ -342,7 +357,6 @@ def rollout(
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
         episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
-    on_gpu = model.device.type == "cuda"
     if on_gpu if static is None else static:
         decoder = StaticDecoder(model, tokenizer.pad_token_id, compiled=on_gpu)
     else:

@@ -185,15 +185,19 @@ def sizes(monkeypatch):
 
     def made(work):
         config_of(work.scale, work.task)
-        size = {"none": 160.0, "lora": 30.0, "qlora": 12.0}[work.adapter] + (work.batch or 16) / 4
-        return plan.Plan(work, {"weights": size - CONTEXT}, 1e12, 10, 1, 100)
+        size = {"none": 160.0, "lora": 25.0, "qlora": 11.0}[work.adapter] - CONTEXT
+        return plan.Plan(work, {"weights": size + (work.tiles or 4)}, 1e12, 10, 1, 100)
 
     monkeypatch.setattr(plan, "make_plan", made)
 
 
 @pytest.mark.parametrize(
     ("memory", "missing", "fits"),
-    [(80, "84.0", "--adapter lora"), (22, "142.0", "--adapter qlora"), (13, "151.0", "--batch 1 ")],
+    [
+        (80, "84.0", "--adapter lora"),
+        (22, "142.0", "--adapter qlora"),
+        (13, "151.0", "--max-image-tiles 1 "),
+    ],
 )
 def test_too_little_memory_is_one_line(sizes, memory, missing, fits):
     with pytest.raises(RuntimeError) as error:

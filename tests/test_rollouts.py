@@ -214,3 +214,9 @@ def test_static_room_is_of_few_shapes(random_model):
             shapes.add(tuple(decoder.cache.layers[0].keys.shape))
     assert len(logits) == 2 and {shape[2] for shape in shapes} == {256, 512}
     assert {shape[0] for shape in shapes} == {4}  # dropped rows stay, so that the shape does
+
+
+def test_groups_play_what_one_batch_plays(game):
+    """Greedy answers do not depend on who plays at the same time."""
+    options = dict(samples=2, tries=3, temperature=0)
+    assert ids(play(*game, **options, together=3)) == ids(play(*game, **options))

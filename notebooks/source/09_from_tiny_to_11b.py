@@ -575,8 +575,8 @@ notebook.figure(memory_bars(bars, GPUS), alt=alt)
 # %% [markdown]
 # Three readings. Without an adapter the three copies that Adam wants dwarf everything
 # else. With one, the frozen weights are the largest part, and four bits take most of
-# it away. And RL's own part is the cache: it grows with the episodes that are played at
-# once, which is a choice.
+# it away. And RL's own part is what is in flight: the cache, which grows with the episodes
+# that are played at once (a choice), or the pictures and logits of an update.
 #
 # ## A place to play
 #
