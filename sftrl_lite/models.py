@@ -26,10 +26,14 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.utils import logging
 
 from sftrl_lite.vision import IMAGE
+
+try:
+    from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
+except ImportError:  # its name in transformers 5.0, which Kaggle has
+    from transformers import MllamaImageProcessor as MllamaImageProcessorPil
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",

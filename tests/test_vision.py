@@ -10,9 +10,9 @@ import torch
 from conftest import PictureTask, make_seeing
 from PIL import Image
 from transformers import MllamaProcessor
-from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 
 from sftrl_lite import rl
+from sftrl_lite.models import MllamaImageProcessorPil
 from sftrl_lite.rl import pack, policy
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import SCALES
