@@ -32,8 +32,6 @@ TIMES = HERE.parent / "results" / "chapters.csv"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 HOME = PROJECT["urls"]["Repository"]  # the one place that knows the address
 PLATFORMS = "package lists of Colab (19 August 2026) and Kaggle (14 May 2026)"  # tests/colab.txt
-    "packages of Colab of 19 August 2026 and of Kaggle of 14 May 2026"  # tests/test_hosted.py
-)
 
 BOOTSTRAP = f"""\
 import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
@@ -48,7 +46,7 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def badges(file: str, source: str) -> str:
-    """Links that open ``file`` of this repository on Colab and on Kaggle, and its source.
+    """Links that open ``file`` of this repository on Colab and on Kaggle, source and help.
 
     Args:
         file, source: paths from the repository's root.
@@ -59,7 +57,9 @@ def badges(file: str, source: str) -> str:
     return (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
         f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})\n"
-        f"[source]({HOME}/blob/main/{source}), checked against the {PLATFORMS}"
+        f"[source]({HOME}/blob/main/{source}), [glossary]({HOME}/blob/main/docs/glossary.md),\n"
+        f"[troubleshooting]({HOME}/blob/main/docs/troubleshooting.md);\n"
+        f"checked against the {PLATFORMS}"
     )
 
 
