@@ -213,6 +213,7 @@ def to_nf4(model: PreTrainedModel, compute: torch.dtype) -> None:
             small = bnb.nn.Linear4bit(
                 layer.in_features, layer.out_features, False, compute, device="meta", **bits
             )
+            small.support_avx512bf16_for_cpu = False  # see models._weights
             small.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, **bits)
             model.get_decoder().set_submodule(name, small.to(layer.weight.device))
     model.is_loaded_in_4bit = True

@@ -1,8 +1,9 @@
 """Model, tokenizer and checkpoints of a scale.
 
-Every scale is the same class, ``MllamaForConditionalGeneration``: the 11B model from
-the Hub, or a model of about a million parameters made here from a config. Text tasks
-send no image, and Mllama then skips its cross-attention layers.
+``tiny`` and ``full`` are the same class, ``MllamaForConditionalGeneration``: the 11B model
+from the Hub, or a model of about a million parameters made here from a config. Text tasks
+send no image, and Mllama then skips its cross-attention layers. ``t4`` is a SmolVLM2; what
+differs is in ``vision.look``.
 """
 
 from __future__ import annotations
