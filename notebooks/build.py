@@ -170,7 +170,8 @@ def solved(stub: str, solution: str) -> str:
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
         lines[first : node.end_lineno] = own
         answer[start : found.end_lineno] = []
-    helpers = "\n".join(answer).strip()  # imports and functions that the stub does not have
+    known = {line for line in lines if line.startswith(("import ", "from "))}
+    helpers = "\n".join(line for line in answer if line not in known).strip()
     return (helpers + "\n\n\n" if helpers else "") + "\n".join(lines)
 
 

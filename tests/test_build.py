@@ -210,8 +210,10 @@ def test_a_solution_keeps_docstring_imports_and_helpers():
     stub = (
         'import random\n\ndef f(x: int) -> int:\n    """Twice x."""\n    raise NotImplementedError'
     )
-    answer = "from math import pi\n\ndef g(x):\n    return x\n\ndef f(x):\n    return g(2 * x)"
+    answer = "import random\nfrom math import pi\n\ndef g(x):\n    return x\n\n"
+    answer += "def f(x):\n    return g(2 * x)"
     made = build.solved(stub, answer)
+    assert made.count("import random") == 1
     space = {}
     exec(made, space)
     assert space["f"](4) == 8 and space["f"].__doc__ == "Twice x."
