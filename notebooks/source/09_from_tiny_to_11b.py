@@ -594,7 +594,7 @@ memory_view(plans, GPUS)
 # | where | command |
 # | --- | --- |
 # | this laptop | `python -m sftrl_lite rl --task gp-vl` |
-# | one GPU of 24 GB or more | `python -m sftrl_lite sft --scale full --adapter qlora --task gp-vl --max-image-tiles 1` |
+# | one GPU of 40 GB | `python -m sftrl_lite sft --scale full --adapter qlora --task gp-vl --max-image-tiles 1` |
 # | one GPU of 80 GB | `python -m sftrl_lite rl --scale full --adapter lora --task gp-l` |
 # | eight GPUs of 80 GB | `accelerate launch --config_file launch/eight_gpus_fsdp2.yaml -m sftrl_lite rl --scale full --adapter none` |
 # | Colab, T4 | `!python -m sftrl_lite sft --scale t4` |
