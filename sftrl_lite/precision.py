@@ -68,7 +68,8 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     of text and tower require gradients, for an older kind of checkpointing: then a frozen
     tower keeps all its activations, some 6 GiB for a picture of four tiles. That is undone.
     """
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    older = getattr(model, "gradient_checkpointing_enable", None)  # its name before 5.23
+    getattr(model, "activation_checkpointing_enable", older)({"use_reentrant": False})
     model.disable_input_require_grads()
     tower = getattr(model.model.vision_model, "transformer", None)
     both = (tower, model.model.vision_model.global_transformer) if tower else ()
@@ -76,3 +77,8 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
         trained = any(weight.requires_grad for weight in layer.parameters())
         if trained and not isinstance(layer.forward, partial):
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def checkpointed(model: PreTrainedModel) -> bool:
+    """Whether ``checkpoint_layers`` was called on the model."""
+    return any(getattr(layer, "gradient_checkpointing", False) for layer in model.modules())

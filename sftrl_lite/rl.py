@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from sftrl_lite import distributed
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import checkpoint_layers, in_float32, mixed, precision
+from sftrl_lite.precision import checkpoint_layers, checkpointed, in_float32, mixed, precision
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
@@ -390,7 +390,7 @@ def rl_step(
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
     losses, views = [], None
-    model.train(model.is_activation_checkpointing)  # its layers look at it; nothing else does
+    model.train(checkpointed(model))  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):

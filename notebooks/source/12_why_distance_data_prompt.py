@@ -595,7 +595,7 @@ weights = weights.pivot_table(index="method", columns="metric", values="mean")
 # *RL is one way to get such data.* It samples its own answers and filters them by reward, over
 # and over. Filtering once and imitating is more than a serious opponent: at this compute it
 # solves more than RL under both rules. RL still has something of its own. It moved less, and
-# its likeliest answers lost nothing, while filtered imitation gave up some of them: it
+# its likeliest answers lost little, while filtered imitation gave up some of them: it
 # forgets Init's other answers, as the second KL shows.
 #
 # *A leash keeps, and gains nothing.* With half of its target Init's own, the model stays, and
