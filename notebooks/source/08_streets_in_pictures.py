@@ -774,4 +774,4 @@ walk_viewer(away, away.routes[45])
 #   Learning](https://arxiv.org/abs/1912.01588): made worlds as a test of generalisation
 #   (15 minutes).
 #
-# This is the last chapter of this edition.
+# Next: [9. From tiny to 11B](09_from_tiny_to_11b.ipynb).

@@ -371,7 +371,8 @@ for tiles in (1, 4):
 def episodes_at_once(free_gib: float, tokens: int, token: int, picture: int = 0) -> int:
     """Whole episodes whose keys and values fit.
 
-    ``episodes_at_once(1, 1024, 2**17)`` is 8. An episode has ``tokens`` of ``token`` bytes each and one picture.
+    ``episodes_at_once(1, 1024, 2**17)`` is 8. An episode has ``tokens`` of ``token``
+    bytes each, and one picture.
     """
     raise NotImplementedError
 
@@ -653,8 +654,7 @@ else:
 #   Cost](https://arxiv.org/abs/1604.06174): checkpointing (10 minutes).
 # - Rajbhandari et al. (2020), [ZeRO](https://arxiv.org/abs/1910.02054), section 3: where
 #   the 16 bytes go, and how to share them (15 minutes).
-# - Pope et al. (2022), [Efficiently Scaling Transformer
-#   Inference](https://arxiv.org/abs/2211.05102), section 2: why decoding waits for memory
-#   (20 minutes).
 # - Chu et al. (2025), [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161),
 #   appendix C: the settings of `full` (10 minutes).
+#
+# Next: [10. Verification and compute](10_verification_and_compute.ipynb).
