@@ -1,10 +1,10 @@
-"""From results/ledger.csv to the README: figure, tables, sentence. Nothing is typed."""
+"""From results/ledger.csv to the pages: figure, tables, sentence. Nothing is typed."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
@@ -14,7 +14,8 @@ from sftrl_lite.headline import sentence
 from sftrl_lite.models import ROOT
 
 FIGURE = ROOT / "results" / "headline.svg"
-PAGE = ROOT / "results" / "README.md"
+LEDGER_PAGE = ROOT / "results" / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 SWEEPS = ROOT / "results" / "sweeps"
 PREFACE = """Written by `python -m sftrl_lite report` from [`ledger.csv`](ledger.csv): {rows}
 measured values of {runs} runs. Every table and figure of this repository is drawn from that file.
@@ -177,8 +178,6 @@ def block() -> str:
             f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
             f"tries at temperature 1, on {episodes} held-out hands a seed and rule. "
             f"OOD differences in points, paired by seed: {gaps}.",
-            "RL with other verification budgets, all at the same training compute:",
-            markdown(tries_table(rows), "trained with"),
             f"Made by {made_by(['headline'])}, written here by `python -m sftrl_lite report`.",
         ]
     )
@@ -225,35 +224,50 @@ def recorded(*experiments: str) -> pd.DataFrame:
     return rows
 
 
-def fill(text: str) -> str:
-    """The README with its marked parts written anew.
+def blocks() -> dict[str, str]:
+    """What stands between the marks of README.md and docs/results.md, by the marks' name.
 
     Raises:
-        ValueError: a mark is missing, or the ledger has no headline yet.
+        ValueError: the ledger has no headline yet.
     """
-    if "headline" not in set(ledger.read()["experiment"]):
+    rows = ledger.read()
+    if "headline" not in set(rows["experiment"]):
         raise ValueError(f"results/ledger.csv holds no headline yet; {made_by(['headline'])}")
-    drawn = recorded("headline", "push")
-    figure = f"![{plots.alt_text(drawn)}](results/{FIGURE.name})"
-    blocks = {"figure": figure, "results": block()}
-    blocks["pictures"] = task_block("vl", PICTURES, "ID and OOD are solving within five tries.")
-    told = "Per step, every answer counts, two tries a step; a route needs all its steps."
-    blocks["streets"] = task_block("virl-l", STREETS, told)
-    blocks["street-views"] = task_block("virl-vl", STREET_VIEWS, told)
-    for name, content in blocks.items():
+    alt = plots.alt_text(recorded("headline", "push"))
+    steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
+    tries = f"{markdown(tries_table(rows), 'trained with')}\n\nMade by {made_by(['tries'])}."
+    return {
+        "figure": f"![{alt}](results/{FIGURE.name})",
+        "results": block(),
+        "tries": tries,
+        "pictures": task_block("vl", PICTURES, "ID and OOD are solving within five tries."),
+        "streets": task_block("virl-l", STREETS, steps),
+        "street-views": task_block("virl-vl", STREET_VIEWS, steps),
+    }
+
+
+def fill(text: str, content: dict[str, str]) -> str:
+    """A page with its marked parts written anew.
+
+    Raises:
+        ValueError: a mark without its other end, or with a name that nothing stands for.
+    """
+    for name in re.findall("<!-- ([a-z-]+):begin -->", text):
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"README.md has lost its mark {begin} or {end}")
+        if name not in content or end not in text:
+            raise ValueError(f"the page has lost its mark {end}, or nothing is called {name}")
         before, after = text.split(begin)[0], text.split(end)[1]
-        text = f"{before}{begin}\n{content}\n{end}{after}"
+        text = f"{before}{begin}\n{content[name]}\n{end}{after}"
     return text
 
 
-def write_report(readme: Path = ROOT / "README.md", figure: Path = FIGURE) -> None:
-    """Put the recorded results into the README, draw its figure, write the ledger's page."""
-    readme.write_text(fill(readme.read_text()))
-    PAGE.write_text(ledger_page())
+def write_report() -> None:
+    """Put the recorded results into their pages, draw README's figure, write the ledger's page."""
+    content = blocks()
+    for page in PAGES:
+        page.write_text(fill(page.read_text(), content))
+    LEDGER_PAGE.write_text(ledger_page())
     methods = ("rl-ppo", "sft", "sft-pushed")
     drawn = plots.curves(recorded("headline", "push"), methods=methods)
     with plots.plt.style.context(plots.STYLE):  # its hash salt: the same rows, the same bytes
-        drawn.savefig(figure, metadata={"Date": None})
+        drawn.savefig(FIGURE, metadata={"Date": None})

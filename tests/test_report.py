@@ -1,5 +1,6 @@
-"""README and figure say what the ledger says."""
+"""Pages and figure say what the ledger says."""
 
+import re
 import shlex
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from conftest import made_up_row
 
 from sftrl_lite import ledger, plots, report
-from sftrl_lite.models import ROOT
 from sftrl_lite.runs import Run
 
 
@@ -22,13 +22,19 @@ def rows(method, tries, seed, values, experiment="headline", split="ood-rule", m
     ]
 
 
-def test_readme_is_up_to_date():
-    text = (ROOT / "README.md").read_text()
-    assert report.fill(text) == text, "run: python -m sftrl_lite report"
+def test_pages_are_up_to_date():
+    content, marks = report.blocks(), []
+    for page in report.PAGES:
+        text = page.read_text()
+        assert report.fill(text, content) == text, "run: python -m sftrl_lite report"
+        marks += re.findall("<!-- ([a-z-]+):begin -->", text)
+    assert sorted(marks) == sorted(content)  # each stands somewhere, and once
 
 
 def test_the_ledgers_page_is_up_to_date():
-    assert report.PAGE.read_text() == report.ledger_page(), "run: python -m sftrl_lite report"
+    assert report.LEDGER_PAGE.read_text() == report.ledger_page(), (
+        "run: python -m sftrl_lite report"
+    )
 
 
 def test_the_ledgers_page_tells_what_was_run(monkeypatch):
@@ -102,9 +108,10 @@ def test_runs_of_different_length_are_compared_by_point():
     assert plots.with_points(table)["point"].tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_missing_marks_are_named():
-    with pytest.raises(ValueError, match="has lost its mark"):
-        report.fill("no marks here")
+@pytest.mark.parametrize("text", ["<!-- a:begin -->", "<!-- b:begin --><!-- b:end -->"])
+def test_missing_marks_are_named(text):
+    with pytest.raises(ValueError, match="has lost its mark|nothing is called b"):
+        report.fill(text, {"a": "word"})
 
 
 def test_every_recorded_command_names_its_run():
