@@ -110,7 +110,7 @@ def test_runs_of_different_length_are_compared_by_point():
 
 @pytest.mark.parametrize("text", ["<!-- a:begin -->", "<!-- b:begin --><!-- b:end -->"])
 def test_missing_marks_are_named(text):
-    with pytest.raises(ValueError, match="has lost its mark|nothing is called b"):
+    with pytest.raises(ValueError, match=r"has lost its mark|nothing is called b"):
         report.fill(text, {"a": "word"})
 
 
