@@ -383,7 +383,7 @@ print("recorded seeds by SFT steps:", stages.to_dict())
 if len(stages) < 4 or stages.min() < 3:
     print("the rest: python -m sftrl_lite sweep results/sweeps/analysis.toml --jobs 2")
 
-later, before = (recorded("success@1", "ood-rule", end)["mean"] for end in (True, False))
+later, before = (recorded("success@1", "ood-rule", e)["mean"] for e in (True, False))
 told = ", ".join(f"{100 * g:+.1f} after {w}" for w, g in (later - before).items())
 notebook.show(f"What RL adds to shifted first-try success, by SFT steps before it: "
               f"{told} (points, means over the recorded seeds).")
