@@ -491,9 +491,11 @@ explorer(live, as_html)
 #
 # "RL heals" and "RL does not recover" (the paper's section 5.4) are less opposed than they
 # sound: the first speaks of checkpoints within the window, the second of one far outside.
-# Here, at the pushed rate, the window closes within a few dozen steps: entropy falls first,
-# and RL adds less the longer SFT has run, down to nothing. Nor does shifted success rise
-# before it decays: this Init has its form already, and the first steps only cost it.
+# Here, at the pushed rate, the window closes within a few dozen steps: RL adds less the
+# longer SFT has run, down to nothing. Nor does shifted success rise before it decays. This Init
+# has its form already; the first steps cost it half of its success under *both* rules, a part
+# comes back, and then the shifted rule decays. (Such a dip is reported for large models, too:
+# [Rethinking Generalization in Reasoning SFT](https://arxiv.org/abs/2604.06628), 2026.)
 #
 # What this chapter does *not* show:
 #
