@@ -245,7 +245,7 @@ CLAIMS = (
         -1,
     ),
     Claim(
-        "RL has moved less far than SFT: KL(model ‖ Init) on the trained rule",
+        "RL has moved less far from Init than SFT, in KL on the trained rule",
         "Shenfeld et al. 2509.04259",
         12,
         value("kl", "headline", split="id"),

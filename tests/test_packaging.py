@@ -35,7 +35,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 def target_lines(text: str) -> set[str]:
     """Words after ``make`` in code spans and code blocks of a Markdown text."""
     code = re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
-    return {w for c in code for w in re.findall(r"(?:^|[`\s])make ([a-z]+)", c, flags=re.MULTILINE)}
+    return {w for c in code for w in re.findall(r"(?:^|[`\s])make ([a-z-]+)", c, flags=re.MULTILINE)}
 
 
 def test_every_dependency_is_pinned_within_its_range():
@@ -99,7 +99,7 @@ def test_target_lines(text):
 
 def test_readme_commands_are_make_targets():
     used = target_lines((ROOT / "README.md").read_text())
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert {"run", "lab", "test"} <= used
     assert used <= targets
 

@@ -854,7 +854,8 @@ gaps = {"RL - Init": ("rl-ppo", "init"), "SFT - Init": ("sft", "init"),
         "RL - SFT": ("rl-ppo", "sft"), "SFT 1e-3 - Init": ("sft-pushed", "init")}
 head = rows[rows["experiment"].isin(["vl-headline", "vl-push"])]
 if head["seed"].nunique() < 2:
-    print("needs two recorded seeds: python -m sftrl_lite sweep results/sweeps/gp-vl.toml")
+    print("needs two recorded seeds:")
+    print("python -m sftrl_lite sweep results/sweeps/gp-vl.toml")
 else:
     for s in SHIFTS:
         for name, (a, b) in gaps.items():
