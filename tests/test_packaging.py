@@ -35,7 +35,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 def target_lines(text: str) -> set[str]:
     """Words after ``make`` in code spans and code blocks of a Markdown text."""
     code = re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
-    return {w for c in code for w in re.findall(r"(?:^|[`\s])make ([a-z-]+)", c, flags=re.MULTILINE)}
+    return {w for c in code for w in re.findall(r"(?:^|[`\s])make ([\w-]+)", c, flags=re.MULTILINE)}
 
 
 def test_every_dependency_is_pinned_within_its_range():
