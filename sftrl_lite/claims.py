@@ -24,7 +24,7 @@ Measure = Callable[[pd.DataFrame], pd.Series]  # ledger rows to one value a seed
 class Claim:
     """``first`` minus ``second`` should have the sign ``sign``.
 
-    Attributes:
+    Args:
         source: who says so; arXiv number.
         chapter: where the figure or table stands.
         unit: per cent if empty: shares become points.

@@ -1,7 +1,7 @@
 """Several processes train one model, each on its own device, and end where one would have.
 
 Started by ``torchrun`` or ``accelerate launch``, every process runs the same program. Three
-rules make N processes take the steps of one:
+rules make N processes take the steps of one::
 
     problems     are dealt out (``share``); who is dealt a problem plays it and trains on it
     chance       is drawn for the whole batch by everyone, and each uses its own rows
