@@ -25,7 +25,16 @@ extensions = [
 ]
 include_patterns = ["docs/**", "notebooks/[0-9]*.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"]
 include_patterns += ["CODE_OF_CONDUCT.md", "results/README.md"]
-exclude_patterns = [".*", ".venv", "_build", "runs", "data", "results/sweeps", "tests", "sftrl_lite"]
+exclude_patterns = [
+    ".*",
+    ".venv",
+    "_build",
+    "runs",
+    "data",
+    "results/sweeps",
+    "tests",
+    "sftrl_lite",
+]
 
 nb_execution_mode = "off"  # the chapters are executed, by notebooks/build.py
 myst_enable_extensions = ["dollarmath", "html_image"]

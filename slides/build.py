@@ -111,9 +111,10 @@ def outline(text: str) -> str:
 
 
 def pictures(section: Section) -> list[tuple[str, str]]:
-    """(PNG in base64, alternative text) of each figure."""
-    pngs = [o for o in section.outputs if "image/png" in o.get("data", {})]
-    return [(o.data["image/png"], o.metadata["image/png"]["alt"]) for o in pngs]
+    """(Address that holds the picture itself, alternative text) of each figure."""
+    kinds = ("image/png", "image/jpeg")
+    drawn = [(o, kind) for o in section.outputs for kind in kinds if kind in o.get("data", {})]
+    return [(f"data:{kind};base64,{o.data[kind]}", o.metadata[kind]["alt"]) for o, kind in drawn]
 
 
 def shown(section: Section) -> str:
@@ -154,8 +155,8 @@ def section_slides(section: Section) -> list[Slide]:
 def figure_slides(section: Section) -> list[Slide]:
     """One slide for each figure; beside the last one what the chapter says about it."""
     slides = []
-    for png, alt in pictures(section):
-        image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+    for source, alt in pictures(section):
+        image = f'<img alt="{html.escape(alt)}" src="{source}">'
         slides.append(Slide(section.title, image, f"<p>{html.escape(alt)}</p>"))
     if slides:
         slides[-1].body += said(section)
