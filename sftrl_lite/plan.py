@@ -33,6 +33,7 @@ from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
 from sftrl_lite.rollouts import TOGETHER
 from sftrl_lite.scales import get_scale, stream
+from sftrl_lite.sft import in_one_pass
 from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import Pixels, encode, image_mask
 
@@ -432,7 +433,8 @@ def make_plan(work: Work) -> Plan:
                 parts["copy for rollouts"] = counts[0] * size
         once = None
         if work.mode == "sft":
-            rows, width = work.batch or scale.sft.batch, prompt + answer
+            rows = work.batch or in_one_pass(scale.sft.batch, on_gpu=scale.memory > 0)
+            width = prompt + answer
             pictures = asked_in_all = rows * seeing
             once = trace(model, "sft", rows, width, pictures)
             flops = (once.text + once.looks) * scale.sft.batch / rows
