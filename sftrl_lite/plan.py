@@ -435,7 +435,7 @@ def make_plan(work: Work) -> Plan:
         if work.mode == "sft":
             rows = work.batch or in_one_pass(scale.sft.batch, on_gpu=scale.memory > 0)
             width = prompt + answer
-            pictures = asked_in_all = rows * seeing
+            pictures = rows * seeing
             once = trace(model, "sft", rows, width, pictures)
             flops = (once.text + once.looks) * scale.sft.batch / rows
         else:
@@ -454,11 +454,14 @@ def make_plan(work: Work) -> Plan:
             once = trace(model, "rl", rows, width, pictures)
             # in the rollout, for the values, and in the update
             flops = s.problems * s.samples / rows * (2 * once.forward + s.epochs * once.text)
-            if seeing:  # a tower that is trained encodes all pictures for each minibatch
-                updates = s.epochs * -(-episodes // s.minibatch) if work.seeing else 1
-                flops += s.problems * (2 * reading.looks / asked + updates * once.looks / pictures)
+            if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
+                updates = s.epochs * -(-episodes // s.minibatch) * pictures / asked_in_all
+                looks = (updates if work.seeing else 1) * once.looks / pictures
+                flops += s.problems * (2 * reading.looks / asked + looks)
         if once:
-            shown = pictures and once.views / pictures * max(pictures, asked_in_all)
+            shown = once.views
+            if work.mode == "rl" and seeing:  # for the values there are those of all pictures
+                shown = max(shown, reading.views / asked * asked_in_all)
             parts |= {"image states": shown, "activations": once.kept - once.views}
             parts["logits"] = once.logits
             parts["layer"] = max(once.peak - once.kept - once.logits, 0)
