@@ -46,17 +46,18 @@ def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def tokens(processor: Any, text: str) -> list[int]:
-    """The tokens of a rendered text; where pictures stand in the text, with room for them."""
+def tokens(processor: Any, texts: list[str]) -> list[list[int]]:
+    """The tokens of rendered texts; where pictures stand in the text, with room for them."""
     if states := getattr(processor, "image_seq_len", 0):
         image, edge = processor.image_token, processor.fake_image_token
-        text = text.replace(image, edge + processor.global_image_tag + image * states + edge)
-    return tokenizer_of(processor)(text, add_special_tokens=False)["input_ids"]
+        room = edge + processor.global_image_tag + image * states + edge
+        texts = [text.replace(image, room) for text in texts]
+    return tokenizer_of(processor)(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
 def prompts(processor: Any, chats: Sequence[Chat]) -> list[list[int]]:
     """The tokens of each chat up to the header of the next answer."""
-    return [tokens(processor, render(processor, chat, prompt=True)) for chat in chats]
+    return tokens(processor, [render(processor, chat, prompt=True) for chat in chats])
 
 
 def replies(processor: Any, messages: Sequence[str]) -> tuple[int, list[list[int]]]:
@@ -74,7 +75,7 @@ def replies(processor: Any, messages: Sequence[str]) -> tuple[int, list[list[int
     chat = [{"role": "user", "content": "ask"}, {"role": "assistant", "content": said}]
     for message in dict.fromkeys(messages or ["more"]):
         whole = render(processor, [*chat, {"role": "user", "content": message}], prompt=True)
-        end, *unique[message] = tokens(processor, whole.partition(said)[2])
+        ((end, *unique[message]),) = tokens(processor, [whole.partition(said)[2]])
     tokenizer = tokenizer_of(processor)
     if end not in tokenizer.all_special_ids:
         word = tokenizer.decode([end])
@@ -96,12 +97,14 @@ def demonstrated(processor: Any, chats: Sequence[Chat]) -> list[dict[str, list[i
     Raises:
         ValueError: the template does not write a prompt as the beginning of its chat.
     """
-    end, rows = end_of_turn(processor), []
+    end, texts, rows = end_of_turn(processor), [], []
     for chat in chats:
         before, whole = render(processor, chat[:-1], prompt=True), render(processor, chat)
         if not whole.startswith(before):
             raise ValueError("this chat template does not begin a chat with its prompt")
-        asked, answered = tokens(processor, before), tokens(processor, whole[len(before) :])
+        texts += [before, whole[len(before) :]]
+    read = tokens(processor, texts)
+    for asked, answered in zip(read[::2], read[1::2], strict=True):
         answered = answered[: answered.index(end) + 1]
         rows.append({"input_ids": asked + answered, "labels": [-100] * len(asked) + answered})
     return rows

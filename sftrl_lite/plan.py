@@ -33,6 +33,7 @@ from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
 from sftrl_lite.rollouts import TOGETHER
 from sftrl_lite.scales import get_scale, stream
+from sftrl_lite.sft import in_one_pass
 from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import Pixels, encode, image_mask
 
@@ -432,8 +433,9 @@ def make_plan(work: Work) -> Plan:
                 parts["copy for rollouts"] = counts[0] * size
         once = None
         if work.mode == "sft":
-            rows, width = work.batch or scale.sft.batch, prompt + answer
-            pictures = asked_in_all = rows * seeing
+            rows = work.batch or in_one_pass(scale.sft.batch, on_gpu=scale.memory > 0)
+            width = prompt + answer
+            pictures = rows * seeing
             once = trace(model, "sft", rows, width, pictures)
             flops = (once.text + once.looks) * scale.sft.batch / rows
         else:
@@ -452,11 +454,14 @@ def make_plan(work: Work) -> Plan:
             once = trace(model, "rl", rows, width, pictures)
             # in the rollout, for the values, and in the update
             flops = s.problems * s.samples / rows * (2 * once.forward + s.epochs * once.text)
-            if seeing:  # a tower that is trained encodes all pictures for each minibatch
-                updates = s.epochs * -(-episodes // s.minibatch) if work.seeing else 1
-                flops += s.problems * (2 * reading.looks / asked + updates * once.looks / pictures)
+            if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
+                updates = s.epochs * -(-episodes // s.minibatch) * pictures / asked_in_all
+                looks = (updates if work.seeing else 1) * once.looks / pictures
+                flops += s.problems * (2 * reading.looks / asked + looks)
         if once:
-            shown = pictures and once.views / pictures * max(pictures, asked_in_all)
+            shown = once.views
+            if work.mode == "rl" and seeing:  # for the values there are those of all pictures
+                shown = max(shown, reading.views / asked * asked_in_all)
             parts |= {"image states": shown, "activations": once.kept - once.views}
             parts["logits"] = once.logits
             parts["layer"] = max(once.peak - once.kept - once.logits, 0)

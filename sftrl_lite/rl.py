@@ -15,7 +15,7 @@ same problem. The rest, ratio and clip, is shared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from sftrl_lite.precision import checkpoint_layers, checkpointed, in_float32, mi
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
-from sftrl_lite.vision import Pixels, encode, look, tokenizer_of
+from sftrl_lite.vision import Pixels, encode, eyes, look, tokenizer_of
 
 # --- the mathematics, on plain tensors -------------------------------------------------
 
@@ -145,6 +145,14 @@ class Batch:
             self.pixels,
             None if self.picture is None else self.picture[index],
         )
+
+    def looking(self, index: Tensor) -> Batch:
+        """All episodes with the pictures of these alone; the others show the first of them."""
+        index = index.to(self.picture.device)
+        shown, place = self.picture[index].unique(return_inverse=True)
+        pixels = {name: tensor[shown] for name, tensor in self.pixels.items()}
+        picture = torch.zeros_like(self.picture).index_copy(0, index, place)
+        return replace(self, pixels=pixels, picture=picture)
 
 
 def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cpu") -> Batch:
@@ -389,20 +397,24 @@ def rl_step(
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
-    losses, views = [], None
+    losses, views, looked = [], None, 0
+    seeing = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
     model.train(checkpointed(model))  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
             rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
             of = distributed.total(units[rows].sum())
-            whole, shared = 0.0, None
+            whole, shared, near = 0.0, None, batch
             if pictured:  # encode once: the parts add up gradients in ``shared``
-                if views is None or views.requires_grad:  # a frozen tower sees the same again
-                    views = encode(model, batch.pixels)
+                if seeing and len(rows) and len(batch.pixels["pixel_values"]) > s.minibatch:
+                    near = batch.looking(rows)  # there are some that it does not show
+                if views is None or seeing:  # a frozen tower sees the same again
+                    views = encode(model, near.pixels)
                 shared = views.detach().requires_grad_(views.requires_grad)
+                looked += len(near.pixels["pixel_values"])
             for few, weight in distributed.in_step(parts(batch, rows)):
-                part = batch.rows(few)
+                part = near.rows(few)
                 turns = slice(0, part.rewards.shape[1])
                 gains = advantages[few, turns]
                 if s.method == "rl-ppo":
@@ -425,15 +437,15 @@ def rl_step(
             losses.append(whole)
     learner.step += 1
     pictures = len(batch.pixels["pixel_values"]) if pictured else 0
-    looks = pictures * picture_tokens(model) if pictured else 0
+    cost = picture_tokens(model) if pictured else 0
     figures = distributed.totals(
         success=sum(e.solved for e in episodes),
         success_first=sum(e.turns[0].verdict.solved for e in episodes),
         reward=float(batch.rewards.sum()),
         loss=sum(losses),
         answers=int(batch.played.sum()),
-        generated=sum(len(t.logps) for e in episodes for t in e.turns) + looks,
-        trained=s.epochs * sum(len(e.ids) for e in episodes) + len(losses) * looks,
+        generated=sum(len(t.logps) for e in episodes for t in e.turns) + pictures * cost,
+        trained=s.epochs * sum(len(e.ids) for e in episodes) + looked * cost,
     )
     means = dict(success=count, success_first=count, reward=count, loss=len(losses))
     return figures | {name: figures[name] / n for name, n in means.items()}

@@ -27,7 +27,6 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
 from sftrl_lite import adapters, distributed, ledger
-from sftrl_lite.chats import demonstrated
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import (
     Estimate,
@@ -43,7 +42,7 @@ from sftrl_lite.plan import Work, check
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft, verified
+from sftrl_lite.sft import demonstrations, lessons, picture_demonstrations, train_sft, verified
 from sftrl_lite.tasks import budget, check_base, make_task, reported
 from sftrl_lite.vision import to_pixels, tokenizer_of
 
@@ -393,13 +392,13 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:
-        data, pixels = demonstrations(task, hands, answer), None
-        chats = [row["prompt"] + row["completion"] for row in data]
-        lengths = [len(row["input_ids"]) for row in demonstrated(processor, chats)]
-        tokens = sum(lengths) / len(lengths)
+        chats = [row["prompt"] + row["completion"] for row in demonstrations(task, hands, answer)]
+        data, pixels = lessons(processor, chats), None
     else:
         data, pixels = picture_demonstrations(processor, task, hands, answer)
-        tokens = sum(map(len, data["input_ids"])) / len(data) + picture_tokens(model)
+    tokens = sum(map(len, data["input_ids"])) / len(data)
+    if pixels is not None:
+        tokens += picture_tokens(model)
 
     budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
     steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)

@@ -25,17 +25,22 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from sftrl_lite import adapters, distributed
-from sftrl_lite.chats import demonstrated
+from sftrl_lite.chats import Chat, demonstrated
 from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, in_float32, precision
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import SFTSettings, stream
-from sftrl_lite.vision import Pixels, ask, crosses, image_mask, pictures_of, to_pixels
+from sftrl_lite.vision import Pixels, ask, crosses, image_mask, to_pixels
 
 # transformers 5.23 has a new name for it; trl turns it on under the old one
 NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
+ROWS = 8  # at most, in one forward pass on a GPU; gradients of a batch add up over its passes
+KEPT = 2**30  # bytes of pixels that are kept in memory; more are made when a batch needs them
+
+
+Draw = Callable[[Sequence[int]], Pixels]
 
 
 def demonstrations(
@@ -63,17 +68,30 @@ def picture_demonstrations(
     task: Any,
     problems: Sequence[Any],
     answer: Callable[[Any], str] | None = None,
-) -> tuple[Dataset, Pixels]:
-    """``demonstrations`` for tasks with pictures: tokens, and pixels that are made once.
+) -> tuple[Dataset, Pixels | Draw]:
+    """``demonstrations`` for tasks with pictures: tokens, and pixels.
 
     Returns:
         rows of input_ids, labels (-100 outside the answer) and ``picture``, a row of the
-        pixels, which are the second value.
+        pixels, which are the second value: made once, or where they take more than ``KEPT``
+        bytes a function that makes those of given rows, the same each time.
     """
     answer = answer or task.demonstration
-    chats = [[ask(task, p), {"role": "assistant", "content": answer(p)}] for p in problems]
-    rows = [row | {"picture": i} for i, row in enumerate(demonstrated(processor, chats))]
-    return Dataset.from_list(rows), to_pixels(processor, pictures_of(chats))
+    first = task.picture(problems[0])  # stands for all in the texts, which show none
+    chats = [[ask(task, p, first), {"role": "assistant", "content": answer(p)}] for p in problems]
+
+    def draw(which: Sequence[int]) -> Pixels:
+        return to_pixels(processor, [task.picture(problems[i]) for i in which])
+
+    size = sum(tensor.nbytes for tensor in draw([0]).values())
+    every = range(len(problems))
+    return lessons(processor, chats), draw(every) if size * len(every) <= KEPT else draw
+
+
+def lessons(processor: Processor, chats: Sequence[Chat]) -> Dataset:
+    """Chats that end with an answer as rows of input_ids, labels and their number, ``picture``."""
+    rows = demonstrated(processor, chats)
+    return Dataset.from_list([row | {"picture": i} for i, row in enumerate(rows)])
 
 
 def verified(
@@ -122,15 +140,18 @@ class Collator:
 
     model: PreTrainedModel
     pad: int
-    pixels: Pixels  # none for chats in text
+    pixels: Pixels | Draw  # none for chats in text
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Batch of right-padded ids and labels (B, L), pixels and masks."""
         columns = [[torch.tensor(row[name]) for row in rows] for name in ("input_ids", "labels")]
         ids = pad_sequence(columns[0], batch_first=True, padding_value=self.pad)
         labels = pad_sequence(columns[1], batch_first=True, padding_value=-100)
-        which = torch.tensor([row["picture"] for row in rows])
-        seen = {name: tensor[which] for name, tensor in self.pixels.items()}
+        which = [row["picture"] for row in rows]
+        if callable(self.pixels):
+            seen = self.pixels(which)
+        else:
+            seen = {name: tensor[which] for name, tensor in self.pixels.items()}
         lengths = torch.tensor([[len(row)] for row in columns[0]])
         real = (torch.arange(ids.shape[1]) < lengths).long()
         if seen and crosses(self.model):
@@ -219,7 +240,18 @@ class LeashedTrainer(ResumableTrainer):
             logits = self.init(**seen, use_cache=False).logits[:, :-1][answer]
         leash = F.kl_div(logps, logits.float().log_softmax(-1), None, None, "batchmean", True)
         loss = F.nll_loss(logps, labels[answer]) + leash
+        if num_items_in_batch is not None:  # the batch comes in several passes or processes
+            loss = loss * (answer.sum() * distributed.world() / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+
+def in_one_pass(batch: int, on_gpu: bool) -> int:
+    """How many rows of a batch go through the model at once.
+
+    All of them on a CPU; on a GPU at most ``ROWS``, in passes of equal size.
+    """
+    most = ROWS if on_gpu else batch
+    return max(rows for rows in range(1, most + 1) if batch % rows == 0)
 
 
 def train_sft(
@@ -235,14 +267,15 @@ def train_sft(
     at: Sequence[int] = (),
     save_every: int = 0,
     progress: bool = True,
-    pixels: Pixels | None = None,
+    pixels: Pixels | Draw | None = None,
     loss: str = "nll",
     init: PreTrainedModel | None = None,
 ) -> list[float]:
     """Fine-tune ``model`` in place; returns the logged training losses.
 
     Args:
-        data: rows with ``prompt`` and ``completion`` messages, or ``picture_demonstrations``.
+        data: rows with ``prompt`` and ``completion`` messages, or with their tokens (``lessons``,
+            ``picture_demonstrations``).
         out: folder for trl's checkpoints; an interrupted run continues from the last.
         hook: called with the step number after each step in ``at``.
         save_every: steps between checkpoints, 0 for none.
@@ -252,8 +285,10 @@ def train_sft(
             (Wu et al. 2025, dynamic fine-tuning).
         init: stay close to this model (``LeashedTrainer``).
 
-    Several processes share each batch. A last batch of a pass over the data that is not full
-    is filled up from its beginning then (accelerate's ``even_batches``), in a single one it is not.
+    On a GPU a batch goes through in several passes (``in_one_pass``); their gradients add up to
+    that of the mean over all its answer tokens. Several processes share each batch. A last batch
+    of a pass over the data that is not full is filled up from its beginning then (accelerate's
+    ``even_batches``), in a single one it is not.
 
     Raises:
         ValueError: a batch that cannot be shared evenly.
@@ -268,12 +303,15 @@ def train_sft(
     if distributed.main():
         remove(draft)
     on_cpu = model.device.type == "cpu"
+    mine = settings.batch // processes
+    rows = in_one_pass(mine, on_gpu=not on_cpu)
     if not on_cpu:
         checkpoint_layers(model)
     config = SFTConfig(
         output_dir=str(draft),
         max_steps=steps,
-        per_device_train_batch_size=settings.batch // processes,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=mine // rows,
         learning_rate=settings.lr,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=10,
@@ -293,10 +331,8 @@ def train_sft(
         disable_tqdm=not progress,
         **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
     )
-    if pixels is None:
-        chats = [row["prompt"] + row["completion"] for row in data]
-        lessons = demonstrated(tokenizer, chats)
-        data = Dataset.from_list([row | {"picture": i} for i, row in enumerate(lessons)])
+    if "prompt" in data.column_names:
+        data = lessons(tokenizer, [row["prompt"] + row["completion"] for row in data])
     trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
         model=model,
         args=config,

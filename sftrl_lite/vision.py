@@ -176,9 +176,14 @@ def limit_tiles(model: PreTrainedModel, processor: Any, tiles: int) -> None:
     eyes.max_image_tiles = tiles
 
 
-def ask(task: Any, problem: Any) -> dict[str, Any]:
-    """The first message of a chat: the prompt, after its picture where there is one."""
-    text, picture = task.prompt(problem), task.picture(problem)
+def ask(task: Any, problem: Any, picture: Image.Image | None = None) -> dict[str, Any]:
+    """The first message of a chat: the prompt, after its picture where there is one.
+
+    Args:
+        picture: drawn from the problem if not given.
+    """
+    text = task.prompt(problem)
+    picture = task.picture(problem) if picture is None else picture
     if picture is None:
         return {"role": "user", "content": text}
     shown = {"type": "image", "image": picture}

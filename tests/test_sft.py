@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from sftrl_lite import sft
 from sftrl_lite.general_points import general_points
 from sftrl_lite.runs import train_hands
 from sftrl_lite.scales import SFTSettings
@@ -13,6 +14,7 @@ from sftrl_lite.sft import (
     Collator,
     LeashedTrainer,
     demonstrations,
+    in_one_pass,
     picture_demonstrations,
     train_sft,
     verified,
@@ -177,3 +179,52 @@ def test_own_answers_are_the_verified_ones(random_model, tokenizer, length_task,
     assert (pairs, tokens) == again and tokens >= len(hands) * 4
     assert 0 < len(pairs) < 4 * len(hands)
     assert all(length_task.verify(hand, answer).solved for hand, answer in pairs)
+
+
+def test_a_gpu_takes_a_batch_in_equal_passes():
+    assert [in_one_pass(batch, on_gpu=True) for batch in (128, 32, 12, 7, 11)] == [8, 8, 6, 7, 1]
+    assert in_one_pass(64, on_gpu=False) == 64
+
+
+@pytest.mark.parametrize("loss", ["nll", "dft", "leash"])
+def test_passes_add_up_to_the_batch(
+    fresh_model, random_model, tokenizer, loss, monkeypatch, tmp_path
+):
+    task = general_points("id")
+    problems, ended = train_hands(task, 6, seed=0), []
+    # answers of very different lengths: a mean of the passes' means would be another number
+    data = demonstrations(task, problems, lambda p: task.habit(p) * (1 + 3 * (p == problems[0])))
+    for rows in (6, 2):
+        monkeypatch.setattr(sft, "in_one_pass", lambda batch, on_gpu, rows=rows: rows)
+        model = copy.deepcopy(fresh_model)
+        losses = train_sft(
+            model,
+            tokenizer,
+            data,
+            SFTSettings(lr=1e-3, batch=6, hands=6),
+            tmp_path / str(rows),
+            0,
+            steps=10,
+            progress=False,
+            loss="dft" if loss == "dft" else "nll",
+            init=random_model if loss == "leash" else None,
+        )
+        ended.append((losses, model.state_dict()))
+    (one, whole), (two, parts) = ended
+    assert two == pytest.approx(one, rel=1e-4)
+    for name, weight in whole.items():
+        assert torch.allclose(parts[name], weight, atol=1e-5), name
+
+
+def test_pixels_that_are_not_kept_are_made_again(
+    processor, seeing_model, task, four, demonstrated, monkeypatch
+):
+    data, kept = demonstrated
+    monkeypatch.setattr(sft, "KEPT", 0)
+    again, draw = picture_demonstrations(processor, task, four)
+    assert callable(draw) and again.to_list() == data.to_list()
+    rows, pad = [data[i] for i in (2, 0, 2)], processor.tokenizer.pad_token_id
+    want, found = (Collator(seeing_model, pad, pixels)(rows) for pixels in (kept, draw))
+    assert want.keys() == found.keys()
+    for name, tensor in want.items():
+        assert torch.equal(found[name], tensor), name

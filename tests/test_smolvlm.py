@@ -9,7 +9,7 @@ from conftest import LengthTask, PictureSevenTask, PictureTask
 from transformers import Idefics3Processor, SmolVLMConfig, SmolVLMForConditionalGeneration
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from sftrl_lite import chats, models, rl, scales
+from sftrl_lite import chats, models, precision, rl, scales, sft
 from sftrl_lite.compute import picture_tokens, text_parameters
 from sftrl_lite.evaluate import evaluate
 from sftrl_lite.general_points import vocabulary
@@ -175,6 +175,32 @@ def test_a_step_of_rl_trains_text_and_eyes(random_smol, reader, method, shown):
     assert "model.connector.modality_projection.proj.weight" in moved
     assert "model.vision_model.embeddings.patch_embedding.weight" in moved
     assert stats["generated"] > stats["answers"]
+
+
+@pytest.mark.parametrize("name", ["rl", "sft"])
+def test_it_trains_with_checkpointed_layers(random_smol, reader, name, shown, tmp_path):
+    """The same weights as without them."""
+    task, tiny, ended = PictureSevenTask(), scales.SCALES["tiny"], []
+    few = dict(problems=4, samples=2, minibatch=4, tries=2, max_new_tokens=4, lr=1e-3)
+    settings = dataclasses.replace(tiny.rl, **few)
+    for checkpointed in (False, True):
+        model = copy.deepcopy(random_smol)
+        learner = rl.new_learner(model, settings, 0)
+        if checkpointed:
+            precision.checkpoint_layers(model)
+        assert precision.checkpointed(model) == checkpointed
+        if name == "rl":
+            rl.rl_step(learner, reader, task, shown, settings, seed=1)
+        else:
+            data, pixels = sft.picture_demonstrations(reader, task, shown, lambda problem: "7+8")
+            how = scales.SFTSettings(lr=1e-2, batch=2, hands=len(shown))
+            out, options = tmp_path / str(checkpointed), dict(steps=2, progress=False)
+            sft.train_sft(model, reader.tokenizer, data, how, out, 0, pixels=pixels, **options)
+        ended.append(model.state_dict())
+    before, (stored, again) = random_smol.state_dict(), ended
+    assert not torch.equal(stored["lm_head.weight"], before["lm_head.weight"])
+    for key, weight in stored.items():
+        assert torch.allclose(again[key], weight, atol=1e-5), key
 
 
 @pytest.fixture
