@@ -602,6 +602,9 @@ weights = weights.pivot_table(index="method", columns="metric", values="mean")
 # does not learn its training hands either. *DFT changes little here*: it moves less on the
 # training hands, and its likeliest answers under the shifted rule fall like SFT's.
 #
+# *Pushed SFT is unable here rather than anchored.* Under the shifted rule the trained rule's
+# judge accepts few of its answers, fewer than the true judge does.
+#
 # What this chapter does *not* show:
 #
 # - *That distance causes forgetting.* All methods differ in many ways, and the line runs

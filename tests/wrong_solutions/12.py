@@ -1,0 +1,140 @@
+# %% 12.1 | the wrong half goes
+def least_kl(p, s):  # bits
+    pairs = [(s, p), (1 - s, 1 - p)]
+    return sum(new * math.log2(new / old) for new, old in pairs if new > 0)
+
+
+# %% 12.1 | the wrong half goes
+def least_kl(p, s):  # the other direction, from Init to what is new
+    pairs = [(s, p), (1 - s, 1 - p)]
+    return sum(old * math.log(old / new) for new, old in pairs if new > 0)
+
+
+# %% 12.1 | no change, no distance
+def least_kl(p, s):  # always to perfection
+    return -math.log(p)
+
+
+# %% 12.1 | getting worse is a way, too
+def least_kl(p, s):  # the wrong answers are left out
+    return s * math.log(s / p)
+
+
+# %% 12.2 | a wrong answer teaches nothing
+def accepted(task, hands, answers):  # a verdict is an object: it is always true
+    return [
+        (hand, answer)
+        for hand, said in zip(hands, answers, strict=True)
+        for answer in said
+        if task.verify(hand, answer)
+    ]
+
+
+# %% 12.2 | an answer weighs as often as it was sampled
+def accepted(task, hands, answers):  # each answer once
+    return [
+        (hand, answer)
+        for hand, said in zip(hands, answers, strict=True)
+        for answer in dict.fromkeys(said)
+        if task.verify(hand, answer).solved
+    ]
+
+
+# %% 12.2 | an answer weighs as often as it was sampled
+def accepted(task, hands, answers):  # one right answer a hand
+    found = []
+    for hand, said in zip(hands, answers, strict=True):
+        right = [answer for answer in said if task.verify(hand, answer).solved]
+        found += [(hand, answer) for answer in right[:1]]
+    return found
+
+
+# %% 12.2 | a hand without a right answer is out
+def accepted(task, hands, answers):  # something of every hand
+    found = []
+    for hand, said in zip(hands, answers, strict=True):
+        right = [answer for answer in said if task.verify(hand, answer).solved]
+        found += [(hand, answer) for answer in right or said[:1]]
+    return found
+
+
+# %% 12.3 | autograd disagrees on nll
+def pull(z, y, p0, loss):  # uphill: the gradient of log p, not of the loss
+    p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
+    if loss == "leash":
+        return onehot + p0 - 2 * p
+    return (onehot - p) * (p[y] if loss == "dft" else 1)
+
+
+# %% 12.3 | autograd disagrees on dft
+def pull(z, y, p0, loss):  # differentiates the factor that is held constant
+    p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
+    if loss == "leash":
+        return 2 * p - onehot - p0
+    return (p - onehot) * (p[y] * (1 + p[y].log()) if loss == "dft" else 1)
+
+
+# %% 12.3 | autograd disagrees on dft
+def pull(z, y, p0, loss):  # every logit with its own probability
+    p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
+    if loss == "leash":
+        return 2 * p - onehot - p0
+    return (p - onehot) * (p if loss == "dft" else 1)
+
+
+# %% 12.3 | autograd disagrees on leash
+def pull(z, y, p0, loss):  # the leash alone
+    p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
+    if loss == "leash":
+        return p - p0
+    return (p - onehot) * (p[y] if loss == "dft" else 1)
+
+
+# %% 12.4 | right by the old rule
+def fake_share(hands, answers):  # the rule that the prompt says
+    hits = [
+        verify_formula(answer, hand.numbers, hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+        if solutions(ID_RULE.values(hand.cards), hand.target)
+    ]
+    return sum(hits) / len(hits)
+
+
+# %% 12.4 | right by the new rule only
+def fake_share(hands, answers):  # either rule will do
+    hits = [
+        any(
+            verify_formula(answer, rule.values(hand.cards), hand.target).solved
+            for rule in (ID_RULE, OOD_RULE)
+        )
+        for hand, answer in zip(hands, answers, strict=True)
+        if solutions(ID_RULE.values(hand.cards), hand.target)
+    ]
+    return sum(hits) / len(hits)
+
+
+# %% 12.4 | a share
+def fake_share(hands, answers):  # a count
+    return sum(
+        verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+    )
+
+
+# %% 12.4 | no old answer to A A J K
+def fake_share(hands, answers):  # of all hands
+    hits = [
+        verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+    ]
+    return sum(hits) / len(hits)
+
+
+# %% 12.4 | no old answer to A A J K
+def fake_share(hands, answers):  # of hands that the new rule can solve
+    hits = [
+        verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+        if solutions(hand.numbers, hand.target)
+    ]
+    return sum(hits) / len(hits)

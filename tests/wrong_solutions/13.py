@@ -1,0 +1,123 @@
+# %% 13.1 | 1 of 3 prints as 33.3
+def possible_counts(percent, n):  # nothing is rounded
+    return [k for k in range(n + 1) if 100 * k / n == percent]
+
+
+# %% 13.1 | nothing of 3 is a half
+def possible_counts(percent, n):  # the nearest count, possible or not
+    return [round(percent * n / 100)]
+
+
+# %% 13.1 | its Init on GP-VL is no count of 234
+def possible_counts(percent, n):  # a whole tenth to either side
+    return [k for k in range(n + 1) if abs(100 * k / n - percent) < 0.1]
+
+
+# %% 13.1 | many episodes: several counts fit
+def possible_counts(percent, n):  # stops at the first
+    for k in range(n + 1):
+        if round(100 * k / n, 1) == percent:
+            return [k]
+    return []
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # low with low, high with high
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    d = one.value - two.value
+    down = math.hypot(one.value - one.low, two.value - two.low)
+    return d - down, d + math.hypot(one.high - one.value, two.high - two.value)
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # both at their worst at once
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    return one.low - two.high, one.high - two.low
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # the textbook's standard error
+    p1, p2 = k1 / n1, k2 / n2
+    half = 1.96 * math.sqrt(p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2)
+    return p1 - p2 - half, p1 - p2 + half
+
+
+# %% 13.2 | and ends at 0.3339
+def gap_interval(k1, n1, k2, n2):  # the same distance on both sides
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    d = one.value - two.value
+    down = math.hypot(one.value - one.low, two.high - two.value)
+    return d - down, d + down
+
+
+# %% 13.2 | as the package
+def gap_interval(k1, n1, k2, n2):  # a distance: nobody is ever worse
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    d = abs(one.value - two.value)
+    down = math.hypot(one.value - one.low, two.high - two.value)
+    return d - down, d + math.hypot(one.high - one.value, two.value - two.low)
+
+
+# %% 13.3 | the smallest of three is multiplied by 3
+def corrected(p_values):  # counts ranks from 1
+    m, so_far, out = len(p_values), 0.0, [0.0] * len(p_values)
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i]), 1):
+        so_far = max(so_far, min(1.0, (m - rank) * p_values[i]))
+        out[i] = so_far
+    return out
+
+
+# %% 13.3 | the next one by 2
+def corrected(p_values):  # Bonferroni: all by m
+    return [min(1.0, len(p_values) * p) for p in p_values]
+
+
+# %% 13.3 | the next one by 2
+def corrected(p_values):  # in the given order, not sorted
+    m, so_far, out = len(p_values), 0.0, []
+    for rank, p in enumerate(p_values):
+        so_far = max(so_far, min(1.0, (m - rank) * p))
+        out.append(so_far)
+    return out
+
+
+# %% 13.3 | 0.04 * 1 may not fall below 0.06
+def corrected(p_values):  # no running maximum
+    m, out = len(p_values), [0.0] * len(p_values)
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        out[i] = min(1.0, (m - rank) * p_values[i])
+    return out
+
+
+# %% 13.4 | two shares, no seeds
+def seen_with(p1, p2, n, seeds, spread):  # only one direction is seen
+    episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
+    tau = math.sqrt((episodes + 2 * spread**2) / seeds)
+    return float(norm.cdf((p1 - p2) / tau - 1.96))
+
+
+# %% 13.4 | two shares, no seeds
+def seen_with(p1, p2, n, seeds, spread):  # the chance to miss it
+    episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
+    tau = math.sqrt((episodes + 2 * spread**2) / seeds)
+    return float(1 - norm.cdf(abs(p1 - p2) / tau - 1.96))
+
+
+# %% 13.4 | the same 4000 episodes, spread over seeds
+def seen_with(p1, p2, n, seeds, spread):  # seeds are more episodes and nothing else
+    episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
+    tau = math.sqrt(episodes / seeds + 2 * spread**2)
+    return float(norm.cdf(abs(p1 - p2) / tau - 1.96))
+
+
+# %% 13.4 | no number of episodes replaces a second seed
+def seen_with(p1, p2, n, seeds, spread):  # one side's seeds only
+    episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
+    tau = math.sqrt((episodes + spread**2) / seeds)
+    return float(norm.cdf(abs(p1 - p2) / tau - 1.96))
+
+
+# %% 13.4 | the same 4000 episodes, spread over seeds
+def seen_with(p1, p2, n, seeds, spread):  # forgets the spread of seeds
+    episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
+    return float(norm.cdf(abs(p1 - p2) / math.sqrt(episodes / seeds) - 1.96))
