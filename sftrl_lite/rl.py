@@ -399,6 +399,8 @@ def rl_step(
     first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
     losses, views, looked = [], None, 0
     seeing = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
+    pictures = len(batch.pixels["pixel_values"]) if pictured else 0
+    few_shown = seeing and distributed.totals(n=pictures)["n"] > s.minibatch
     model.train(checkpointed(model))  # its layers look at it; nothing else does
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(count), count))
@@ -407,12 +409,12 @@ def rl_step(
             of = distributed.total(units[rows].sum())
             whole, shared, near = 0.0, None, batch
             if pictured:  # encode once: the parts add up gradients in ``shared``
-                if seeing and len(rows) and len(batch.pixels["pixel_values"]) > s.minibatch:
-                    near = batch.looking(rows)  # there are some that it does not show
+                if few_shown and len(rows):  # there are pictures that it does not show
+                    near = batch.looking(rows)
                 if views is None or seeing:  # a frozen tower sees the same again
                     views = encode(model, near.pixels)
                 shared = views.detach().requires_grad_(views.requires_grad)
-                looked += len(near.pixels["pixel_values"])
+                looked += len(near.pixels["pixel_values"]) if len(rows) or not few_shown else 0
             for few, weight in distributed.in_step(parts(batch, rows)):
                 part = near.rows(few)
                 turns = slice(0, part.rewards.shape[1])
@@ -436,7 +438,6 @@ def rl_step(
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1
-    pictures = len(batch.pixels["pixel_values"]) if pictured else 0
     cost = picture_tokens(model) if pictured else 0
     figures = distributed.totals(
         success=sum(e.solved for e in episodes),
