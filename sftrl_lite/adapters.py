@@ -29,6 +29,7 @@ from sftrl_lite.vision import EYES, eyes
 
 RANK, ALPHA = 16, 32
 ADAPTERS = ("lora", "qlora", "none")
+VISION = ("trained", "frozen")
 FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # so that peft itself can read the file
 

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sftrl_lite import ledger
-from sftrl_lite.evaluate import Estimate
-from sftrl_lite.intervals import over_seeds
+from sftrl_lite.intervals import Estimate, over_seeds
 
 Measure = Callable[[pd.DataFrame], pd.Series]  # ledger rows to one value a seed
 

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from scipy.stats import binomtest, norm
 from transformers import PreTrainedModel
 
 from sftrl_lite.compute import text_weights
 from sftrl_lite.distributed import gathered, place, share
+from sftrl_lite.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.models import Processor
 from sftrl_lite.rl import pack, policy
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import stream
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value, the number of observations, a 95 % interval."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-
-def wilson(successes: int, n: int) -> Estimate:
-    """A share with its Wilson score interval (Wilson 1927).
-
-    Raises:
-        ValueError: n is 0 or successes are outside 0..n.
-    """
-    if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"{successes} of {n} is not a share")
-    low, high = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    return Estimate(successes / n, n, float(low), float(high))
-
-
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """A mean with its normal 95 % interval; the interval of one value is that value."""
-    n, mean = len(values), sum(values) / len(values)
-    variance = sum((v - mean) ** 2 for v in values) / max(n - 1, 1)
-    half = float(norm.ppf(0.975)) * math.sqrt(variance / n)
-    return Estimate(mean, n, mean - half, mean + half)
 
 
 def pass_at_k(correct: int, samples: int, k: int) -> float:

@@ -1,18 +1,44 @@
-"""How sure one can be: two shares compared, one method over several seeds, many looks.
-
-``evaluate`` has the intervals of a single share (Wilson) and of a mean.
-"""
+"""How sure one can be: a share, two shares compared, several seeds, many looks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import fisher_exact, norm
+from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
 
-from sftrl_lite.evaluate import Estimate, wilson
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value, the number of observations, a 95 % interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share with its Wilson score interval (Wilson 1927).
+
+    Raises:
+        ValueError: n is 0 or successes are outside 0..n.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} of {n} is not a share")
+    low, high = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    return Estimate(successes / n, n, float(low), float(high))
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """A mean with its normal 95 % interval; the interval of one value is that value."""
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / max(n - 1, 1)
+    half = float(norm.ppf(0.975)) * math.sqrt(variance / n)
+    return Estimate(mean, n, mean - half, mean + half)
 
 
 def difference(k1: int, n1: int, k2: int, n2: int) -> Estimate:
@@ -90,6 +116,12 @@ def seed_spread(values: Sequence[float], n: int) -> tuple[float, float]:
     return math.sqrt(max(shares.var(ddof=1) - episodes, 0.0)), math.sqrt(episodes)
 
 
+def student_interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of a few independent values."""
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
 def over_seeds(values: Sequence[float]) -> Estimate:
     """Mean of one value a seed with Student's 95 % interval; both sources of noise are in it.
 
@@ -99,5 +131,5 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     if len(values) < 2:
         raise ValueError("one seed has no interval over seeds")
     x = np.asarray(values, float)
-    half = float(student.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-    return Estimate(float(x.mean()), len(x), float(x.mean()) - half, float(x.mean()) + half)
+    low, high = student_interval(x)
+    return Estimate(float(x.mean()), len(x), float(low), float(high))

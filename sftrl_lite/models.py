@@ -327,7 +327,7 @@ def load(
         RuntimeError: a Hub model without a GPU, a network or the right to download it; QLoRA
             without bitsandbytes.
     """
-    for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, ("trained", "frozen"))):
+    for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, adapters.VISION)):
         if value not in choices:
             raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
     logging.disable_progress_bar()

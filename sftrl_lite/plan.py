@@ -35,7 +35,7 @@ from sftrl_lite.rollouts import TOGETHER
 from sftrl_lite.scales import get_scale, stream
 from sftrl_lite.sft import in_one_pass
 from sftrl_lite.tasks import TASKS, budget, make_task
-from sftrl_lite.vision import Pixels, encode, image_mask
+from sftrl_lite.vision import Pixels, encode, look
 
 GIB = 2**30
 TABLE = ROOT / "results" / "plan.csv"
@@ -43,7 +43,7 @@ GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
-MODES, VISION = ("sft", "rl", "eval"), ("frozen", "trained")
+MODES = ("sft", "rl", "eval")
 ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
 
 
@@ -71,7 +71,7 @@ class Work:
         for name in ("adapter", "vision"):
             chosen = getattr(self, name) or getattr(get_scale(self.scale), name)
             object.__setattr__(self, name, chosen)
-        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": VISION}
+        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": adapters.VISION}
         for name, choices in known.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
@@ -302,16 +302,14 @@ def trace(
 
 def sft_loss(model, batch: Batch, views: Tensor | None, body_only: bool = False) -> Tensor:
     """trl's loss: log-probabilities in chunks, logits never whole; padded rows need a mask."""
-    ids, seen = batch.ids, {}
+    ids, seen = batch.ids, {"input_ids": batch.ids}
     if views is not None:
-        tiles = batch.pixels["aspect_ratio_mask"][batch.picture]
-        seen = {"cross_attention_states": views[batch.picture]}
-        seen["cross_attention_mask"] = image_mask(ids, model, tiles)
+        seen = look(model, ids, views, batch.pixels, batch.picture)
     rows, width = ids.shape
     mask = torch.ones(rows, 1, width, width, dtype=torch.bool, device=ids.device)
     if body_only:
-        return model.model(ids, attention_mask=mask, use_cache=False, **seen).last_hidden_state
-    return model(ids, attention_mask=mask, labels=ids, fused_lm_head=True, **seen).loss
+        return model.model(attention_mask=mask, use_cache=False, **seen).last_hidden_state
+    return model(attention_mask=mask, labels=ids, fused_lm_head=True, **seen).loss
 
 
 def rl_loss(model, head: ValueHead, batch: Batch, views: Tensor | None) -> Tensor:

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import t as student
+
+from sftrl_lite.intervals import student_interval
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 LOOKS = {  # colour, marker, line: three ways to tell methods apart
@@ -43,12 +44,6 @@ def with_points(table: pd.DataFrame) -> pd.DataFrame:
     """
     run = ["experiment", "method", "tries", "seed"]
     return table.assign(point=table.groupby(run)["step"].rank("dense").astype(int) - 1)
-
-
-def student_interval(values: np.ndarray) -> tuple[float, float]:
-    """Student's 95 % interval of the mean of a few independent values."""
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean() - half, values.mean() + half
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:

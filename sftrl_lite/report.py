@@ -11,6 +11,7 @@ import pandas as pd
 from sftrl_lite import ledger, plots
 from sftrl_lite.claims import claims_table
 from sftrl_lite.headline import sentence
+from sftrl_lite.intervals import student_interval
 from sftrl_lite.models import ROOT
 
 FIGURE = ROOT / "results" / "headline.svg"
@@ -71,7 +72,7 @@ def tries_table(rows: pd.DataFrame) -> pd.DataFrame:
                 index="seed", columns="point", values="value"
             )
             growth = 100 * (one.iloc[:, -1] - one.iloc[:, 0])
-            low, high = plots.student_interval(growth.to_numpy())
+            low, high = student_interval(growth.to_numpy())
             line[f"OOD growth at {label}"] = f"{growth.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
         out[f"{tries} {'try' if tries == 1 else 'tries'}"] = line
     return pd.DataFrame(out).T
@@ -93,7 +94,7 @@ def difference(
         ends[method] = wide.iloc[:, -1]
         ends.setdefault("init", wide.iloc[:, 0])
     gap = (100 * (ends[a] - ends[b])).dropna()
-    return gap.mean(), *plots.student_interval(gap.to_numpy())
+    return gap.mean(), *student_interval(gap.to_numpy())
 
 
 def gap_list(rows: pd.DataFrame, split: str, metric: str = "success") -> str:

@@ -60,7 +60,7 @@ LATER = (
 )
 CHOICES = {
     "adapter": adapters.ADAPTERS,
-    "vision": ("trained", "frozen"),
+    "vision": adapters.VISION,
     "load_format": ("dummy",),
 }
 Progress = Callable[[float], None]  # told the share of the run that is done
@@ -276,19 +276,21 @@ class Recorder:
             found |= {(split, name): e for name, e in here.items()}
         return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
 
+    def play(self, model: PreTrainedModel, task, hands, **options: Any):
+        """``evaluate`` with the run's seed and its scale's longest answer."""
+        longest = get_scale(self.run.scale).rl.max_new_tokens
+        options |= dict(seed=self.run.seed, max_new_tokens=longest)
+        return evaluate(model, self.processor, task, hands, **options)
+
     def init_says(self, split: str, task, hands) -> list[Any]:
         """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
         if split not in self.init_said:
-            longest = get_scale(self.run.scale).rl.max_new_tokens
-            options = dict(tries=1, seed=self.run.seed, max_new_tokens=longest)
-            self.init_said[split] = evaluate(self.init, self.processor, task, hands, **options)[1]
+            self.init_said[split] = self.play(self.init, task, hands, tries=1)[1]
         return self.init_said[split]
 
     def measure(self, split: str, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
         """All metrics of one split; ``closely`` adds pass@k."""
-        longest = get_scale(self.run.scale).rl.max_new_tokens
-        options = dict(seed=self.run.seed, max_new_tokens=longest)
-        play = partial(evaluate, self.player, self.processor, task, **options)
+        play = partial(self.play, self.player, task)
         found: dict[str, Estimate] = {}
         for tries in budgets:
             here, episodes = play(hands, tries=tries)

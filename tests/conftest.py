@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import MllamaForConditionalGeneration
 
-from sftrl_lite import ledger
+from sftrl_lite import ledger, models
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand, prompt, vocabulary
 from sftrl_lite.models import make_processor, make_tokenizer, tiny_config
@@ -46,6 +46,14 @@ def random_model(tokenizer):
 @pytest.fixture
 def fresh_model(random_model):
     return copy.deepcopy(random_model)
+
+
+@pytest.fixture(scope="session")
+def base(random_model, tokenizer, tmp_path_factory):
+    """The random model in a folder of its own."""
+    folder = tmp_path_factory.mktemp("base") / "model"
+    models.save(random_model, tokenizer, folder)
+    return folder
 
 
 # --- and for pictures ------------------------------------------------------------------

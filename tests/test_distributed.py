@@ -8,29 +8,16 @@ import socket
 
 import pytest
 import torch
-from conftest import LengthTask, make_seeing, shrink
+from conftest import LengthTask, make_seeing
 from safetensors.torch import load_file
-from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import distributed, models, rl, scales
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
-from sftrl_lite.general_points import Hand, vocabulary
-from sftrl_lite.models import make_tokenizer, tiny_config
+from sftrl_lite.general_points import Hand
 from sftrl_lite.runs import Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A random tiny model in a folder of its own."""
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(vocabulary())
-    folder = tmp_path_factory.mktemp("base") / "model"
-    config = shrink(tiny_config(len(tokenizer)))
-    models.save(MllamaForConditionalGeneration(config), tokenizer, folder)
-    return folder
 
 
 def launch(work, n, *args):

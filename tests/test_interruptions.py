@@ -17,13 +17,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import made_up_row, shrink
-from transformers import MllamaForConditionalGeneration
+from conftest import made_up_row
 
 from sftrl_lite import ledger, models, runs, scales
 from sftrl_lite.files import full_disk_in_one_line
-from sftrl_lite.general_points import vocabulary
-from sftrl_lite.models import make_tokenizer, tiny_config
 from sftrl_lite.runs import Recorder, Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")
@@ -31,17 +28,6 @@ processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are impor
 
 FIELDS = dict(seed=1, steps=3, tries=2, hands=6, points=3, eval_episodes=2, final_episodes=2)
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A random tiny model in a folder of its own."""
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(vocabulary())
-    folder = tmp_path_factory.mktemp("base") / "model"
-    config = shrink(tiny_config(len(tokenizer)))
-    models.save(MllamaForConditionalGeneration(config), tokenizer, folder)
-    return folder
 
 
 def small_scale():
