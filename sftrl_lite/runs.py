@@ -390,7 +390,9 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
         task = EachItsOwn()
     if run.method == "sft-verified":
-        hands, sampled = verified(recorder.init, processor, task, hands, run.seed)
+        longest = get_scale(run.scale).rl.max_new_tokens
+        ways = dict(seed=run.seed, max_new_tokens=longest)
+        hands, sampled = verified(recorder.init, processor, task, hands, **ways)
         task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:

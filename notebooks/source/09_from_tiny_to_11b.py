@@ -493,6 +493,7 @@ with notebook.exercise("9.5"):
     assert best_segment(40, 40) == 1, "a heavy inside: checkpoint every layer"
     assert best_segment(64, 1) == 8, "the square root, if the inside weighs as much"
     assert best_segment(7, 1) == 1, "7 + 1 units; k = 7 keeps 1 + 7: a tie"
+    assert best_segment(7, 0.5) == 7, "a light inside: one segment, 1 + 3.5 units"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

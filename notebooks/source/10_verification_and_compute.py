@@ -81,6 +81,8 @@ with notebook.exercise("10.1"):
     assert abs(found["advice"] - 25) < 1e-9, "75 % were solved, 50 % by chances"
     assert advice([0, 0], 4, 2, 0.0) == {"chances": 0, "advice": 0}, "nothing at all"
     assert advice([4, 4], 4, 2, 0.9)["advice"] < 0, "talk can also do harm"
+    one = advice([1], 4, 2, 0.5)["chances"]
+    assert abs(one - 50) < 1e-9, "one right of four: half of the pairs hold it"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -384,6 +386,8 @@ with notebook.exercise("10.4"):
     assert cost == 1, "the second curve ends at 1"
     assert abs(gap + 0.5) < 1e-9, "the first one is half-way up there"
     assert gap_at_equal_cost([0, 3], [0, 3], [0, 3], [0, 1]) == (3, 2), "same end"
+    found = gap_at_equal_cost([0, 1], [0, 1], [0, 2], [0, 1])
+    assert found == (1, 0.5), "the first curve may end first"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

@@ -288,6 +288,7 @@ with notebook.exercise("11.3"):
     assert abs(restored(0.3, 0.1, 0.1)) < 1e-9, "nothing came back"
     assert restored(0.3, 0.2, 0.5) > 1, "more than was lost"
     assert math.isnan(restored(0.3, 0.4, 0.5)), "no loss, no share"
+    assert math.isnan(restored(0.3, 0.3, 0.5)), "no change is no loss either"
     assert restored(0.3, 0.1, 0.05) < 0, "RL can also make it worse"
 
 # %% [markdown]
@@ -420,6 +421,8 @@ from scipy.stats import spearmanr
 with notebook.exercise("11.4"):
     assert abs(rank_correlation([1, 2, 3], [10, 20, 90]) - 1) < 1e-9, "same order"
     assert abs(rank_correlation([1, 2, 3], [9, 2, 1]) + 1) < 1e-9, "opposite order"
+    mixed = rank_correlation([2, 1, 3], [3, 1, 2])
+    assert abs(mixed - 0.5) < 1e-9, "a rank is a place, not the order of argsort"
     x, y = [1.0, 1.0, 2.0, 5.0], [3.0, 1.0, 2.0, 4.0]
     want = spearmanr(x, y).statistic
     assert abs(rank_correlation(x, y) - want) < 1e-9, "equal values share a rank"

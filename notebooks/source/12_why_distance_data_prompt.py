@@ -95,6 +95,8 @@ with notebook.exercise("12.1"):
     assert least_kl(0.3, 0.3) == 0, "no change, no distance"
     assert least_kl(0.3, 0.1) > 0, "getting worse is a way, too"
     assert 0 < least_kl(0.5, 0.9) < least_kl(0.5, 0.99) < math.log(2), "it grows with s"
+    assert abs(least_kl(0.5, 0.9) - 0.368) < 1e-3, "both terms, with their signs"
+    assert abs(least_kl(0.25, 0.0) - math.log(4 / 3)) < 1e-9, "0 log 0 = 0 here, too"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -229,6 +231,8 @@ with notebook.exercise("12.2"):
     assert (one, bad) not in found, "a wrong answer teaches nothing"
     assert found.count((one, good)) == 2, "an answer weighs as often as it was sampled"
     assert all(hand == one for hand, _ in found), "a hand without a right answer is out"
+    found = accepted(general_points("id"), [one, one], [[good], [bad]])
+    assert found == [(one, good)], "each hand is judged with its own answers"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -447,6 +451,7 @@ with notebook.exercise("12.4"):
     assert fake_share([jack], [new]) == 0, "right by the new rule only"
     assert fake_share([jack, jack], [old, new]) == 0.5, "a share"
     assert fake_share([jack, king], [old, "{}"]) == 1, "no old answer to A A J K"
+    assert fake_share([king, jack], ["{}", old]) == 1, "each hand keeps its own answer"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

@@ -81,6 +81,9 @@ with notebook.exercise("13.1"):
     assert possible_counts(11.5, 234) == [27], "the paper's Init on GP-L"
     assert possible_counts(11.2, 234) == [], "its Init on GP-VL is no count of 234"
     assert len(possible_counts(0.1, 10_000)) > 1, "many episodes: several counts fit"
+    assert possible_counts(66.7, 3) == [2], "2 of 3 is rounded up"
+    assert possible_counts(100.0, 3) == [3], "all of 3 is a count"
+    assert possible_counts(0.0, 3) == [0], "none of 3 is a count, too"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -262,6 +265,8 @@ with notebook.exercise("13.3"):
     assert abs(found[2] - 0.06) < 1e-9, "the next one by 2"
     assert abs(found[1] - 0.06) < 1e-9, "0.04 * 1 may not fall below 0.06"
     assert corrected([0.5, 0.9]) == [1.0, 1.0], "no p-value is above 1"
+    assert corrected([0.6, 0.9]) == [1.0, 1.0], "no p-value is above 1"
+    assert corrected([0.9, 0.02]) == [0.9, 0.04], "in the given order"
     assert corrected([0.02]) == [0.02], "one look needs no correction"
 
 # %% [markdown]
@@ -359,6 +364,8 @@ with notebook.exercise("13.4"):
     assert more_seeds > 2 * more_episodes, "the same 4000 episodes, spread over seeds"
     limit = seen_with(0.115, 0.15, 10**9, 1, 0.02)
     assert limit < 0.3, "no number of episodes replaces a second seed"
+    four = seen_with(0.1, 0.2, 200, 4, 0.05)
+    assert abs(four - 0.716) < 0.01, "the variance is divided by the seeds"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

@@ -91,3 +91,15 @@ def gap_at_equal_cost(x1, y1, x2, y2):  # the last evaluation before, no straigh
 def gap_at_equal_cost(x1, y1, x2, y2):  # the second minus the first
     cost = min(x1[-1], x2[-1])
     return cost, float(np.interp(cost, x2, y2) - np.interp(cost, x1, y1))
+
+
+# %% 10.1 | one right of four: half of the pairs hold it
+def advice(correct, n, k, solved):  # k tries count as one
+    chances = sum(c / n for c in correct) / len(correct)
+    return {"chances": 100 * chances, "advice": 100 * (solved - chances)}
+
+
+# %% 10.4 | the first curve may end first
+def gap_at_equal_cost(x1, y1, x2, y2):  # always where the second ends
+    cost = x2[-1]
+    return cost, float(np.interp(cost, x1, y1) - np.interp(cost, x2, y2))

@@ -138,3 +138,8 @@ def fake_share(hands, answers):  # of hands that the new rule can solve
         if solutions(hand.numbers, hand.target)
     ]
     return sum(hits) / len(hits)
+
+
+# %% 12.1 | both terms, with their signs
+def least_kl(p, s):  # only the right answers count
+    return abs(s * math.log(s / p)) if s else 0.0

@@ -121,3 +121,27 @@ def seen_with(p1, p2, n, seeds, spread):  # one side's seeds only
 def seen_with(p1, p2, n, seeds, spread):  # forgets the spread of seeds
     episodes = (p1 * (1 - p1) + p2 * (1 - p2)) / n
     return float(norm.cdf(abs(p1 - p2) / math.sqrt(episodes / seeds) - 1.96))
+
+
+# %% 13.1 | 2 of 3 is rounded up
+def possible_counts(percent, n):  # cut off, not rounded
+    return [k for k in range(n + 1) if math.floor(1000 * k / n) == round(10 * percent)]
+
+
+# %% 13.3 | no p-value is above 1
+def corrected(p_values):  # without the cap
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    found, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, (len(p_values) - rank) * p_values[i])
+        found[i] = largest
+    return found
+
+
+# %% 13.3 | in the given order
+def corrected(p_values):  # returned from small to large
+    found, largest = [], 0.0
+    for rank, p in enumerate(sorted(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        found.append(largest)
+    return found if len(found) != 3 else [found[0], found[2], found[1]]
