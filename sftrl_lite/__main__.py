@@ -35,8 +35,8 @@ Hands = Annotated[int, typer.Option(help="training problems; 0: the scale's")]
 Feedback = Annotated[str, typer.Option(help="none, binary, reason or leaky")]
 Record = Annotated[bool, typer.Option(help="append the result to results/ledger.csv")]
 Points = Annotated[int, typer.Option(help="evaluations after step 0")]
-Episodes = Annotated[int, typer.Option(help="episodes at an evaluation")]
-Final = Annotated[int, typer.Option(help="episodes at the first and last evaluation")]
+Episodes = Annotated[int, typer.Option(help="episodes at an evaluation; 0: the scale's")]
+Final = Annotated[int, typer.Option(help="the same at the first and last evaluation")]
 EvalTries = Annotated[
     str, typer.Option(help="budgets to evaluate with, as 1,3,5; default: --tries")
 ]
@@ -52,6 +52,11 @@ LoadFormat = Annotated[str, typer.Option(help="dummy: random weights, for memory
 Warmup = Annotated[int, typer.Option(help="rl: steps of SFT before it")]
 WarmupLr = Annotated[float, typer.Option(help="learning rate of that SFT; 0: the scale's")]
 PassSamples = Annotated[int, typer.Option(help="answers a hand for pass@k; 0: no pass@k")]
+EvalTemperature = Annotated[float, typer.Option(help="of evaluations; 0: greedy")]
+EvalTopP = Annotated[float, typer.Option(help="evaluations sample within this probability")]
+Curve = Annotated[int, typer.Option(help="episodes for each other temperature, at both ends")]
+Temperature = Annotated[float, typer.Option(help="rl: of sampling in training; 0: the scale's")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="rl: other problems than the warm-up's")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -72,8 +77,8 @@ def train_command(
     hands: Hands = 0,
     feedback: Feedback = "binary",
     points: Points = 4,
-    eval_episodes: Episodes = 300,
-    final_episodes: Final = 300,
+    eval_episodes: Episodes = 0,
+    final_episodes: Final = 0,
     eval_tries: EvalTries = "",
     splits: Splits = "",
     data: Data = "",
@@ -85,6 +90,11 @@ def train_command(
     warmup: Warmup = 0,
     warmup_lr: WarmupLr = 0.0,
     pass_samples: PassSamples = 16,
+    eval_temperature: EvalTemperature = 0.6,
+    eval_top_p: EvalTopP = 0.9,
+    curve_episodes: Curve = 300,
+    temperature: Temperature = 0.0,
+    fresh: Fresh = False,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -126,6 +136,11 @@ def train_command(
         warmup=warmup,
         warmup_lr=warmup_lr,
         pass_samples=pass_samples,
+        eval_temperature=eval_temperature,
+        eval_top_p=eval_top_p,
+        curve_episodes=curve_episodes,
+        temperature=temperature,
+        fresh=fresh,
     )
     out = out or Path("runs") / folder_of(run, experiment)
     distributed.start()
@@ -161,40 +176,53 @@ def evaluate_command(
     task: Task = "gp-l",
     seed: Seed = 0,
     tries: Tries = 0,
-    episodes: Episodes = 1000,
+    episodes: Episodes = 0,
     splits: Splits = "",
     data: Data = "",
     skip_bad: SkipBad = False,
     max_image_tiles: Tiles = 0,
+    eval_temperature: EvalTemperature = 0.6,
+    eval_top_p: EvalTopP = 0.9,
 ) -> None:
-    """Measure a model on in-distribution and shifted problems."""
+    """Measure a model on in-distribution and shifted problems.
+
+    With --data every route of the folder is walked. For a model that was trained on it:
+    --splits id,ood-rule, the routes that training leaves out.
+    """
     from sftrl_lite.evaluate import evaluate
     from sftrl_lite.models import load
+    from sftrl_lite.rollouts import decoding_name
     from sftrl_lite.runs import held_out
     from sftrl_lite.scales import get_scale
     from sftrl_lite.tasks import budget, check_base, make_task, reported
 
     row = get_scale(scale)
-    named = [name for name in splits.split(",") if name] or reported(task, data)
+    whole = ["all", "all-rule"] if data else reported(task)
+    named = [name for name in splits.split(",") if name] or whole
     real = dict(data=data or None, skip_bad=skip_bad)
     judges = {name: make_task(task, name, scale, **real) for name in named}
     check_base(model, task)
     model = row.init_for(task) if model == "init" else model or row.base_for(task)
     network, tokenizer = load(model, tiles=max_image_tiles)
+    decoding = decoding_name(eval_temperature, eval_top_p)
     for split, judge in judges.items():
-        hands = held_out(judge, episodes, seed, ())
+        hands = held_out(judge, episodes or min(2 * row.eval_episodes, judge.population), seed)
         found, _ = evaluate(
             network,
             tokenizer,
             judge,
             hands,
             tries=tries or budget(task, row.rl.tries),
+            temperature=eval_temperature,
+            top_p=eval_top_p,
             seed=seed,
             max_new_tokens=row.rl.max_new_tokens,
         )
         for name, e in found.items():
             interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"
-            typer.echo(f"{split:10} {name:14} {100 * e.value:5.1f} % {interval} n={e.n}")
+            typer.echo(
+                f"{split:10} {name:14} {decoding:7} {100 * e.value:5.1f} % {interval} n={e.n}"
+            )
 
 
 @app.command()
@@ -220,10 +248,16 @@ def pretrain(
         int, typer.Option(help="CPU threads; numbers depend on it in the last digits")
     ] = 2,
 ) -> None:
-    """Make the tiny base model from nothing (about 12 minutes on two cores)."""
-    from sftrl_lite.pretrain import make_base
+    """Make a tiny base model from nothing (12 to 20 minutes on one core), and check it."""
+    from sftrl_lite.models import load
+    from sftrl_lite.pretrain import criteria, make_base
+    from sftrl_lite.tasks import TASKS
 
-    make_base(out or Path("runs") / f"tiny-{task}", task, seed, threads)
+    folder = out or Path("runs") / f"tiny-{task}"
+    make_base(folder, task, seed, threads)
+    if task in TASKS:  # gp-l-hasty is bred to fail them
+        found = criteria(*load(str(folder)), task)
+        typer.echo(", ".join(f"{name} {share:.1%}" for name, share in found.items()))
 
 
 @app.command()

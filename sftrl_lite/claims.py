@@ -2,30 +2,206 @@
 
 Each claim is a difference between two measured values, paired by seed, and the sign that it
 should have. The verdict follows from the 95 % interval alone: it ``holds`` if the interval lies on
-the claimed side of zero, it ``fails`` if it lies on the other, else it is ``open``.
+the claimed side of zero, it ``fails`` if it lies on the other, else it is ``open``. A second
+verdict says what is left of it after Holm's correction for the number of claims.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from sftrl_lite import ledger
-from sftrl_lite.intervals import Estimate, over_seeds
+from sftrl_lite.intervals import Tested, contrast, difference, holm, p_value
+from sftrl_lite.rollouts import PAPER
 
-Measure = Callable[[pd.DataFrame], pd.Series]  # ledger rows to one value a seed
+Measure = Callable[[pd.DataFrame], pd.DataFrame]  # ledger rows to one line a seed
+Setting = int | float | str | bool | tuple[int | float | str, ...]
+
+TRIES = ("tries", "tries-steps")
+NATS = ("kl", "kl_init", "entropy")
+FEWEST = 3  # seeds; with two, an interval of 95 % covers 90 %
+
+
+# --- measures -----------------------------------------------------------------------------
+
+
+def decoding_of(metric: str, decoding: str = PAPER) -> str:
+    """What a metric is recorded with where others are at ``decoding``; some have no choice."""
+    if metric in NATS or metric.startswith("pass@"):
+        return "1"
+    training = metric.startswith(("flops", "changed")) or metric in ("updates", "signal")
+    return "" if training else decoding
+
+
+def at_decoding(rows: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
+    """Rows at one decoding, and those of metrics that have no choice of it."""
+    wanted = {metric: decoding_of(metric, decoding) for metric in rows["metric"].unique()}
+    return rows[rows["decoding"] == rows["metric"].map(wanted)]
+
+
+def problems(rows: pd.DataFrame) -> np.ndarray | None:
+    """How many problems stand behind rows; None if one of them is no share of problems."""
+    other = rows["metric"].isin(NATS) | (rows["decoding"] == "")
+    return None if other.any() else rows["n"].to_numpy(int)
+
+
+def option(rows: pd.DataFrame, name: str) -> pd.Series:
+    """An option in the rows' commands as text; "0" where the command does not name it."""
+    return rows["command"].str.extract(rf"--{name.replace('_', '-')} (\S+)")[0].fillna("0")
+
+
+def with_settings(rows: pd.DataFrame, **settings: Setting) -> pd.DataFrame:
+    """Rows whose commands have these options.
+
+    Args:
+        settings: a value, several that will do, or True for any; absent options count as 0.
+    """
+    for name, wanted in settings.items():
+        found = option(rows, name)
+        several = wanted if isinstance(wanted, tuple) else (wanted,)
+        rows = rows[(found != "0") if wanted is True else found.isin([str(one) for one in several])]
+    return rows
+
+
+def measured(
+    rows: pd.DataFrame,
+    metric: str,
+    method: str,
+    split: str,
+    at: str = "end",
+    decoding: str = PAPER,
+) -> pd.DataFrame:
+    """One metric at the ``start`` or ``end`` of a method's runs.
+
+    Returns:
+        columns metric, decoding, value, n; a line a seed.
+
+    Raises:
+        ValueError: two runs of one seed.
+    """
+    kept = (rows["method"] == method) & (rows["metric"] == metric) & (rows["split"] == split)
+    part = rows[kept & (rows["decoding"] == decoding_of(metric, decoding))]
+    if part.duplicated(["seed", "step"]).any():
+        raise ValueError(f"two runs of {method} share a seed; choose one of their settings")
+    keep = "first" if at == "start" else "last"
+    ends = part.sort_values("step").drop_duplicates("seed", keep=keep).set_index("seed")
+    return ends[["metric", "decoding", "value", "n"]].sort_index()
+
+
+def best_start(rows: pd.DataFrame, metric: str, method: str, split: str) -> pd.DataFrame:
+    """Init at its best temperature: of all recorded decodings that with the largest mean.
+
+    It is picked after looking and at the very problems that are reported, which favours Init.
+
+    Returns:
+        as ``measured``; empty if fewer than two decodings are recorded.
+    """
+    kept = (rows["method"] == method) & (rows["metric"] == metric) & (rows["split"] == split)
+    decodings = rows.loc[kept, "decoding"].unique()
+    ways = [measured(rows, metric, method, split, "start", way) for way in decodings]
+    best = max(ways, key=lambda way: way["value"].mean(), default=rows.iloc[:0])
+    return best if len(ways) > 1 else best.iloc[:0]
+
+
+def value(
+    metric: str,
+    experiment: str | tuple[str, ...],
+    method: str = "rl-ppo",
+    split: str = "ood-rule",
+    at: str = "end",
+    decoding: str = PAPER,
+    **settings: Setting,
+) -> Measure:
+    """A measure: one metric at the ``start`` or ``end`` of runs; value and n, a line a seed.
+
+    Args:
+        experiment: its name, or several.
+        settings: options in the runs' commands, as for ``with_settings``.
+    """
+    names = experiment if isinstance(experiment, tuple) else (experiment,)
+
+    def measure(rows: pd.DataFrame) -> pd.DataFrame:
+        part = with_settings(rows[rows["experiment"].isin(names)], **settings)
+        return measured(part, metric, method, split, at, decoding)
+
+    return measure
+
+
+def best_init(metric: str, experiment: str, split: str = "ood-rule") -> Measure:
+    """A measure: Init at its best temperature (``best_start``)."""
+    return lambda rows: best_start(rows[rows["experiment"] == experiment], metric, "rl-ppo", split)
+
+
+def largest(*measures: Measure) -> Measure:
+    """The measure with the largest mean; it was picked after looking, which favours it."""
+
+    def measure(rows: pd.DataFrame) -> pd.DataFrame:
+        found = [one(rows) for one in measures]
+        missing = any(one.empty for one in found)
+        return min(found, key=len) if missing else max(found, key=lambda one: one["value"].mean())
+
+    return measure
+
+
+def growth(metric: str, tries: int, **settings: Setting) -> Callable[[pd.DataFrame], pd.Series]:
+    """OOD growth over Init, by seed, of RL that was trained with a budget of tries."""
+    ends = [value(metric, TRIES, at=at, tries=tries, **settings) for at in ("end", "start")]
+    return lambda rows: ends[0](rows)["value"] - ends[1](rows)["value"]
+
+
+def compare(
+    plus: Sequence[pd.DataFrame], minus: Sequence[pd.DataFrame], null: float = 0.0
+) -> Tested | None:
+    """The sum of some measured values minus that of others, paired by seed.
+
+    Two values of a single seed keep an interval over its problems (Newcombe), which says nothing
+    about the next seed; its p-value is Fisher's.
+
+    Args:
+        plus, minus: lines as ``measured`` returns them.
+        null: difference of the null hypothesis.
+
+    Returns:
+        None where no seed has all of them, or where one seed has no interval.
+    """
+    parts = [*plus, *minus]
+    seeds = sorted(set.intersection(*(set(part.index) for part in parts)))
+    parts = [part.loc[seeds] for part in parts]
+    known = [problems(part) for part in parts]
+    n = None if any(one is None for one in known) else np.array(known)
+    values = np.array([part["value"] for part in parts], float)
+    if len(seeds) > 1:
+        return contrast(values, n, [1.0] * len(plus) + [-1.0] * len(minus), null)
+    if not seeds or n is None or len(parts) > 2 or not minus:
+        return None
+    (k1, k2), (n1, n2) = np.rint(values * n)[:, 0].astype(int).tolist(), n[:, 0].tolist()
+    gap = difference(k1, n1, k2, n2)
+    return Tested(gap.value, 1, gap.low, gap.high, p_value(k1, n1, k2, n2))
+
+
+def times(found: Tested, factor: float) -> Tested:
+    """An estimate in another unit: ``times(found, 100)`` turns shares into points."""
+    ends = {name: factor * getattr(found, name) for name in ("value", "low", "high")}
+    return replace(found, **ends)
+
+
+# --- claims -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Claim:
-    """``first`` minus ``second`` should have the sign ``sign``.
+    """``first`` minus ``second`` lies above ``margin`` (sign 1) or below it (sign -1).
 
     Args:
         source: who says so; arXiv number.
         chapter: where the figure or table stands.
+        margin: in points; above 0 with sign -1 it says "larger by less than that".
+        since: what ``first`` and ``second`` each started from, if their growth is compared.
         unit: per cent if empty: shares become points.
     """
 
@@ -35,256 +211,288 @@ class Claim:
     first: Measure
     second: Measure
     sign: int = 1
+    margin: float = 0.0
+    since: tuple[Measure, Measure] | None = None
     unit: str = ""
 
 
-def value(
-    metric: str,
-    experiment: str,
-    method: str = "rl-ppo",
-    split: str = "ood-rule",
-    at: str = "end",
-    **settings: int | str,
-) -> Measure:
-    """A measure: one metric at the ``start`` or ``end`` of runs, by seed.
+CHU, JIN, SHENFELD = "Chu et al. 2501.17161", "Jin et al. 2509.12235", "Shenfeld et al. 2509.04259"
+CHEN, LIN, WU = "Chen et al. 2510.18874", "Lin et al. 2510.00237", "Wu et al. 2508.05629"
+MUKHERJEE, YUE = "Mukherjee et al. 2505.11711", "Yue et al. 2504.13837"
+OURS, ASKED = "not claimed; our control", "not claimed; our question"
+
+BARS = {  # the paper's shifts: chapter, experiment, split, the metric of its figure
+    "cards in text, rule": (5, "headline", "ood-rule", "success@5"),
+    "cards in pictures, rule": (6, "vl-headline", "ood-rule", "success@5"),
+    "cards in pictures, red suits": (6, "vl-headline", "ood-visual", "success@5"),
+    "streets in text, rule": (7, "virl-l-headline", "ood-rule", "per_step"),
+    "streets in pictures, rule": (8, "virl-vl-headline", "ood-rule", "per_step"),
+    "streets in pictures, unseen cities": (8, "virl-vl-headline", "ood-visual", "route"),
+}
+TASKS = {  # chapter, prefix of its experiments, metric
+    "cards in text": (5, "", "success@5"),
+    "cards in pictures": (6, "vl-", "success@5"),
+    "streets in text": (7, "virl-l-", "per_step"),
+    "streets in pictures": (8, "virl-vl-", "per_step"),
+}
+NO_RISE = 5.0  # points that a coin-paid learner may gain; fixed before it was recorded
+
+
+def stages(rows: pd.DataFrame) -> list[int]:
+    """How many steps of SFT came before RL, in the runs that differ by it."""
+    return sorted(map(int, option(rows[rows["experiment"] == "window"], "warmup").unique()))
+
+
+def over_tuned(at: str) -> Measure:
+    """A measure: the longest SFT before RL, alone (``start``) or with that RL (``end``)."""
+
+    def measure(rows: pd.DataFrame) -> pd.DataFrame:
+        last = max(stages(rows), default=0)
+        return value("success@1", "window", at=at, warmup=last)(rows)
+
+    return measure
+
+
+def best_early(rows: pd.DataFrame) -> pd.DataFrame:
+    """A measure: of the shorter SFTs the one that solves most, picked after looking."""
+    early = [value("success@1", "window", at="start", warmup=n) for n in stages(rows)[:-1]]
+    return largest(*early)(rows) if early else rows.iloc[:0]
+
+
+def bars(what: str, chapter: int, experiment: str, split: str, metric: str) -> list[Claim]:
+    """RL and SFT against their Init under one shift."""
+    rl, sft = (value(metric, experiment, m, split) for m in ("rl-ppo", "sft"))
+    before, its = (value(metric, experiment, m, split, "start") for m in ("rl-ppo", "sft"))
+    best = best_init(metric, experiment, split)
+    return [
+        Claim(f"{what}: RL ends above Init", CHU, chapter, rl, before),
+        Claim(f"{what}: SFT ends below Init", CHU, chapter, sft, its, -1),
+        Claim(f"{what}: RL ends above Init at its best temperature", OURS, chapter, rl, best),
+    ]
+
+
+def controls(what: str, chapter: int, prefix: str, metric: str) -> list[Claim]:
+    """What the control runs of a task are for."""
+    runs, sft = f"{prefix}controls", value(metric, f"{prefix}headline", "sft")
+    coin = [value(metric, runs, "rl-random", "id", at) for at in ("end", "start")]
+    mild = f"{what}: RL paid by a coin gains less than {NO_RISE:.0f} points in distribution"
+    own, varied = (value(metric, runs, f"sft-{kind}") for kind in ("verified", "varied"))
+    return [
+        Claim(mild, OURS, chapter, *coin, -1, NO_RISE),
+        Claim(f"{what}: SFT on own verified answers keeps what SFT loses", CHEN, chapter, own, sft),
+        Claim(f"{what}: varied rules keep what SFT loses", LIN, chapter, varied, sft),
+    ]
+
+
+def budgets(told: str, length: str, steps: Setting, one: dict, ten: dict) -> list[Claim]:
+    """Whether ten tries teach more than one, read in two ways.
 
     Args:
-        settings: options in the runs' commands, as ``warmup=8``; absent ones count as 0.
+        one, ten: settings of the runs with either budget.
     """
-
-    def measure(rows: pd.DataFrame) -> pd.Series:
-        wanted = (rows["experiment"] == experiment) & (rows["method"] == method)
-        part = rows[wanted & (rows["metric"] == metric) & (rows["split"] == split)]
-        for name, wanted_option in settings.items():
-            part = part[option(part, name) == str(wanted_option)]
-        ranked = part.sort_values("step").groupby("seed")["value"]
-        return ranked.first() if at == "start" else ranked.last()
-
-    return measure
-
-
-def option(rows: pd.DataFrame, name: str) -> pd.Series:
-    """An option in the rows' commands as text; "0" where the command does not name it."""
-    return rows["command"].str.extract(rf"--{name.replace('_', '-')} (\S+)")[0].fillna("0")
-
-
-def largest(*measures: Measure) -> Measure:
-    """The measure with the largest mean; it was picked after looking, which favours it."""
-
-    def measure(rows: pd.DataFrame) -> pd.Series:
-        found = [one(rows) for one in measures]
-        return (
-            min(found, key=len) if any(s.empty for s in found) else max(found, key=pd.Series.mean)
-        )
-
-    return measure
+    few, many = (
+        partial(value, experiment=TRIES, tries=tries, steps=steps, **settings)
+        for tries, settings in ((1, one), (10, ten))
+    )
+    since = many("success@10", at="start"), few("success@1", at="start")
+    grow = f"{told}10 tries let RL grow more than 1 at {length}"
+    return [
+        Claim(
+            f"{grow}, each judged at its own budget",
+            CHU,
+            10,
+            many("success@10"),
+            few("success@1"),
+            since=since,
+        ),
+        # both start from the very same first tries: their growths differ as their ends do
+        Claim(f"{grow}, both judged at one try", OURS, 10, many("success@1"), few("success@1")),
+    ]
 
 
-def growth(metric: str, tries: int) -> Measure:
-    """OOD growth over Init of RL that was trained with a budget of tries."""
-    ends = [value(metric, "tries", at=at, tries=tries) for at in ("end", "start")]
-    return lambda rows: ends[0](rows) - ends[1](rows)
-
-
-NONE: Measure = lambda rows: 0.0  # noqa: E731
-STAGES = (8, 32, 128)  # recorded lengths of SFT before RL
-CHECKPOINTS = [value("success@1", "window", at="start", warmup=w) for w in STAGES]
-INIT = value("success@1", "why", at="start")
-OVERTUNED = value("success@1", "window", warmup=STAGES[-1])
+LENGTHS: dict[str, Setting] = {"equal compute": 0, "equal steps": True}
+PLAIN = dict(base="data/tiny-gp-l", temperature=(0, 1.0))
+HASTY = dict(base="data/tiny-gp-l-hasty", temperature=0.2)  # first tries are hardly ever right
+REGIMES = {  # with one try no message is ever read
+    "": (PLAIN, PLAIN | dict(feedback=(0, "binary"))),
+    "hasty base, temperature 0.2, leaky messages: ": (HASTY, HASTY | dict(feedback="leaky")),
+}
+RL_FROM_INIT, SFT = value("success@1", "why"), value("success@1", "why", "sft")
 
 CLAIMS = (
     Claim(
-        "RL solves more than Init under the shifted rule",
-        "Chu et al. 2501.17161",
-        5,
-        value("success", "headline"),
-        value("success", "headline", at="start"),
+        "SFT solves more of its training hands than of fresh ones",
+        CHU,
+        3,
+        value("success@1", "headline", "sft", "train"),
+        value("success@1", "headline", "sft", "id"),
     ),
     Claim(
-        "SFT solves less than Init under the shifted rule",
-        "Chu et al. 2501.17161",
-        5,
-        value("success", "headline", "sft"),
-        value("success", "headline", at="start"),
+        "SFT's greedy answer solves fewer fresh hands than Init's, under the trained rule",
+        OURS,
+        3,
+        value("success@1", "headline", "sft", "id", decoding="0"),
+        value("success@1", "headline", "sft", "id", "start", decoding="0"),
         -1,
     ),
+    *(claim for what, bar in BARS.items() for claim in bars(what, *bar)),
+    *(claim for what, task in TASKS.items() for claim in controls(what, *task)),
     Claim(
-        "the same, SFT pushed to a rate of 1e-3",
-        "Chu et al. 2501.17161",
+        "with 16 samples Init finds more than RL",
+        YUE,
         5,
-        value("success", "push", "sft"),
-        value("success", "push", "sft", at="start"),
+        value("pass@16", "headline"),
+        value("pass@16", "headline", at="start"),
         -1,
     ),
-    Claim(
-        "RL solves more than SFT at equal compute",
-        "Chu et al. 2501.17161",
-        5,
-        value("success", "headline"),
-        value("success", "headline", "sft"),
-    ),
-    Claim(
-        "10 tries let RL grow more than 1, each at its own budget",
-        "Chu et al. 2501.17161",
-        10,
-        growth("success@10", 10),
-        growth("success@1", 1),
-    ),
-    Claim(
-        "10 tries let RL grow more than 1, both judged at one try",
-        "not claimed; our control",
-        10,
-        growth("success@1", 10),
-        growth("success@1", 1),
+    *(
+        claim
+        for told, (one, ten) in REGIMES.items()
+        for length, steps in LENGTHS.items()
+        for claim in budgets(told, length, steps, one, ten)
     ),
     *(
         Claim(
             f"RL learns more from {what} than from a bare no, at one try",
-            "not claimed; our question",
+            ASKED,
             10,
             value("success@1", "feedback", feedback=feedback),
-            value("success@1", "why"),
+            RL_FROM_INIT,
         )
         for feedback, what in (("none", "silence"), ("reason", "a reason"), ("leaky", "a leak"))
     ),
     Claim(
         "SFT's shifted success first rises over Init",
-        "Jin et al. 2509.12235",
+        JIN,
         11,
-        largest(*CHECKPOINTS),
-        INIT,
+        best_early,
+        value("success@1", "why", at="start"),
     ),
+    Claim("then it decays below that peak", JIN, 11, over_tuned("start"), best_early, -1),
     Claim(
-        "then decays below its own peak",
-        "Jin et al. 2509.12235",
-        11,
-        CHECKPOINTS[-1],
-        largest(INIT, *CHECKPOINTS[:-1]),
-        -1,
+        "RL restores what over-tuned SFT has lost", JIN, 11, over_tuned("end"), over_tuned("start")
     ),
-    Claim(
-        "RL restores what over-tuned SFT has lost",
-        "Jin et al. 2509.12235",
-        11,
-        OVERTUNED,
-        CHECKPOINTS[-1],
-    ),
-    Claim(
-        "RL after over-tuned SFT stays behind RL from Init",
-        "Chu et al. 2501.17161",
-        11,
-        OVERTUNED,
-        value("success@1", "why"),
-        -1,
-    ),
+    Claim("RL after over-tuned SFT stays behind RL", CHU, 11, over_tuned("end"), RL_FROM_INIT, -1),
     Claim(
         "RL does not beat the best early SFT checkpoint",
-        "Jin et al. 2509.12235",
+        JIN,
         11,
-        value("success@1", "why"),
-        largest(INIT, *CHECKPOINTS),
+        RL_FROM_INIT,
+        best_early,
         -1,
     ),
     Claim(
-        "SFT on the model's own verified answers keeps what SFT loses",
-        "Chen et al. 2510.18874",
+        "SFT in the base's own style keeps what SFT loses",
+        OURS,
         12,
-        value("greedy", "why", "sft-verified"),
-        value("greedy", "why", "sft"),
+        value("success@1", "why", "sft-own"),
+        SFT,
     ),
-    Claim(
-        "RL still solves more than it at equal compute",
-        "Chu et al. 2501.17161",
-        12,
-        value("success", "why"),
-        value("success", "why", "sft-verified"),
-    ),
-    Claim(
-        "DFT keeps what SFT loses",
-        "Wu et al. 2508.05629",
-        12,
-        value("greedy", "why", "sft-dft"),
-        value("greedy", "why", "sft"),
-    ),
-    Claim(
-        "a KL leash keeps what SFT loses",
-        "Shenfeld et al. 2509.04259",
-        12,
-        value("greedy", "why", "sft-kl"),
-        value("greedy", "why", "sft"),
-    ),
-    Claim(
-        "varied rules keep what SFT loses",
-        "Lin et al. 2510.00237",
-        12,
-        value("greedy", "controls", "sft-varied"),
-        value("greedy", "headline", "sft"),
-    ),
+    Claim("DFT keeps what SFT loses", WU, 12, value("success@1", "why", "sft-dft"), SFT),
     Claim(
         "SFT, pushed, still solves by the old rule what it fails by the new one",
-        "Lin et al. 2510.00237",
+        LIN,
         12,
         value("fake", "why-push", "sft"),
         value("success@1", "why-push", "sft"),
     ),
     Claim(
         "RL changes fewer weights than SFT, in bfloat16",
-        "Mukherjee et al. 2505.11711",
+        MUKHERJEE,
         12,
         value("changed_bf16", "why", split="train"),
-        value("changed_bf16", "why", "sft", split="train"),
+        value("changed_bf16", "why", "sft", "train"),
         -1,
     ),
     Claim(
-        "and in full precision",
-        "Mukherjee et al. 2505.11711",
+        "RL changes fewer weights than SFT, in full precision",
+        OURS,
         12,
         value("changed", "why", split="train"),
-        value("changed", "why", "sft", split="train"),
+        value("changed", "why", "sft", "train"),
         -1,
     ),
     Claim(
         "RL has moved less far from Init than SFT, in KL on the trained rule",
-        "Shenfeld et al. 2509.04259",
+        SHENFELD,
         12,
         value("kl", "headline", split="id"),
-        value("kl", "headline", "sft", split="id"),
+        value("kl", "headline", "sft", "id"),
         -1,
-        "nats",
-    ),
-    Claim(
-        "with 16 samples Init finds more than RL",
-        "Yue et al. 2504.13837",
-        5,
-        value("pass@16", "headline"),
-        value("pass@16", "headline", at="start"),
-        -1,
+        unit="nats",
     ),
 )
 
 
-def judge(claim: Claim, rows: pd.DataFrame) -> tuple[Estimate | None, str]:
-    """The difference over seeds, and ``holds``, ``fails``, ``open`` or ``not recorded``."""
-    gap = (claim.first(rows) - claim.second(rows)).dropna()
-    if len(gap) < 2:
+def judge(claim: Claim, rows: pd.DataFrame) -> tuple[Tested | None, str]:
+    """The difference over seeds and the verdict.
+
+    Returns:
+        ``holds``, ``fails``, ``open``, ``too few seeds`` or ``not recorded``; the p-value is that
+        of a difference of ``claim.margin``.
+    """
+    plus, minus = [claim.first(rows)], [claim.second(rows)]
+    if claim.since:
+        minus.append(claim.since[0](rows))
+        plus.append(claim.since[1](rows))
+    factor = 1.0 if claim.unit else 100.0
+    found = compare(plus, minus, claim.margin / factor)
+    if not found:
         return None, "not recorded"
-    found = over_seeds(gap if claim.unit else 100 * gap)
-    if found.low <= 0 <= found.high:
+    found = times(found, factor)
+    if found.n < FEWEST:
+        return found, "too few seeds"
+    if found.low <= claim.margin <= found.high:
         return found, "open"
-    return found, "holds" if np.sign(found.value) == claim.sign else "fails"
+    return found, "holds" if np.sign(found.value - claim.margin) == claim.sign else "fails"
 
 
 def claims_table(rows: pd.DataFrame | None = None) -> pd.DataFrame:
-    """All claims with the measured difference, its interval over seeds and the verdict."""
+    """All claims with the measured difference, its interval, both verdicts and their p-values.
+
+    Holm's correction is over the claims that have a verdict.
+    """
     rows = ledger.read() if rows is None else rows
+    claims = sorted(CLAIMS, key=lambda claim: claim.chapter)
+    judged = [judge(claim, rows) for claim in claims]
+    counted = [i for i, (_, verdict) in enumerate(judged) if verdict in ("holds", "fails", "open")]
+    corrected = dict(zip(counted, holm([judged[i][0].p for i in counted]), strict=True))
     lines = []
-    for claim in CLAIMS:
-        found, verdict = judge(claim, rows)
-        unit = claim.unit or "points"
-        shown = "–"
+    for i, (claim, (found, verdict)) in enumerate(zip(claims, judged, strict=True)):
+        p, after, shown = "–", verdict, "–"
         if found:
-            shown = f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}] {unit}"
-        lines.append((claim.says, claim.source, shown, found.n if found else 0, verdict))
-    columns = ["claim", "source", "measured here", "seeds", "verdict"]
-    table = pd.DataFrame(lines, columns=columns)
-    return table.assign(chapter=[claim.chapter for claim in CLAIMS])
+            interval = f"[{found.low:+.1f}, {found.high:+.1f}]"
+            shown = f"{found.value:+.1f} {interval} {claim.unit or 'points'}"
+        if i in corrected:
+            p, after = f"{found.p:.2g}", verdict if corrected[i] < 0.05 else "open"
+        lines.append(
+            {
+                "claim": claim.says,
+                "source": claim.source,
+                "measured here": shown,
+                "seeds": found.n if found else 0,
+                "verdict": verdict,
+                "p": p,
+                "p (Holm)": f"{corrected[i]:.2g}" if i in corrected else "–",
+                "after Holm": after,
+                "chapter": claim.chapter,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the runs of each method took: means over seeds.
+
+    Returns:
+        by method: ``flops_paper`` and ``flops_cache`` (training, in the paper's count and with a
+        KV cache), ``updates`` (gradient updates), ``minutes`` (wall-clock of the whole run,
+        evaluations included), ``seeds``.
+    """
+    run = ["method", "config_hash", "seed"]
+    last = rows[rows["step"] == rows.groupby(run)["step"].transform("max")]
+    names = ["flops_paper", "flops_cache", "updates"]
+    spent = last[last["metric"].isin(names)].pivot_table("value", run, "metric")
+    spent = spent.reindex(columns=names).assign(minutes=last.groupby(run)["minutes"].max())
+    by_method = spent.groupby("method", sort=False)
+    return by_method.mean().assign(seeds=by_method.size())

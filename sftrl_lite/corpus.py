@@ -8,7 +8,6 @@ the development rules are never shown.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,10 +17,12 @@ from typing import Any
 from PIL import Image
 
 from sftrl_lite.cards import RANKS, deal, house_rule
-from sftrl_lite.city import City, draw_route, make_city, make_route, random_style
+from sftrl_lite.city import NAMES, City, draw_route, make_city, make_route, random_style
 from sftrl_lite.general_points import GeneralPoints, Hand, best_formula
 from sftrl_lite.general_points import write_answer as write_points
 from sftrl_lite.navigation import (
+    FORWARD,
+    STOP,
     Decision,
     Navigation,
     decisions,
@@ -31,7 +32,7 @@ from sftrl_lite.navigation import (
 from sftrl_lite.navigation import write_answer as write_action
 from sftrl_lite.pictures import Look
 from sftrl_lite.routes import ABSOLUTE, CLOCK, DEGREES, HELM, RELATIVE, bearing
-from sftrl_lite.solver import random_formula, solutions
+from sftrl_lite.solver import solutions
 from sftrl_lite.street_view import four_views, panorama
 from sftrl_lite.verifier import FEEDBACK
 from sftrl_lite.vision import ask
@@ -42,51 +43,71 @@ PICTURE_SIZE = 80  # pixels
 
 @dataclass(frozen=True)
 class Corpus:
-    """Chats about cards.
+    """Chats about cards, by students with habits.
 
     Args:
-        guess: chance that a student writes a random formula instead of a solution.
+        careless: probability that a student whose first card is low (A to 4) follows a habit
+            instead of solving the hand: at the first answer, the second, ...; the last one counts
+            for all later answers.
+        elsewhere: the same for other first cards, as a share of ``careless``.
         tries: answers a student may give before the chat ends.
         common_rule: share of chats under the commonest house rule, J=Q=K=10.
         face: share of hands dealt so that they hold a face card.
         suits: suit sets of the pictures, one drawn for each chat; none: hands in text.
-        misread: chance that a student takes one card of the picture for another.
+        misread: probability that a student takes the second card of a picture for its twin if it
+            has one (``TWINS``), answer by answer as for ``careless``.
     """
 
-    guess: float = 0.0
+    careless: tuple[float, ...] = (0.0,)
+    elsewhere: float = 1.0
     tries: int = 1
     common_rule: float = 0.15
     face: float = 0.5
     suits: tuple[str, ...] = ()
-    misread: float = 0.0
+    misread: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True)
 class StreetCorpus:
-    """Chats about walks through cities that exist nowhere else.
+    """Chats about walks through cities that exist nowhere else, by students with habits.
 
     Args:
-        guess: chance that a student takes any action instead of the right one.
+        careless: probability that a student who sees a landmark on the left stops there, at the
+            first answer, the second, ...; the last one counts for all later answers.
+        elsewhere: the same for a landmark on the right, as a share of ``careless``.
         tries: answers a student may give before the chat ends.
         pictures: show the streets instead of telling what is there.
-        misread: chance that a student misses or imagines something in the picture, and acts so.
+        misread: probability that a student takes a sign for its twin if it has one
+            (``SIGN_TWINS``), and walks on.
     """
 
-    guess: float = 0.0
+    careless: tuple[float, ...] = (0.0,)
+    elsewhere: float = 1.0
     tries: int = 1
     pictures: bool = False
-    misread: float = 0.0
+    misread: tuple[float, ...] = (0.0,)
 
 
-TEXTBOOK = Corpus()
-HOMEWORK = Corpus(guess=0.5, tries=5)
+# Mistakes are habits, and they have a cue: in the same situation the same mistake, most of the
+# time. So a model's likeliest answer is about as good as its average one, as with large models.
+# Random mistakes would share their probability among thousands of formulas, and mistakes without
+# a cue would stay the smaller half of each situation: greedy decoding alone would be careful.
+# The books hold mistakes too: whoever never met a second answer cannot read at one.
+TEXTBOOK = Corpus(careless=(0.3,), tries=3)
+HOMEWORK = Corpus(careless=(0.85,), elsewhere=0.1, tries=5)
+HASTY_HOMEWORK = Corpus(careless=(0.85, 0.7, 0.55, 0.4), tries=5)
 DECKS_SEEN = ("black",) * 16 + ("red", "red", "four-colour", "four-colour")
-PICTURE_BOOK = Corpus(suits=DECKS_SEEN)
-PICTURE_HOMEWORK = Corpus(guess=0.5, tries=5, suits=DECKS_SEEN, misread=0.25)
-STREET_BOOK = StreetCorpus()
-STREET_HOMEWORK = StreetCorpus(guess=0.3, tries=2)
-VIEW_BOOK = StreetCorpus(pictures=True)
-VIEW_HOMEWORK = StreetCorpus(guess=0.3, tries=2, pictures=True, misread=0.25)
+PICTURE_BOOK = replace(TEXTBOOK, suits=DECKS_SEEN)
+PICTURE_HOMEWORK = replace(HOMEWORK, suits=DECKS_SEEN, misread=(0.8,))
+STREET_BOOK = StreetCorpus(careless=(0.8, 0.0), tries=2)
+STREET_HOMEWORK = StreetCorpus(careless=(0.8, 0.6), elsewhere=0.25, tries=2)
+VIEW_BOOK = replace(STREET_BOOK, pictures=True)
+VIEW_HOMEWORK = replace(STREET_HOMEWORK, pictures=True, misread=(0.8, 0.7))
+
+
+def at_try(shares: tuple[float, ...], number: int) -> float:
+    """The share for answer ``number`` (0, 1, ...); the last one counts for all later answers."""
+    return shares[min(number, len(shares) - 1)]
 
 
 def write_chat(corpus: Corpus | StreetCorpus, rng: random.Random) -> Chat:
@@ -94,8 +115,8 @@ def write_chat(corpus: Corpus | StreetCorpus, rng: random.Random) -> Chat:
     scene = street_scene if isinstance(corpus, StreetCorpus) else card_scene
     task, problem, write = scene(corpus, rng)
     chat = [ask(task, problem)]
-    for _ in range(corpus.tries):
-        answer = write()
+    for number in range(corpus.tries):
+        answer = write(number)
         verdict = task.verify(problem, answer)
         chat.append({"role": "assistant", "content": answer})
         if verdict.solved:
@@ -112,7 +133,10 @@ def any_feedback(rng: random.Random) -> str:
 # --- cards -------------------------------------------------------------------------------
 
 
-def card_scene(corpus: Corpus, rng: random.Random) -> tuple[GeneralPoints, Hand, Callable[[], str]]:
+Write = Callable[[int], str]  # the student's answer number 0, 1, ...
+
+
+def card_scene(corpus: Corpus, rng: random.Random) -> tuple[GeneralPoints, Hand, Write]:
     """A hand under some house rule, and a student who writes answers to it."""
     task = GeneralPoints(
         rule=house_rule(rng, corpus.common_rule),
@@ -123,22 +147,36 @@ def card_scene(corpus: Corpus, rng: random.Random) -> tuple[GeneralPoints, Hand,
     )
     hand = task.sample(rng)
 
-    def write() -> str:
-        guess = rng.random() < corpus.guess
-        read = misread(hand, rng) if corpus.suits and rng.random() < corpus.misread else hand
-        guess = guess or (read is not hand and not solutions(read.numbers, read.target))
-        formula = random_formula(read.numbers, rng) if guess else best_formula(read)
-        return write_points(read, formula)
+    def write(number: int) -> str:
+        read = hand
+        if corpus.suits and rng.random() < at_try(corpus.misread, number):
+            read = misread(hand)
+        cue = 1.0 if hand.cards[0] in LOW else corpus.elsewhere
+        careless = rng.random() < cue * at_try(corpus.careless, number)
+        if careless or not solutions(read.numbers, read.target):
+            return write_points(read, habitual_formula(read.numbers, rng))
+        return write_points(read, best_formula(read))
 
     return task, hand, write
 
 
-def misread(hand: Hand, rng: random.Random) -> Hand:
-    """The hand with one card taken for another; the rule is still read right."""
-    cards = list(hand.cards)
-    place = rng.randrange(len(cards))
-    cards[place] = rng.choice([rank for rank in RANKS if rank != cards[place]])
-    return replace(hand, cards=tuple(cards))
+LOW = ("A", "2", "3", "4")
+HABITS = {"{} + {} + {} + {}": 0.6, "{} * {} + {} + {}": 0.25, "{} * {} - {} - {}": 0.15}
+
+
+def habitual_formula(numbers: tuple[int, ...], rng: random.Random) -> str:
+    """What a careless student writes: a sum or a product of the numbers as they lie."""
+    form = rng.choices(tuple(HABITS), tuple(HABITS.values()))[0]
+    return form.replace(" ", "").format(*numbers)
+
+
+TWINS = {"6": "9", "3": "8", "J": "K", "2": "5"}
+
+
+def misread(hand: Hand) -> Hand:
+    """The hand with its second card taken for its twin, if it has one; the rule is read right."""
+    first, second, *others = hand.cards
+    return replace(hand, cards=(first, TWINS.get(second, second), *others))
 
 
 # --- streets -----------------------------------------------------------------------------
@@ -156,9 +194,7 @@ def corpus_city(number: int) -> City:
     return make_city(name, 100_000 + number, style)
 
 
-def street_scene(
-    corpus: StreetCorpus, rng: random.Random
-) -> tuple[Navigation, Decision, Callable[[], str]]:
+def street_scene(corpus: StreetCorpus, rng: random.Random) -> tuple[Navigation, Decision, Write]:
     """A step of a walk under some words for turns, and a student who writes answers to it."""
     city = corpus_city(rng.randrange(CITIES))
     route = make_route(city, "a walk", *draw_route(city, rng))
@@ -168,20 +204,30 @@ def street_scene(
     walk = decisions([route])
     decision = rng.choice(walk)
 
-    def write() -> str:
-        answer = task.demonstration(decision)
-        if corpus.pictures and rng.random() < corpus.misread:
-            # as if standing at another step of the same walk
-            answer = task.demonstration(rng.choice(walk))
-        if rng.random() < corpus.guess:
-            turns = [f"turn_direction({word})" for word in task.actions.words]
-            said = json.loads(answer)
-            answer = write_action(
-                *list(said.values())[:2], rng.choice(["forward()", "stop()", *turns])
-            )
-        return answer
+    def write(number: int) -> str:
+        step = decision.step
+        told = task.instructions(route)[step.instruction]
+        seen, action = task.observation(step), task.action(step)
+        twin = taken_for_twin(seen)
+        if twin != seen and corpus.pictures and rng.random() < at_try(corpus.misread, number):
+            seen, action = twin, FORWARD
+        cue = 1.0 if "on your left" in seen else corpus.elsewhere
+        if step.landmark and rng.random() < cue * at_try(corpus.careless, number):
+            action = STOP
+        return write_action(seen, told, action)
 
     return task, decision, write
+
+
+SIGN_TWINS = {NAMES[i]: NAMES[i + 1] for i in (0, 2, 4)}
+
+
+def taken_for_twin(observation: str) -> str:
+    """The observation with the twin of the sign that it names; unchanged if that has none."""
+    for name, twin in SIGN_TWINS.items():
+        if observation.startswith(name):
+            return twin + observation.removeprefix(name)
+    return observation
 
 
 # --- what stands in a picture, for a vision tower's first lessons ------------------------

@@ -55,6 +55,15 @@ def measure(episodes: Sequence[Episode]) -> dict[str, Estimate]:
     return {name: wilson(sum(hits), len(hits)) for name, hits in shares.items()}
 
 
+def within(episodes: Sequence[Episode], budgets: Sequence[int]) -> dict[str, Estimate]:
+    """``success@k`` for each budget k, from episodes that were played with a larger one or it.
+
+    An episode does not know its budget, so that the first k tries are those of budget k.
+    """
+    solved = {k: [any(t.verdict.solved for t in e.turns[:k]) for e in episodes] for k in budgets}
+    return {f"success@{k}": wilson(sum(hits), len(hits)) for k, hits in solved.items()}
+
+
 def evaluate(
     model: PreTrainedModel,
     processor: Processor,
@@ -62,12 +71,16 @@ def evaluate(
     problems: Sequence[Any],
     *,
     tries: int = 5,
-    temperature: float = 1.0,
+    temperature: float = 0.6,
+    top_p: float = 0.9,
     max_new_tokens: int = 40,
     seed: int = 0,
     batch: int = 500,
 ) -> tuple[dict[str, Estimate], list[Episode]]:
     """Play each problem once and measure; the same seed gives the same episodes.
+
+    Temperature 0.6 with top_p 0.9 is the paper's decoding: the released evaluation passes no
+    settings, so that Llama's own hold.
 
     Several processes deal the problems out. All find the same metrics and get all episodes, but
     pictures stay where they were looked at: the episodes of other processes have no ``pixels``.
@@ -83,6 +96,7 @@ def evaluate(
             share(problems[start : start + batch]),
             tries=tries,
             temperature=temperature,
+            top_p=top_p,
             max_new_tokens=max_new_tokens,
             generator=generator,
         )

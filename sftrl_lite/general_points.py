@@ -10,18 +10,26 @@ course, so that training and evaluation code never asks which task it has:
     demonstration(problem)   a correct answer from a solver, for imitation
     habit(problem)           a correct answer in the words of the base's own corpus
 
-Four more serve measuring: ``tests(rng, n, train)`` gives held-out problems, ``label`` names the
-stream of chance that they are drawn from, ``extra(problems, episodes)`` gives figures that
-only this task has, and ``vary(rng, problem)`` the same problem under another rule, for a control.
+Five more serve measuring: ``draw(rng, n)`` gives training problems, ``tests(rng, n)`` held-out
+ones, ``label`` names the stream of chance that they are drawn from, ``extra(problems, episodes)``
+gives figures that only this task has, and ``vary(rng, problem)`` the same problem under another
+rule, for a control. ``half(k)``, k 1 or 2, is the task with one half of its training problems.
+
+A third of all hands is reserved for tests before any training hand is dealt (``reserved``), by
+what the answer depends on: the numbers. Under J=Q=K=10 the hands 10 5 4 A and K 5 4 A are one
+problem, so both are test hands or neither is.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -51,6 +59,43 @@ class Hand:
     def numbers(self) -> tuple[int, ...]:
         """What the cards count, in their order."""
         return self.rule.values(self.cards)
+
+
+@lru_cache(maxsize=65536)
+def _lot(numbers: tuple[int, ...]) -> float:
+    return random.Random(f"reserved/{numbers}").random()
+
+
+def lot(cards: Sequence[str]) -> float:
+    """A number in [0, 1) that the cards have drawn by their numbers under the trained rule."""
+    return _lot(tuple(sorted(ID_RULE.values(cards))))
+
+
+# The lots of each part. The halves of the training hands share no numbers.
+PARTS = {
+    "test": (0, 1 / 3),
+    "train": (1 / 3, 1),
+    "train-1": (1 / 3, 2 / 3),
+    "train-2": (2 / 3, 1),
+    "all": (0, 1),
+}
+
+
+def reserved(cards: Sequence[str]) -> bool:
+    """Whether these cards, in any order, are test cards under every rule, or training cards.
+
+    Decided by their numbers under the rule that training announces, a fixed third of all, and by
+    nothing else: not by scale, seed, or how many training problems there are.
+    """
+    return lot(cards) < PARTS["test"][1]
+
+
+@lru_cache(maxsize=8)
+def reserved_numbers(n_cards: int) -> frozenset[tuple[int, ...]]:
+    """The numbers, sorted, of all reserved hands under the trained and the held-out rules."""
+    hands = filter(reserved, combinations_with_replacement(RANKS, n_cards))
+    rules = (ID_RULE, OOD_RULE, DEV_RULE)
+    return frozenset(tuple(sorted(rule.values(hand))) for hand in hands for rule in rules)
 
 
 def prompt(hand: Hand) -> str:
@@ -118,9 +163,11 @@ class GeneralPoints:
         look: show the hands as pictures of this look instead of naming them (GP-VL). The
             answer has to name the cards, and misreading them costs 1.5 points.
         size: width and height of a picture, in pixels.
+        part: deal ``train`` hands, one half of them (``train-1``, ``train-2``), reserved ``test``
+            hands or ``all``.
 
     Raises:
-        ValueError: unknown feedback mode or dealing.
+        ValueError: unknown feedback mode, dealing or part.
     """
 
     rule: Rule = ID_RULE
@@ -131,49 +178,80 @@ class GeneralPoints:
     feedback: str = "binary"
     look: Look | None = None
     size: int = 224
+    part: str = "all"
     over_budget: ClassVar[float] = REWARDS["over_budget"]  # what the last failed try costs
+    population: ClassVar[float] = math.inf  # of test problems; there are thousands
 
     def __post_init__(self) -> None:
         if self.feedback not in FEEDBACK:
             raise ValueError(f"unknown feedback {self.feedback!r}; choose {', '.join(FEEDBACK)}")
         if self.dealing not in ("uniform", "deck"):
             raise ValueError(f"unknown dealing {self.dealing!r}; choose uniform or deck")
+        if self.part not in PARTS:
+            raise ValueError(f"unknown part {self.part!r}; choose {', '.join(PARTS)}")
 
     def sample(self, rng: random.Random) -> Hand:
-        """Deal until the hand can be solved under the rule.
+        """Deal until the hand is of the task's part and can be solved under the rule.
 
         Raises:
-            ValueError: no solvable hand in 10,000 deals (an impossible target, say).
+            ValueError: no such hand in 10,000 deals (an impossible target, say).
         """
         for _ in range(10_000):
             cards = deal(rng, self.n_cards, self.dealing, self.face)
             hand = Hand(cards, self.rule, self.target)
-            if solutions(hand.numbers, self.target):
+            if self.admits(hand) and solutions(hand.numbers, self.target):
                 return hand if self.look is None else self.show(hand, rng)
         raise ValueError(f"no hand of {self.n_cards} cards makes {self.target}: 10,000 deals")
+
+    def admits(self, hand: Hand) -> bool:
+        """Whether a hand is of the task's part: a training hand, a test hand, or any.
+
+        Under a rule drawn for training (``vary``) a hand may have the numbers of a reserved one
+        though its cards are not reserved: it is no training hand either.
+        """
+        low, high = PARTS[self.part]
+        if not low <= lot(hand.cards) < high:
+            return False
+        numbers = tuple(sorted(hand.numbers))
+        return low == 0 or numbers not in reserved_numbers(len(numbers))
+
+    def draw(self, rng: random.Random, n: int) -> list[Hand]:
+        """n hands, dealt independently of each other as in the paper."""
+        return [self.sample(rng) for _ in range(n)]
+
+    def half(self, number: int) -> GeneralPoints:
+        """The task with one half of its training hands, 1 or 2; they share no numbers."""
+        return replace(self, part=f"train-{number}")
 
     @property
     def label(self) -> str:
         """Names the stream of held-out hands: looks share it, so they show the same hands."""
         return self.rule.name
 
-    def tests(self, rng: random.Random, n: int, train: Sequence[Hand]) -> list[Hand]:
-        """Fresh hands whose cards, in any order, are not among the training hands."""
-        seen = {tuple(sorted(hand.cards)) for hand in train}
-        hands: list[Hand] = []
-        while len(hands) < n:
-            hand = self.sample(rng)
-            if tuple(sorted(hand.cards)) not in seen:
-                hands.append(hand)
-        return hands
+    def tests(self, rng: random.Random, n: int) -> list[Hand]:
+        """n reserved hands, no two with the same cards in the same order.
+
+        Raises:
+            ValueError: there are fewer (50,000 hands in a row were none or known).
+        """
+        task, found, misses = replace(self, part="test"), {}, 0
+        while len(found) < n:
+            hand = task.sample(rng)
+            misses = misses + 1 if hand.cards in found else 0
+            if misses == 50_000:
+                raise ValueError(f"{n} test hands are too many: only {len(found)} were found")
+            found.setdefault(hand.cards, hand)
+        return list(found.values())
 
     def vary(self, rng: random.Random, hand: Hand) -> tuple[GeneralPoints, Hand]:
         """The same cards under a house rule drawn anew, never a held-out one.
 
         Raises:
-            ValueError: they cannot be solved under that rule.
+            ValueError: they cannot be solved under that rule, or count there as a test hand does.
         """
         hand = replace(hand, rule=house_rule(rng, common=0.0))
+        if not self.admits(hand):
+            raise ValueError(f"{hand.cards} are a test hand under rule {hand.rule.name}")
         best_formula(hand)
         return self, hand
 
@@ -229,6 +307,7 @@ def general_points(
 ) -> GeneralPoints:
     """The paper's splits: ``train`` and ``id`` announce J=Q=K=10, ``ood-rule`` 11, 12, 13.
 
+    All but ``train`` deal hands that are reserved for tests, the same third under every rule.
     In pictures, ``id`` shows black suits and ``ood-visual`` red ones. ``dev-rule`` and
     ``dev-visual`` (green clubs, blue diamonds) are other shifts on which settings are chosen,
     so that the reported ones are looked at once.
@@ -245,7 +324,8 @@ def general_points(
         raise ValueError(f"unknown split {split!r}; choose {', '.join(names)}")
     rule, suits = SPLITS[split]
     shown = replace(look or Look(), suits=suits) if pictures else None
-    return GeneralPoints(rule, face=rule != ID_RULE, look=shown, **options)
+    part = "train" if split == "train" else "test"
+    return GeneralPoints(rule, face=rule != ID_RULE, look=shown, **{"part": part} | options)
 
 
 def vocabulary(pictures: bool = False) -> list[str]:

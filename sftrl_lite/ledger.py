@@ -31,6 +31,7 @@ class Row:
     step: int
     split: str
     metric: str
+    decoding: str  # temperature/top_p as ``rollouts.decoding_name`` writes it; "": none is meant
     value: float
     n: int
     low: float
@@ -44,6 +45,7 @@ class Row:
 
 
 COLUMNS = [f.name for f in fields(Row)]
+TYPES = {f.name: {"str": str, "int": int, "float": float}[f.type] for f in fields(Row)}
 
 
 def append(rows: list[Row], path: Path = LEDGER) -> None:
@@ -83,14 +85,17 @@ def _short(value: object) -> object:
 
 
 def read(path: Path = LEDGER) -> pd.DataFrame:
-    """The ledger as a table; an empty one if there is none yet.
+    """The ledger as a table, each column of its declared type; an empty one if there is none yet.
 
     Raises:
-        ValueError: other columns than this version writes.
+        ValueError: other columns than this version writes, or a value of another type.
     """
     if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    table = pd.read_csv(path, dtype={"commit": str, "config_hash": str}, keep_default_na=False)
+        return pd.DataFrame(columns=COLUMNS).astype(TYPES)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != COLUMNS:
-        raise ValueError(f"{path} has other columns; it is of another version")
-    return table
+        raise ValueError(f"{path} is of another version: other columns; move it away")
+    try:
+        return table.astype(TYPES)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

@@ -186,18 +186,41 @@ class Navigation:
         return Decision(route, rng.randrange(len(steps(route))))
 
     @property
+    def population(self) -> int:
+        """How many test problems there are."""
+        return len(decisions(self.routes))
+
+    @property
     def label(self) -> str:
         """Names the stream of held-out walks: the same walks under each rule."""
         return self.routes[0].city
 
-    def tests(self, rng: random.Random, n: int, train: Sequence[Decision]) -> list[Decision]:
-        """Every decision of routes that are not trained on, in random order, until there are
-        n decisions or no more routes."""
-        walked, found = {decision.route for decision in train}, []
+    def draw(self, rng: random.Random, n: int) -> list[Decision]:
+        """n decisions: all of the routes once, in random order, then all of them again."""
+        found, every = [], decisions(self.routes)
+        while len(found) < n:
+            found += rng.sample(every, min(n - len(found), len(every)))
+        return found
+
+    def half(self, number: int) -> Navigation:
+        """The task with one half of its routes, 1 or 2; they share no instructions."""
+        border = len(self.routes) // 2
+        first, second = self.routes[:border], self.routes[border:]
+        return replace(self, routes=first if number == 1 else unlike(first, second))
+
+    def tests(self, rng: random.Random, n: int) -> list[Decision]:
+        """Every decision of one route after the other, in random order, until there are n.
+
+        Raises:
+            ValueError: the routes have fewer.
+        """
+        found: list[Decision] = []
         for route in rng.sample(self.routes, len(self.routes)):
             if len(found) >= n:
                 break
-            found += [] if route in walked else decisions([route])
+            found += decisions([route])
+        if len(found) < n:
+            raise ValueError(f"{n} test problems are too many: {self.label} has {len(found)}")
         return found
 
     def vary(self, rng: random.Random, decision: Decision) -> tuple[Navigation, Decision]:
@@ -356,18 +379,19 @@ def navigation(split: str = "id", pictures: bool = False, **options: Any) -> Nav
     """The paper's splits, on the shipped cities.
 
     ``train``: the training routes of the training city, absolute words. ``id``: other
-    routes of that city. ``ood-rule``: these, relative words. ``ood-visual``: the nine
-    unseen cities, absolute words. Settings are chosen on ``dev-rule`` (clock words, in the
-    instructions too) and ``dev-visual`` (a city of its own).
+    routes of that city, none with the instructions of a training route. ``ood-rule``: these,
+    relative words. ``ood-visual``: the nine unseen cities, absolute words. Settings are chosen
+    on ``dev-rule`` (clock words, in the instructions too) and ``dev-visual`` (a city of its own).
 
     Raises:
         ValueError: unknown split.
     """
     if pictures:
         options = {"look": city_look} | options
+    trained = city_routes(load_city(TRAIN), 0, TRAIN_ROUTES)
     if split == "train":
-        return Navigation(city_routes(load_city(TRAIN), 0, TRAIN_ROUTES), **options)
-    home = city_routes(load_city(TRAIN), TRAIN_ROUTES)
+        return Navigation(trained, **options)
+    home = unlike(trained, city_routes(load_city(TRAIN), TRAIN_ROUTES))
     if split == "id":
         return Navigation(home, **options)
     if split == "ood-rule":
@@ -382,6 +406,13 @@ def navigation(split: str = "id", pictures: bool = False, **options: Any) -> Nav
     raise ValueError(
         f"unknown split {split!r}; choose train, id, ood-rule, ood-visual, dev-rule or dev-visual"
     )
+
+
+def unlike(trained: Sequence[Route], routes: Sequence[Route]) -> tuple[Route, ...]:
+    """Those routes whose instructions no trained route has, word for word."""
+    told = lambda route: Navigation((route,)).instructions(route)  # noqa: E731
+    known = {told(route) for route in trained}
+    return tuple(route for route in routes if told(route) not in known)
 
 
 # --- whole walks -------------------------------------------------------------------------

@@ -1,18 +1,28 @@
-"""Figures that more than one chapter shows, in one house style."""
+"""Figures that more than one chapter shows, in one house style.
+
+Each function shows values at one decoding, the paper's unless told otherwise: rows of several
+decodings are never averaged. Intervals over seeds hold the noise of seeds and of problems.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.optimize import isotonic_regression
 
-from sftrl_lite.intervals import student_interval
+from sftrl_lite import intervals
+from sftrl_lite.claims import at_decoding, best_start, compare, measured, problems
+from sftrl_lite.intervals import Estimate, Tested, wilson
+from sftrl_lite.rollouts import PAPER
 
 STYLE = Path(__file__).with_name("house.mplstyle")
 LOOKS = {  # colour, marker, line: three ways to tell methods apart
@@ -21,8 +31,8 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "sft-pushed": ("#7B3294", "X", "--", "SFT, learning rate 1e-3"),
     "rl-grpo": ("#009E73", "^", "-.", "RL (GRPO)"),
     "sft-varied": ("#E69F00", "D", ":", "SFT, varied rules"),
-    "sft-own": ("#CC79A7", "P", "-.", "SFT, base's own words"),
-    "sft-verified": ("#56B4E9", "<", "-.", "SFT, own verified answers"),
+    "sft-own": ("#CC79A7", "P", "-.", "SFT, base model's own style"),
+    "sft-verified": ("#56B4E9", "<", "-.", "SFT, own verified answers (on-policy)"),
     "sft-dft": ("#882255", ">", "--", "SFT, DFT loss"),
     "sft-kl": ("#8C6D1F", "h", "--", "SFT, KL to Init"),
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
@@ -35,6 +45,17 @@ NAMES = {
     "dev-rule": "fresh hands, development rule",
     "dev-visual": "fresh hands, green and blue suits",
 }
+TEMPERATURES = {"0": 0.0, "0.3": 0.3, PAPER: 0.6, "1": 1.0}  # measured at both ends of a run
+INIT, BEST = "Init", "Init at its best temperature"
+WORSE = ("format_error", "fake")  # the more, the worse: no temperature is best
+
+
+def spoken(decoding: str) -> str:
+    """A decoding in a word or two."""
+    return "greedy" if decoding == "0" else f"T {decoding.partition('/')[0]}"
+
+
+# --- what is drawn ------------------------------------------------------------------------
 
 
 def with_points(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,30 +63,120 @@ def with_points(table: pd.DataFrame) -> pd.DataFrame:
 
     Runs of equal compute need different numbers of steps, so points are compared.
     """
-    run = ["experiment", "method", "tries", "seed"]
+    run = ["experiment", "method", "tries", "seed", "config_hash"]
     return table.assign(point=table.groupby(run)["step"].rank("dense").astype(int) - 1)
 
 
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % interval of each metric over seeds.
+def over_seeds(table: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
+    """Mean and 95 % interval of each metric over seeds, at one decoding.
 
-    One seed keeps the interval over its own episodes (Wilson). Several seeds are
-    independent trainings, so the interval is Student's over the seeds' values.
+    One seed keeps the interval over its own problems (Wilson), which says nothing about the next
+    seed. That of several holds both sources of noise (``intervals.over_seeds``).
 
     Returns:
         columns method, tries, point, split, metric, mean, low, high, seeds, n.
+
+    Raises:
+        ValueError: two runs of one seed, which are no two seeds.
     """
     keys = ["method", "tries", "point", "split", "metric"]
     rows = []
-    for key, part in with_points(table).groupby(keys, sort=False):
-        values = part["value"].to_numpy(float)
-        mean, k = values.mean(), len(values)
-        if k == 1:
-            low, high = part["low"].iloc[0], part["high"].iloc[0]
-        else:
-            low, high = student_interval(values)
+    for key, part in at_decoding(with_points(table), decoding).groupby(keys, sort=False):
+        if part["seed"].duplicated().any():
+            raise ValueError(f"two runs of {key[0]} share a seed; choose one of their settings")
+        n = problems(part)
+        mean, k = part["value"].mean(), len(part)
+        low, high = part["low"].iloc[0], part["high"].iloc[0]
+        if k > 1:
+            found = intervals.over_seeds(part["value"], n)
+            low, high = found.low, found.high
+        if n is not None:
+            low, high = max(low, 0.0), min(high, 1.0)
         rows.append((*key, mean, low, high, k, int(part["n"].sum())))
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds", "n"])
+
+
+def estimate(lines: pd.DataFrame) -> Estimate:
+    """One share, a line a seed as ``claims.measured`` returns it, with its interval."""
+    if len(lines) > 1:
+        return intervals.over_seeds(lines["value"], problems(lines))
+    n = int(lines["n"].iloc[0])
+    return wilson(round(n * lines["value"].iloc[0]), n)
+
+
+def leader(table: pd.DataFrame) -> str:
+    """The method whose runs show Init: that with the most seeds, the first of several."""
+    return str(table.groupby("method", sort=False)["seed"].nunique().idxmax())
+
+
+def best_of_init(table: pd.DataFrame, metric: str, split: str) -> tuple[str, Estimate] | None:
+    """Init at its best temperature: which one, and the share there; None if not recorded."""
+    if metric in WORSE or table.empty:
+        return None
+    lines = best_start(table, metric, leader(table), split)
+    return (lines["decoding"].iloc[0], estimate(lines)) if len(lines) else None
+
+
+def change(
+    table: pd.DataFrame, metric: str, method: str, split: str, decoding: str = PAPER
+) -> Tested | None:
+    """End minus start of a method, paired by seed; None if it is not recorded."""
+    start, end = (measured(table, metric, method, split, at, decoding) for at in ("start", "end"))
+    return compare([end], [start])
+
+
+def direction(found: Tested | None) -> int:
+    """1 or -1 where an interval keeps clear of zero, else 0."""
+    return 0 if found is None or found.low <= 0 <= found.high else int(np.sign(found.value))
+
+
+def finding(
+    table: pd.DataFrame,
+    metric: str,
+    split: str,
+    methods: Iterable[str] = ("rl-ppo", "sft"),
+    decoding: str = PAPER,
+) -> str:
+    """Which methods end above or below their Init, by intervals clear of zero; "" if none ran."""
+    ways = {1: "rises", -1: "falls", 0: "stays level"}
+    found = {method: change(table, metric, method, split, decoding) for method in methods}
+    return ", ".join(f"{LOOKS[m][3]} {ways[direction(f)]}" for m, f in found.items() if f)
+
+
+def summary_table(
+    table: pd.DataFrame,
+    metrics: Sequence[str] = ("success", "read"),
+    splits: Sequence[str] = ("id", "ood-rule", "dev-rule"),
+    decoding: str = PAPER,
+) -> pd.DataFrame:
+    """Init and the last step of each method: per cent with 95 % intervals, as text.
+
+    ``Init at its best temperature`` names the temperature, picked among all that are recorded.
+    """
+    rows = table[table["metric"].isin(metrics) & table["split"].isin(splits)]
+    summary = over_seeds(rows, decoding)
+    first = leader(rows) if len(rows) else ""
+    last = summary.groupby("method")["point"].transform("max")
+    names = summary["method"].map({method: look[3] for method, look in LOOKS.items()})
+    starts = summary[(summary["point"] == 0) & (summary["method"] == first)].assign(who=INIT)
+    ends = summary.assign(who=names)[(summary["point"] == last) & (summary["point"] > 0)]
+    shown = pd.concat([starts, ends])
+    shown["text"] = [per_cent(*row) for row in shown[["mean", "low", "high"]].to_numpy(float)]
+    wide = shown.pivot(index="who", columns=["metric", "split"], values="text")
+    for metric, split in wide.columns:
+        if best := best_of_init(rows, metric, split):
+            way, e = best
+            wide.loc[BEST, (metric, split)] = f"{per_cent(e.value, e.low, e.high)} {spoken(way)}"
+    order = [INIT, BEST, *(look[3] for look in LOOKS.values())]
+    return wide.loc[[who for who in order if who in wide.index]].fillna("–")
+
+
+def per_cent(mean: float, low: float, high: float) -> str:
+    """A share and its interval as a table shows them."""
+    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+# --- curves -------------------------------------------------------------------------------
 
 
 def curves(
@@ -75,20 +186,27 @@ def curves(
     methods: Sequence[str] = ("rl-ppo", "sft"),
     ylabel: str = "solved at the first try",
     accounting: str = "flops_paper",
+    decoding: str = PAPER,
+    titles: Sequence[str] | None = None,
 ) -> Figure:
     """Metric against training compute, one panel a split, one line a method.
+
+    The dashed line is Init, the dotted one Init at its best temperature; numbers are per cent.
 
     Args:
         table: rows in the form of the ledger; bands are 95 % intervals.
         accounting: ``flops_paper`` or ``flops_cache``.
+        titles: what each panel shows, in a sentence; it stands above the split's name.
     """
-    summary = over_seeds(table[table["metric"].isin([metric, accounting])])
+    table = table[table["method"].isin(methods)]
+    summary = over_seeds(table[table["metric"].isin([metric, accounting])], decoding)
     cost = summary[summary["metric"] == accounting].set_index(["method", "point"])["mean"]
     with plt.style.context(STYLE):
-        size = (3.7 * len(splits), 3.6)
+        size = (3.9 * len(splits), 4.0)
         figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
-        for axis, split in zip(axes[0], splits, strict=True):
+        for i, (axis, split) in enumerate(zip(axes[0], splits, strict=True)):
             here = summary[(summary["metric"] == metric) & (summary["split"] == split)]
+            labels = []
             for method in methods:
                 part = here[here["method"] == method].sort_values("point")
                 if part.empty:
@@ -96,53 +214,205 @@ def curves(
                 colour, marker, line, label = LOOKS[method]
                 x = [cost[method, point] / 1e12 for point in part["point"]]
                 axis.plot(x, part["mean"], color=colour, marker=marker, ls=line, label=label)
-                low, high = part["low"].clip(lower=0), part["high"].clip(upper=1)
-                axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
-            start = here[here["point"] == 0]["mean"].mean()
-            axis.axhline(start, color="#555555", lw=1, ls=(0, (1, 2)))
-            end = dict(xy=(0.99, start), xycoords=("axes fraction", "data"))
-            axis.annotate("Init", **end, ha="right", va="bottom", color="#555555")
-            axis.set_title(NAMES.get(split, split))
-            axis.set(xlabel="training compute (TFLOP)", ylim=(0, 1.02))
+                axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+                labels.append((part["mean"].iloc[-1], "", colour))
+            if labels:
+                first = here[(here["method"] == leader(table)) & (here["point"] == 0)]
+                labels += draw_init(
+                    axis, first["mean"].tolist(), best_of_init(table, metric, split)
+                )
+            write_ends(axis, labels)
+            name = NAMES.get(split, split)
+            said = [textwrap.fill(titles[i], 36)] if titles else []
+            axis.set_title("\n".join([*said, name]))
+            axis.set(xlabel="training compute (TFLOP)", ylim=(0, 1.04))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
-        axes[0][-1].legend(loc="upper left")  # the shifted rule leaves room
+        legend_below(figure)
     return figure
 
 
-def summary_table(
-    table: pd.DataFrame,
-    metrics: Sequence[str] = ("success", "read"),
-    splits: Sequence[str] = ("id", "ood-rule", "dev-rule"),
-) -> pd.DataFrame:
-    """Init and the last step of each method: per cent with 95 % intervals, as text."""
-    summary = over_seeds(table[table["metric"].isin(metrics) & table["split"].isin(splits)])
-    last = summary.groupby("method")["point"].transform("max")
-    ends = summary[(summary["point"] == last) | (summary["point"] == 0)].copy()
-    names = ends["method"].map({method: look[3] for method, look in LOOKS.items()})
-    ends["who"] = names.where(ends["point"] > 0, "Init")
-    ends = ends.drop_duplicates(["who", "split", "metric"])
-    ends["text"] = [
-        f"{100 * mean:.1f} [{100 * max(low, 0):.1f}, {100 * min(high, 1):.1f}]"
-        for mean, low, high in zip(ends["mean"], ends["low"], ends["high"], strict=True)
-    ]
-    wide = ends.pivot(index="who", columns=["metric", "split"], values="text")
-    order = ["Init", *(look[3] for look in LOOKS.values())]
-    return wide.loc[[who for who in order if who in wide.index]]
+def draw_init(
+    axis: Axes, start: Sequence[float], best: tuple[str, Estimate] | None
+) -> list[tuple[float, str, str]]:
+    """Lines of Init; returns what ``write_ends`` shall write beside them."""
+    grey, labels = "#555555", []
+    for mean in start:
+        axis.axhline(mean, color=grey, lw=1, ls=(0, (6, 3)))
+        labels.append((mean, f"{INIT} ", grey))
+    if best:
+        top = best[1].value
+        axis.axhline(top, color=grey, lw=1.4, ls=(0, (1, 1.5)))
+        above = top < 0.9
+        axis.annotate(
+            f"{BEST}: {100 * top:.0f} %",
+            (0.02, top),
+            (0, 3 if above else -3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="bottom" if above else "top",
+            fontsize=8,
+            color=grey,
+            bbox=dict(boxstyle="square,pad=0.1", fc="white", ec="none", alpha=0.75),
+        )
+    return labels
+
+
+def write_ends(axis: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Values in per cent at the right end of lines, moved apart where they would overlap.
+
+    Args:
+        labels: height, words before the number, colour.
+    """
+    places = spread([height for height, _, _ in labels], 0.055, 1.0)
+    for place, (height, words, colour) in zip(places, labels, strict=True):
+        axis.annotate(
+            f"{words}{100 * height:.0f} %",
+            (1, place),
+            (4, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=colour,
+        )
+
+
+def spread(heights: Sequence[float], gap: float, top: float) -> np.ndarray:
+    """Heights (k,) moved as little as possible so that all are ``gap`` apart and below ``top``."""
+    order = np.argsort(heights, kind="stable")
+    steps = gap * np.arange(len(order))
+    placed = np.empty(len(order))
+    if len(order):
+        # neighbours at least a gap apart: never falling once the gaps are taken out
+        apart = isotonic_regression(np.asarray(heights, float)[order] - steps).x
+        placed[order] = np.minimum(apart, top - steps[-1]) + steps
+    return placed
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend of all panels, below them."""
+    drawn: dict[str, Artist] = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        drawn |= dict(zip(labels, handles, strict=True))
+    if drawn:
+        figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=min(len(drawn), 4))
 
 
 def alt_text(
     table: pd.DataFrame,
     metric: str = "success@1",
     splits: Sequence[str] = ("train", "id", "ood-rule"),
+    decoding: str = PAPER,
+    methods: Sequence[str] | None = None,
 ) -> str:
-    """The figure of ``curves`` in words, made from the numbers that it draws."""
-    wide = summary_table(table, [metric], splits)[metric]
+    """The figure of ``curves`` in words: what it shows in the last panel, then the numbers.
+
+    Args:
+        methods: those that are drawn; all if None.
+    """
+    table = table[table["method"].isin(methods or LOOKS)]
+    said = finding(table, metric, splits[-1], LOOKS, decoding)
+    wide = summary_table(table, [metric], splits, decoding)[metric]
     lines = [
-        f"{who}: " + ", ".join(f"{NAMES[split]} {value} %" for split, value in row.items())
+        f"{who}: " + ", ".join(f"{NAMES.get(split, split)} {value}" for split, value in row.items())
         for who, row in wide.iterrows()
     ]
-    return "Share of hands solved against training compute, from Init to end. " + "; ".join(lines)
+    first = f"On {NAMES.get(splits[-1], splits[-1])}: {said}. " if said else ""
+    numbers = "Per cent solved with 95 % intervals, at the end of training: "
+    return first + numbers + "; ".join(lines) + "."
+
+
+# --- success against temperature ----------------------------------------------------------
+
+
+def by_temperature(
+    table: pd.DataFrame, metric: str, split: str, methods: Sequence[str]
+) -> pd.DataFrame:
+    """Init and methods at their last step, at each decoding that was recorded at both ends.
+
+    Returns:
+        columns who (a method or ``Init``), decoding, mean, low, high, seeds, and above: 1, -1 or 0
+        where the difference from the same runs' Init is clear of zero, paired by seed.
+
+    Raises:
+        ValueError: nothing to show.
+    """
+    lines = []
+    for who in (INIT, *methods):
+        runs = table[table["method"].isin(methods)]
+        method = who
+        if who == INIT and len(runs):
+            method = leader(runs)
+        for decoding in TEMPERATURES:
+            at = "start" if who == INIT else "end"
+            part = measured(runs, metric, method, split, at, decoding)
+            if part.empty:
+                continue
+            e = estimate(part)
+            above = 0 if who == INIT else direction(change(runs, metric, who, split, decoding))
+            lines.append((who, decoding, e.value, e.low, e.high, len(part), above))
+    columns = ["who", "decoding", "mean", "low", "high", "seeds", "above"]
+    if not lines:
+        raise ValueError(f"the table holds no {metric} on {split} of {', '.join(methods)}")
+    return pd.DataFrame(lines, columns=columns)
+
+
+def temperature_curve(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    split: str = "ood-rule",
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+    ylabel: str = "solved at the first try",
+) -> Figure:
+    """Success against sampling temperature: Init, and each method at its last step.
+
+    Args:
+        table: rows in the form of the ledger; bars are 95 % intervals.
+    """
+    points = by_temperature(table, metric, split, methods)
+    with plt.style.context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 4.0))
+        labels = []
+        for i, (who, part) in enumerate(points.groupby("who", sort=False)):
+            init = ("#222222", "*", "-", INIT)
+            colour, marker, line, label = init if who == INIT else LOOKS[str(who)]
+            # beside each other, so that no interval hides another
+            x = np.array([TEMPERATURES[way] for way in part["decoding"]]) + 0.01 * (i - 1)
+            error = [part["mean"] - part["low"], part["high"] - part["mean"]]
+            look = dict(color=colour, marker=marker, ls=line, label=label, lw=1.6)
+            axis.errorbar(x, part["mean"], yerr=error, ms=9 if who == INIT else 6, **look)
+            labels.append((part["mean"].iloc[-1], "", colour))
+        write_ends(axis, labels)
+        ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
+        shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
+        axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
+        axis.set_title(NAMES.get(split, split))
+        axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
+        axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        legend_below(figure)
+    return figure
+
+
+def temperature_alt(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    split: str = "ood-rule",
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+) -> str:
+    """The figure of ``temperature_curve`` in words: what it shows, then its numbers."""
+    points = by_temperature(table, metric, split, methods)
+    said, lines = [], []
+    for who, part in points.groupby("who", sort=False):
+        label = INIT if who == INIT else LOOKS[str(who)][3]
+        ways = zip(part["decoding"], part["mean"], strict=True)
+        lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
+        if who != INIT:
+            up, down = (part["above"] == 1).sum(), (part["above"] == -1).sum()
+            said.append(f"{label} above Init at {up} and below it at {down} of {len(part)}")
+    finding = f"{'; '.join(said)} temperatures, by intervals clear of zero"
+    return f"{finding}. {NAMES.get(split, split)}, per cent solved: {'; '.join(lines)}."
 
 
 # --- success against recognition (paper, figure 8) ----------------------------------------
@@ -151,7 +421,10 @@ SEEN = ("id", "ood-rule", "ood-visual")
 
 
 def paths(
-    table: pd.DataFrame, metric: str = "success", splits: Sequence[str] = SEEN
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    decoding: str = PAPER,
 ) -> pd.DataFrame:
     """Success beside recognition at each evaluation, with the intervals of both.
 
@@ -165,8 +438,7 @@ def paths(
     wanted = table["metric"].isin([metric, "recognised"]) & table["split"].isin(splits)
     if "recognised" not in set(table.loc[wanted, "metric"]):
         raise ValueError("the table holds no recognition; only tasks with pictures measure it")
-    summary = over_seeds(table[wanted])
-    summary["low"], summary["high"] = summary["low"].clip(lower=0), summary["high"].clip(upper=1)
+    summary = over_seeds(table[wanted], decoding)
     keys = ["split", "method", "point"]
     wide = summary.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"])
     return wide.swaplevel(axis=1).dropna().sort_index()
@@ -178,6 +450,7 @@ def recognition_path(
     splits: Sequence[str] = SEEN,
     methods: Sequence[str] = ("rl-ppo", "sft"),
     ylabel: str = "solved within the budget",
+    decoding: str = PAPER,
 ) -> Figure:
     """Success against recognition over a training: one panel a split, one line a method.
 
@@ -188,7 +461,7 @@ def recognition_path(
         table: rows in the form of the ledger, with the metric ``recognised``.
         metric: the share on the vertical axis.
     """
-    points = paths(table, metric, splits)
+    points = paths(table, metric, splits, decoding)
     with plt.style.context(STYLE):
         size = (3.7 * len(splits), 3.9)
         figure, axes = plt.subplots(
@@ -211,11 +484,7 @@ def recognition_path(
             for line in (axis.xaxis, axis.yaxis):
                 line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         axes[0][0].set_ylabel(ylabel)
-        drawn: dict[str, Artist] = {}
-        for axis in axes[0]:
-            handles, labels = axis.get_legend_handles_labels()
-            drawn |= dict(zip(labels, handles, strict=True))
-        figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=len(drawn))
+        legend_below(figure)
     return figure
 
 
@@ -245,21 +514,25 @@ def recognition_alt(
     metric: str = "success",
     splits: Sequence[str] = SEEN,
     methods: Sequence[str] = ("rl-ppo", "sft"),
+    decoding: str = PAPER,
 ) -> str:
-    """The figure of ``recognition_path`` in words, made from the numbers that it draws."""
-    points, lines = paths(table, metric, splits), []
+    """The figure of ``recognition_path`` in words: what moves clearly, then the numbers."""
+    points = paths(table, metric, splits, decoding)
+    said, lines = [], []
     for split in splits:
         for method in methods:
             if (split, method) not in points.index.droplevel("point"):
                 continue
-            run = points.loc[split, method]
-            ends = [
-                f"{100 * run[name, 'mean'].iloc[0]:.0f} to {100 * run[name, 'mean'].iloc[-1]:.0f} %"
-                for name in ("recognised", metric)
-            ]
+            run, numbers, ways = points.loc[split, method], [], []
+            for name, word in (("recognised", "recognises"), (metric, "solves")):
+                start, end = 100 * run[name, "mean"].iloc[[0, -1]]
+                way = direction(change(table, name, method, split, decoding))
+                numbers.append(f"{start:.0f} to {end:.0f} %")
+                ways.append(f"{word} {('about as many', 'more', 'fewer')[way]}")
             who = f"{NAMES.get(split, split)}, {LOOKS[method][3]}"
-            lines.append(f"{who}: recognised {ends[0]}, solved {ends[1]}")
-    return "Success against recognition, from Init to the end. " + "; ".join(lines) + "."
+            said.append(f"{who} {' and '.join(ways)}")
+            lines.append(f"{who}: recognised {numbers[0]}, solved {numbers[1]}")
+    return f"{'; '.join(said)} than Init. From Init to the end: {'; '.join(lines)}."
 
 
 # --- a training as far as it has come -----------------------------------------------------
@@ -270,6 +543,7 @@ def progress(
     metric: str = "success@1",
     splits: Sequence[str] = ("id", "ood-rule"),
     methods: Sequence[str] = ("rl-ppo", "sft", "sft-pushed"),
+    decoding: str = PAPER,
 ) -> pd.DataFrame:
     """A metric at every evaluation, and the share of its training that a method had done.
 
@@ -284,14 +558,13 @@ def progress(
         ValueError: nothing to show.
     """
     wanted = table["metric"].isin([metric, "flops_paper"]) & table["method"].isin(methods)
-    summary = over_seeds(table[wanted])
+    summary = over_seeds(table[wanted], decoding)
     shown = summary[(summary["metric"] == metric) & summary["split"].isin(splits)]
     if shown.empty:
         raise ValueError(f"the table holds no {metric} of {', '.join(methods)}")
     cost = summary[summary["metric"] == "flops_paper"].set_index(["method", "point"])["mean"]
     share = cost / cost.groupby("method").transform("max")
     shown = shown.join(share.rename("share"), on=["method", "point"])
-    shown["low"], shown["high"] = shown["low"].clip(lower=0), shown["high"].clip(upper=1)
     return shown[["method", "split", "share", "mean", "low", "high", "seeds"]]
 
 

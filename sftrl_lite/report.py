@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pandas as pd
 
 from sftrl_lite import ledger, plots
-from sftrl_lite.claims import claims_table
+from sftrl_lite.claims import (
+    BARS,
+    PAPER,
+    TRIES,
+    best_start,
+    claims_table,
+    compare,
+    costs,
+    measured,
+    option,
+    times,
+)
 from sftrl_lite.headline import sentence
-from sftrl_lite.intervals import student_interval
+from sftrl_lite.intervals import Tested
 from sftrl_lite.models import ROOT
 
 FIGURE = ROOT / "results" / "headline.svg"
@@ -24,15 +36,77 @@ Each run is done again by its command, with `--seed` and one of the seeds beside
 experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
 one core a run, on machines that did other work as well."""
 CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
-difference by seed with its 95 % interval over seeds, and a verdict from that interval alone
-(`sftrl_lite/claims.py`; chapter 13 reads it). `open`: the interval holds zero."""
+difference paired by seed with its 95 % interval, which holds the noise of seeds and of problems
+(`sftrl_lite/claims.py`; chapter 13 reads it). The verdict follows from the interval alone; `open`:
+it holds zero. `p (Holm)` is corrected for the number of recorded claims, and `after Holm` is what
+the verdict becomes at 5 %. `Init at its best temperature` was picked among four after looking,
+which favours Init."""
+DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
+temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
+it.""".replace("\n", " ")
 COLUMNS = {
-    ("success@1", "train"): "training hands, 1 try",
-    ("success", "id"): "ID",
-    ("success", "ood-rule"): "OOD",
-    ("greedy", "ood-rule"): "OOD greedy, 1 try",
-    ("read", "ood-rule"): "OOD numbers read",
+    ("success@1", "train"): "training hands, first try",
+    ("success@5", "id"): "ID, five tries",
+    ("success@1", "id"): "ID, first try",
+    ("success@1", "id", "0"): "ID, greedy first try",
+    ("success@5", "ood-rule"): "OOD, five tries",
+    ("success@1", "ood-rule"): "OOD, first try",
+    ("success@1", "ood-rule", "0"): "OOD, greedy first try",
+    ("read", "ood-rule"): "OOD, numbers read",
 }
+PICTURES = {
+    ("success@1", "train"): "training hands, first try",
+    ("success@5", "id"): "ID (black), five tries",
+    ("success@5", "ood-visual"): "red, five tries",
+    ("success@1", "ood-visual"): "red, first try",
+    ("success@1", "ood-visual", "0"): "red, greedy first try",
+    ("success@5", "ood-rule"): "11-12-13, five tries",
+    ("success@1", "ood-rule"): "11-12-13, first try",
+    ("success@1", "ood-rule", "0"): "11-12-13, greedy first try",
+    ("recognised", "id"): "cards recognised, black",
+    ("recognised", "ood-visual"): "cards recognised, red",
+}
+STREETS = {
+    ("success@1", "train"): "training steps, first try",
+    ("per_step", "id"): "ID, per step",
+    ("route", "id"): "ID, whole routes",
+    ("per_step", "ood-rule"): "rule OOD, per step",
+    ("success@1", "ood-rule", "0"): "rule OOD, greedy first try",
+    ("walk_per_step", "ood-rule"): "rule OOD, per step until the walk fails",
+    ("route", "ood-rule"): "rule OOD, whole routes",
+}
+STREET_VIEWS = {
+    ("success@1", "train"): "training steps, first try",
+    ("per_step", "id"): "ID, per step",
+    ("route", "ood-visual"): "unseen cities, whole routes",
+    ("per_step", "ood-visual"): "unseen cities, per step",
+    ("success@1", "ood-visual", "0"): "unseen cities, greedy first try",
+    ("recognised", "ood-visual"): "unseen cities, recognised",
+    ("per_step", "ood-rule"): "rule OOD, per step",
+    ("success@1", "ood-rule", "0"): "rule OOD, greedy first try",
+}
+SHIFTS = {"ood-rule": "shifted rule", "ood-visual": "visual shift"}
+PAIRS = {  # what is compared: a method, and another one, its Init, or Init's best temperature
+    "RL - Init": ("rl-ppo", "init"),
+    "RL - Init at its best temperature": ("rl-ppo", "best"),
+    "SFT - Init": ("sft", "init"),
+    "RL - SFT": ("rl-ppo", "sft"),
+    "SFT at 1e-3 - Init": ("sft-pushed", "init"),
+    "SFT on own verified answers - SFT": ("sft-verified", "sft"),
+    "SFT on varied rules - SFT": ("sft-varied", "sft"),
+    "RL with random reward - Init": ("rl-random", "init"),
+}
+COSTS = {
+    "flops_paper": "training TFLOP, paper's count",
+    "flops_cache": "with a KV cache",
+    "updates": "gradient updates",
+    "minutes": "minutes",
+    "seeds": "seeds",
+}
+Columns = Mapping[tuple[str, ...], str]  # metric, split and, if not the paper's, decoding
+
+
+# --- tables -------------------------------------------------------------------------------
 
 
 def markdown(table: pd.DataFrame, first: str) -> str:
@@ -45,143 +119,140 @@ def markdown(table: pd.DataFrame, first: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main_table(rows: pd.DataFrame, columns: dict[tuple[str, str], str] = COLUMNS) -> pd.DataFrame:
+def main_table(rows: pd.DataFrame, columns: Columns = COLUMNS) -> pd.DataFrame:
     """Init, methods and controls at equal compute: per cent with 95 % intervals.
 
     Args:
-        columns: (metric, split) and the name that it has in the table.
+        columns: (metric, split) or (metric, split, decoding), and its name in the table.
     """
-    metrics, splits = (sorted(set(part)) for part in zip(*columns, strict=True))
-    wide = plots.summary_table(rows, metrics, splits)
-    return wide[list(columns)].set_axis(list(columns.values()), axis=1)
+    parts = {}
+    for key, name in columns.items():
+        metric, split, decoding = (*key, PAPER)[:3]
+        one = plots.summary_table(rows, [metric], [split], decoding)
+        if (metric, split) in one:
+            parts[name] = one[metric, split]
+            if len(key) == 3:  # a column of one decoding holds no best one
+                parts[name] = parts[name].drop(plots.BEST, errors="ignore")
+    wide = pd.DataFrame(parts, columns=list(columns.values()))
+    order = [plots.INIT, plots.BEST, *(look[3] for look in plots.LOOKS.values())]
+    wide = wide.reindex([who for who in order if who in wide.index]).fillna("–")
+    seeds = {plots.LOOKS[m][3]: part["seed"].nunique() for m, part in rows.groupby("method")}
+    return wide.assign(seeds=[seeds.get(who, max(seeds.values())) for who in wide.index])
 
 
-def tries_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """OOD growth over Init by training budget: at its own budget, and at 5 tries.
+def gap(
+    rows: pd.DataFrame, split: str, a: str, b: str, metric: str, decoding: str = PAPER
+) -> Tested | None:
+    """A metric of method ``a`` minus ``b`` at the end, in points, paired by seed.
 
-    Growth is paired within a seed (same hands before and after); intervals are
-    Student's over seeds.
+    Args:
+        b: another method, ``init`` (where a's runs started) or ``best`` (the same at its best
+            temperature, picked after looking).
+
+    Returns:
+        None where that is not recorded.
     """
-    rows = plots.with_points(rows[rows["experiment"] == "tries"])
-    rows = rows[rows["split"] == "ood-rule"]
-    out = {}
-    for tries, part in rows.groupby("tries"):
-        line = {}
-        for label, metric in (("own budget", f"success@{tries}"), ("5 tries", "success@5")):
-            one = part[part["metric"] == metric].pivot(
-                index="seed", columns="point", values="value"
-            )
-            growth = 100 * (one.iloc[:, -1] - one.iloc[:, 0])
-            low, high = student_interval(growth.to_numpy())
-            line[f"OOD growth at {label}"] = f"{growth.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-        out[f"{tries} {'try' if tries == 1 else 'tries'}"] = line
-    return pd.DataFrame(out).T
+    end = measured(rows, metric, a, split, "end", decoding)
+    if b == "best":
+        other = best_start(rows, metric, a, split)
+    elif b == "init":
+        other = measured(rows, metric, a, split, "start", decoding)
+    else:
+        other = measured(rows, metric, b, split, "end", decoding)
+    found = compare([end], [other])
+    return times(found, 100) if found else None
 
 
 def difference(
-    rows: pd.DataFrame, split: str, a: str, b: str, metric: str = "success"
+    rows: pd.DataFrame,
+    split: str,
+    a: str,
+    b: str,
+    metric: str = "success",
+    decoding: str = PAPER,
 ) -> tuple[float, float, float]:
-    """A metric of method ``a`` minus method ``b`` (or ``init``) at the end, in points.
+    """What ``gap`` finds, as mean and both ends of its 95 % interval.
 
-    Paired within a seed: both were measured on the same hands. Mean and Student's 95 %
-    interval over seeds.
+    Raises:
+        ValueError: not recorded.
     """
-    part = rows[(rows["metric"] == metric) & (rows["split"] == split)]
-    ends = {}
-    for method in {a, b} - {"init"}:
-        one = plots.with_points(part[part["method"] == method])
-        wide = one.pivot(index="seed", columns="point", values="value")
-        ends[method] = wide.iloc[:, -1]
-        ends.setdefault("init", wide.iloc[:, 0])
-    gap = (100 * (ends[a] - ends[b])).dropna()
-    return gap.mean(), *student_interval(gap.to_numpy())
+    found = gap(rows, split, a, b, metric, decoding)
+    if found is None:
+        raise ValueError(f"{metric} of {a} and {b} on {split} is not recorded")
+    return found.value, found.low, found.high
 
 
-def gap_list(rows: pd.DataFrame, split: str, metric: str = "success") -> str:
-    """RL and SFT against Init and each other on a split, in words."""
-    pairs = [("RL - Init", "rl-ppo", "init"), ("SFT - Init", "sft", "init")]
-    pairs += [("RL - SFT", "rl-ppo", "sft"), ("SFT at 1e-3 - Init", "sft-pushed", "init")]
-    return "; ".join(
-        "{} {:+.1f} [{:+.1f}, {:+.1f}]".format(name, *difference(rows, split, a, b, metric))
-        for name, a, b in pairs
-        if a in set(rows["method"])
-    )
+def in_words(found: Tested | None) -> str:
+    """A difference and its interval as a table shows them."""
+    return f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"
 
 
-PICTURES = {
-    ("success@1", "train"): "training hands, 1 try",
-    ("success", "id"): "ID (black)",
-    ("success", "ood-visual"): "visual OOD (red)",
-    ("success", "ood-rule"): "rule OOD (11-12-13)",
-    ("greedy", "ood-visual"): "red, greedy, 1 try",
-    ("recognised", "id"): "cards recognised, black",
-    ("recognised", "ood-visual"): "cards recognised, red",
-}
-STREETS = {
-    ("success@1", "train"): "training steps, 1 try",
-    ("per_step", "id"): "ID, per step",
-    ("per_step", "ood-rule"): "rule OOD, per step",
-    ("walk_per_step", "ood-rule"): "the same until the walk fails",
-    ("route", "id"): "ID, whole routes",
-    ("route", "ood-rule"): "rule OOD, whole routes",
-}
-STREET_VIEWS = {
-    ("success@1", "train"): "training steps, 1 try",
-    ("per_step", "id"): "ID, per step",
-    ("per_step", "ood-visual"): "unseen cities, per step",
-    ("route", "ood-visual"): "unseen cities, whole routes",
-    ("per_step", "ood-rule"): "rule OOD, per step",
-    ("recognised", "ood-visual"): "unseen cities, recognised",
-}
-
-
-def task_block(name: str, columns: dict[tuple[str, str], str], what: str) -> str:
-    """Results of another task: its table, its shifts, how to make them.
+def gap_table(rows: pd.DataFrame, shifts: Mapping[str, str]) -> pd.DataFrame:
+    """Methods against Init and each other, in points, a column a shift.
 
     Args:
-        name: experiments are ``NAME-headline``, ``NAME-push`` and ``NAME-controls``.
-        columns: as for ``main_table``; the first one of each shifted split is compared.
-        what: what ID and OOD stand for, a sentence.
+        shifts: splits and the metric that counts there.
     """
-    parts = [f"{name}-{part}" for part in ("headline", "push", "controls")]
-    rows = recorded(*parts)
-    head = rows[rows["experiment"] == parts[0]]
-    if head.empty:
-        return f"Not recorded yet: {made_by(parts)}."
-    made = set(rows["experiment"])
-    shifts = {split: metric for metric, split in reversed(columns) if "ood" in split}
-    main = rows[rows["experiment"].isin(parts[:2])]
-    names = {"ood-rule": "Shifted rule", "ood-visual": "Visual shift"}
-    gaps = [f"{names[s]}: {gap_list(main, s, metric)}" for s, metric in shifts.items()]
-    seeds, episodes = head["seed"].nunique(), int(head[head["metric"] == "success"]["n"].max())
-    return "\n\n".join(
-        [
-            markdown(main_table(rows, columns), "at equal training compute"),
-            f"Per cent with 95 % intervals over {seeds} seeds, {episodes} held-out problems a seed "
-            f"and split. {what} Differences in points, paired by seed. {'. '.join(gaps)}.",
-            f"Made by {made_by(made)}.",
-        ]
-    )
+    lines = {}
+    for name, (a, b) in PAIRS.items():
+        found = {SHIFTS[s]: gap(rows, s, a, b, metric) for s, metric in shifts.items()}
+        if any(found.values()):
+            seeds = max(one.n for one in found.values() if one)
+            lines[name] = {shift: in_words(one) for shift, one in found.items()} | {"seeds": seeds}
+    return pd.DataFrame(lines, dtype=object).T
 
 
-def block() -> str:
-    """The README's results, from the ledger alone."""
-    rows = ledger.read()
-    main = recorded("headline", "push", "controls", "grpo")
-    head = rows[rows["experiment"] == "headline"]
-    gaps = gap_list(head, "ood-rule")
-    seeds = head["seed"].nunique()
-    episodes = int(head[head["metric"] == "success"]["n"].max())
-    return "\n\n".join(
-        [
-            sentence(head),
-            markdown(main_table(main), "at equal training compute"),
-            f"Per cent with 95 % intervals over {seeds} seeds; ID and OOD are solving within five "
-            f"tries at temperature 1, on {episodes} held-out hands a seed and rule. "
-            f"OOD differences in points, paired by seed: {gaps}.",
-            f"Made by {made_by(['headline'])}, written here by `python -m sftrl_lite report`.",
-        ]
-    )
+def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the runs of each method took, means over seeds."""
+    spent = costs(rows)
+    spent[["flops_paper", "flops_cache"]] /= 1e12
+    order = [method for method in plots.LOOKS if method in spent.index]
+    spent = spent.loc[[*order, *(name for name in spent.index if name not in order)]]
+    styles = ("{:.2f}", "{:.2f}", "{:.0f}", "{:.1f}", "{:.0f}")
+    shown = {
+        told: spent[name].map(style.format)
+        for (name, told), style in zip(COSTS.items(), styles, strict=True)
+    }
+    names = [plots.LOOKS[name][3] if name in plots.LOOKS else name for name in spent.index]
+    return pd.DataFrame(shown).set_axis(names)
+
+
+def regimes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the runs with several budgets, with ``regime``: base, temperature, message, length.
+
+    With one try no message is ever read, so its runs count for every kind of message.
+    """
+    rows = rows[rows["experiment"].isin(TRIES) & (rows["method"] == "rl-ppo")]
+    base = option(rows, "base").map(lambda name: Path(name).name)
+    warm = option(rows, "temperature").astype(float).replace(0, 1).map("T {:g}".format)
+    length = option(rows, "steps").map(lambda n: "equal compute" if n == "0" else "equal steps")
+    said = option(rows, "feedback").replace("0", "binary")
+    parts = []
+    for kind in dict.fromkeys(["binary", *said]):
+        here = (said == kind) | (rows["tries"] == 1)
+        names = base + ", " + warm + f", {kind}, " + length
+        parts.append(rows[here].assign(regime=names[here]))
+    return pd.concat(parts)
+
+
+def tries_table(rows: pd.DataFrame, metric: str = "success@{}") -> pd.DataFrame:
+    """OOD growth over Init, in points: a line a regime, a column a budget of tries.
+
+    Args:
+        metric: what is judged; braces stand for the run's own budget.
+    """
+    lines = {}
+    for (regime, tries), part in regimes(rows).groupby(["regime", "tries"], sort=False):
+        found = gap(part, "ood-rule", "rl-ppo", "init", metric.format(tries))
+        line = lines.setdefault(regime, {"seeds": 0})
+        line[f"{tries} {'try' if tries == 1 else 'tries'}"] = in_words(found)
+        line["seeds"] = max(line["seeds"], part["seed"].nunique())
+    table = pd.DataFrame(lines, dtype=object).T.fillna("–")
+    budgets = sorted(set(table.columns) - {"seeds"}, key=lambda name: int(name.split()[0]))
+    return table.reindex(columns=[*budgets, "seeds"])
+
+
+# --- pages --------------------------------------------------------------------------------
 
 
 def made_by(experiments: Iterable[str]) -> str:
@@ -191,15 +262,84 @@ def made_by(experiments: Iterable[str]) -> str:
     return ", ".join(f"`python -m sftrl_lite sweep results/sweeps/{path.name}`" for path in files)
 
 
+def missing(experiments: Iterable[str], rows: pd.DataFrame) -> list[str]:
+    """A sentence about experiments without rows, if there are any."""
+    lost = [name for name in experiments if name not in set(rows["experiment"])]
+    return [f"Not recorded yet: {made_by(lost)} ({', '.join(lost)})."] if lost else []
+
+
+def task_block(name: str, columns: Columns, what: str) -> str:
+    """Results of a task: its table, differences under its shifts, costs, how to make them.
+
+    Args:
+        name: prefix of its experiments ``headline``, ``push``, ``controls`` and, for cards in
+            text, ``grpo``.
+        columns: as for ``main_table``.
+        what: what the columns stand for, a sentence.
+    """
+    parts = [f"{name}{part}" for part in ("headline", "push", "controls")]
+    parts += [] if name else ["grpo"]
+    rows = recorded(*parts)
+    if rows.empty:
+        return missing(parts, rows)[0]
+    shifts = {s: metric for _, run, s, metric in BARS.values() if run == parts[0]}
+    most = rows[(rows["metric"] == "success") & (rows["split"] != "train")]["n"].max()
+    judged = ", ".join(f"{SHIFTS[s]} {metric}" for s, metric in shifts.items())
+    gaps = gap_table(rows, shifts)
+    return "\n\n".join(
+        [
+            markdown(main_table(rows, columns), "at equal training compute"),
+            f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
+            f"problems a seed and split. {what} {DECODED}",
+            *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
+            *([f"Judged: {judged}."] if len(gaps) else []),
+            markdown(cost_table(rows), "what it took, mean over seeds"),
+            *missing(parts, rows),
+            f"Made by {made_by(set(rows['experiment']))}, written here by "
+            "`python -m sftrl_lite report`.",
+        ]
+    )
+
+
+def tries_block() -> str:
+    """Results of RL with several budgets of tries."""
+    rows = recorded(*TRIES)
+    if rows.empty:
+        return missing(TRIES, rows)[0]
+    length = option(rows, "steps").map(lambda n: "equal compute" if n == "0" else "equal steps")
+    rows_by = rows.assign(method=length + ", tries " + rows["tries"].astype(str))
+    readings = {"success@{}": "at its own budget", "success@1": "at the first try"}
+    return "\n\n".join(
+        [
+            *(
+                markdown(tries_table(rows, m), f"OOD growth, {name}")
+                for m, name in readings.items()
+            ),
+            "Points over Init under the shifted rule, paired by seed, with 95 % intervals.",
+            markdown(cost_table(rows_by), "what it took, mean over runs"),
+            *missing(TRIES, rows),
+            f"Made by {made_by(TRIES)}.",
+        ]
+    )
+
+
+def block() -> str:
+    """The README's results, from the ledger alone."""
+    head = recorded("headline")
+    what = "ID and OOD are the trained and the shifted rule."
+    return "\n\n".join([*([sentence(head)] if len(head) else []), task_block("", COLUMNS, what)])
+
+
 def ledger_page() -> str:
     """results/README.md: every configuration that was run, and what it took.
 
     A run's minutes are those until its last row, evaluations included.
     """
     rows = ledger.read()
-    rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
+    claims = claims_table(rows).set_index("claim")
     parts = ["# The ledger", PREFACE.format(rows=len(rows), runs=rows["config_hash"].nunique())]
-    parts += ["## Claims", CLAIMED, markdown(claims_table(rows).set_index("claim"), "claim")]
+    parts += ["## Claims", CLAIMED, markdown(claims, "claim")]
+    rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
     for experiment, part in rows.groupby("experiment", sort=False):
         ends = part.groupby(["command", "config_hash"], sort=False)["minutes"].max()
         by = part.groupby("command", sort=False)
@@ -229,21 +369,20 @@ def blocks() -> dict[str, str]:
     """What stands between the marks of README.md and docs/results.md, by the marks' name.
 
     Raises:
-        ValueError: the ledger has no headline yet.
+        ValueError: the ledger is empty.
     """
-    rows = ledger.read()
-    if "headline" not in set(rows["experiment"]):
-        raise ValueError(f"results/ledger.csv holds no headline yet; {made_by(['headline'])}")
-    alt = plots.alt_text(recorded("headline", "push"))
+    if ledger.read().empty:
+        raise ValueError(f"results/ledger.csv holds no rows yet; {made_by(['headline'])}")
+    shown = recorded("headline", "push")
+    figure = missing(["headline"], shown)
     steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
-    tries = f"{markdown(tries_table(rows), 'trained with')}\n\nMade by {made_by(['tries'])}."
     return {
-        "figure": f"![{alt}](results/{FIGURE.name})",
+        "figure": figure[0] if figure else f"![{plots.alt_text(shown)}](results/{FIGURE.name})",
         "results": block(),
-        "tries": tries,
-        "pictures": task_block("vl", PICTURES, "ID and OOD are solving within five tries."),
-        "streets": task_block("virl-l", STREETS, steps),
-        "street-views": task_block("virl-vl", STREET_VIEWS, steps),
+        "tries": tries_block(),
+        "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
+        "streets": task_block("virl-l-", STREETS, steps),
+        "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
     }
 
 
@@ -268,7 +407,12 @@ def write_report() -> None:
     for page in PAGES:
         page.write_text(fill(page.read_text(), content))
     LEDGER_PAGE.write_text(ledger_page())
+    rows = recorded("headline", "push")
+    if missing(["headline"], rows):
+        return
+    splits = ("train", "id", "ood-rule")
+    titles = [plots.finding(rows, "success@1", split) for split in splits]
     methods = ("rl-ppo", "sft", "sft-pushed")
-    drawn = plots.curves(recorded("headline", "push"), methods=methods)
+    drawn = plots.curves(rows, splits=splits, methods=methods, titles=titles)
     with plots.plt.style.context(plots.STYLE):  # its hash salt: the same rows, the same bytes
         drawn.savefig(FIGURE, metadata={"Date": None})

@@ -208,10 +208,13 @@ def policy(
     batch: Batch,
     value_head: ValueHead | None = None,
     views: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One forward pass over whole episodes.
 
     Args:
+        temperature: that of sampling; the policy is softmax(logits / temperature) throughout, so
+            that ratio, gradient, KL and entropy are about what was sampled.
         views: (P, V, hidden) states of the batch's pictures, encoded here if not given.
 
     Returns:
@@ -223,7 +226,7 @@ def policy(
         views = encode(model, batch.pixels) if views is None else views
         seen = look(model, batch.ids, views, batch.pixels, batch.picture)
     states = model.model(use_cache=False, **seen).last_hidden_state
-    logits = model.lm_head(states[:, :-1]).float().log_softmax(-1)
+    logits = (model.lm_head(states[:, :-1]).float() / temperature).log_softmax(-1)
     words = batch.ids[:, 1:, None].clamp(max=logits.shape[-1] - 1)  # the image token is no word
     chosen = logits.gather(-1, words)[..., 0]
     mask = (batch.turn[:, 1:] >= 0).to(chosen.dtype)
@@ -266,6 +269,7 @@ def ppo_loss(
     clip: float,
     value_coef: float,
     views: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     """PPO as in the paper: one ratio per turn (the whole answer is the action).
 
@@ -273,7 +277,7 @@ def ppo_loss(
 
     Source: Schulman et al. 2017, equation 9; the paper's code has clip 0.1 and c_v 0.5.
     """
-    logps, _, values = policy(model, batch, value_head, views)
+    logps, _, values = policy(model, batch, value_head, views, temperature)
     gain = clipped_objective(
         per_turn(batch, logps), per_turn(batch, batch.old_logps), advantages, clip
     )
@@ -287,13 +291,14 @@ def grpo_loss(
     advantages: Tensor,
     clip: float,
     views: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     """GRPO without a reference model: one ratio per token, the turn's advantage.
 
     The mean runs over all answer tokens of the batch at once, so a token weighs the
     same in a long answer as in a short one (Yu et al. 2025, section 3.3).
     """
-    logps, _, _ = policy(model, batch, views=views)
+    logps, _, _ = policy(model, batch, views=views, temperature=temperature)
     answer = batch.turn >= 0
     per_token = advantages.gather(1, batch.turn.clamp(min=0))
     gain = clipped_objective(logps, batch.old_logps, per_token, clip)
@@ -362,8 +367,9 @@ def rl_step(
 
     Returns:
         figures of this step: share solved (within the budget, at the first try), mean
-        reward of an episode, loss, answers, tokens generated and trained on (a picture
-        counts as many tokens as it costs, ``compute.picture_tokens``).
+        reward of an episode, ``signal`` (share of problems whose samples differ in reward, the
+        only ones that tell samples apart), loss, answers, gradient updates, tokens generated and
+        trained on (a picture counts as many tokens as it costs, ``compute.picture_tokens``).
     """
     model, head, scaler, s = learner.model, learner.value_head, learner.scaler, settings
     rng = stream(seed, "rl", learner.step)
@@ -421,9 +427,11 @@ def rl_step(
                 gains = advantages[few, turns]
                 if s.method == "rl-ppo":
                     aims = targets[few, turns]
-                    loss = ppo_loss(model, head, part, gains, aims, s.clip, s.value_coef, shared)
+                    loss = ppo_loss(
+                        model, head, part, gains, aims, s.clip, s.value_coef, shared, s.temperature
+                    )
                 else:
-                    loss = grpo_loss(model, part, gains, s.clip, shared)
+                    loss = grpo_loss(model, part, gains, s.clip, shared, s.temperature)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
                 loss = loss * (weight * units[few].sum() / of)
                 scaler.scale(loss).backward()
@@ -439,7 +447,9 @@ def rl_step(
             losses.append(whole)
     learner.step += 1
     cost = picture_tokens(model) if pictured else 0
+    paid = batch.rewards.sum(1).view(-1, s.samples)  # the samples of a problem stand together
     figures = distributed.totals(
+        signal=int((paid != paid[:, :1]).any(1).sum()),
         success=sum(e.solved for e in episodes),
         success_first=sum(e.turns[0].verdict.solved for e in episodes),
         reward=float(batch.rewards.sum()),
@@ -449,4 +459,6 @@ def rl_step(
         trained=s.epochs * sum(len(e.ids) for e in episodes) + looked * cost,
     )
     means = dict(success=count, success_first=count, reward=count, loss=len(losses))
-    return figures | {name: figures[name] / n for name, n in means.items()}
+    means["signal"] = count / s.samples
+    figures |= {name: figures[name] / n for name, n in means.items()}
+    return figures | {"updates": len(losses)}

@@ -251,20 +251,55 @@ def resize(layer: StaticLayer, rows: int, columns: int, used: int) -> None:
         setattr(layer, name, new)
 
 
+def decoding_name(temperature: float, top_p: float = 1.0) -> str:
+    """``0`` for greedy decoding, ``1``, ``0.6/0.9`` for temperature 0.6 with top_p 0.9.
+
+    Raises:
+        ValueError: a temperature below 0 or above 10, or a top_p outside (0, 1].
+    """
+    if not 0 <= temperature <= 10:
+        raise ValueError(f"temperature is {temperature:g}; it has to lie between 0 and 10")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p:g}; it has to be above 0 and at most 1")
+    nucleus = temperature > 0 and top_p < 1
+    return f"{temperature:g}/{top_p:g}" if nucleus else f"{temperature:g}"
+
+
+PAPER = decoding_name(0.6, 0.9)  # what the released evaluation samples with: Llama's own settings
+
+
+def nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Probabilities (rows, vocabulary) cut to the likeliest tokens that together reach ``top_p``.
+
+    The token that reaches it is kept, so at least one is. The rest is scaled to sum to 1.
+    Source: Holtzman et al. 2020, section 3.1.
+    """
+    ranked, order = probs.sort(stable=True, dim=-1, descending=True)
+    ranked = ranked.masked_fill(ranked.cumsum(-1) - ranked >= top_p, 0.0)
+    kept = torch.zeros_like(probs).scatter(-1, order, ranked)
+    return kept / kept.sum(-1, keepdim=True)
+
+
 def sample_tokens(
-    logits: torch.Tensor, temperature: float, generator: torch.Generator | None
+    logits: torch.Tensor,
+    temperature: float,
+    generator: torch.Generator | None,
+    top_p: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token a row from logits (rows, vocabulary); returns tokens, log-probabilities.
 
-    Temperature 0 takes the likeliest token. The log-probability returned is that of
-    the untempered policy, the quantity that PPO's ratio is about.
+    Temperature 0 takes the likeliest token. The log-probability is that of the policy which is
+    sampled, softmax(logits / temperature), before ``top_p`` cuts its tail: training samples
+    without a cut, and there it is the quantity that PPO's ratio is about. Greedy decoding has no
+    such policy; its tokens get their log-probability at temperature 1.
     """
-    logps = logits.log_softmax(-1)
     if temperature == 0:
         tokens = logits.argmax(-1)
+        logps = logits.log_softmax(-1)
     else:
-        probs = (logits / temperature).softmax(-1)
-        tokens = distributed.draw(probs, generator)
+        logps = (logits / temperature).log_softmax(-1)
+        probs = logps.exp()
+        tokens = distributed.draw(nucleus(probs, top_p) if top_p < 1 else probs, generator)
     return tokens, logps.gather(1, tokens[:, None])[:, 0]
 
 
@@ -275,6 +310,7 @@ def generate(
     max_new_tokens: int,
     temperature: float,
     generator: torch.Generator | None,
+    top_p: float = 1.0,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """One answer a row, up to and with the end-of-turn token; also log-probabilities.
 
@@ -283,7 +319,7 @@ def generate(
     alive = torch.ones(len(logits), dtype=torch.long, device=logits.device)
     columns, scores, lives = [], [], []
     for step in range(max_new_tokens):
-        tokens, logps = sample_tokens(logits, temperature, generator)
+        tokens, logps = sample_tokens(logits, temperature, generator, top_p)
         columns.append(tokens)
         scores.append(logps)
         lives.append(alive)
@@ -308,6 +344,7 @@ def rollout(
     samples: int = 1,
     tries: int = 5,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     max_new_tokens: int = 40,
     generator: torch.Generator | None = None,
     reward: Callable[[Verdict], float] | None = None,
@@ -327,6 +364,7 @@ def rollout(
         tries: verification budget; the last failed try costs one more point
             (paper, appendix A.3).
         temperature: 0 for greedy.
+        top_p: sample among the likeliest tokens that together have this probability.
         max_new_tokens: longest answer, in tokens.
         generator: source of chance, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
@@ -334,14 +372,16 @@ def rollout(
         together: episodes in one batch; 0: ``TOGETHER`` on a GPU, elsewhere all.
 
     Raises:
-        ValueError: pictures for a model that reads text only, or for some problems only.
+        ValueError: pictures for a model that reads text only, or for some problems only; a
+            temperature or top_p out of range.
     """
+    decoding_name(temperature, top_p)
     model.eval()
     on_gpu = model.device.type == "cuda"
     few = max((together or (TOGETHER if on_gpu else len(problems) * samples)) // samples, 1)
     if len(problems) > few:
         options = dict(samples=samples, tries=tries, temperature=temperature, reward=reward)
-        options |= dict(max_new_tokens=max_new_tokens, generator=generator)
+        options |= dict(max_new_tokens=max_new_tokens, generator=generator, top_p=top_p)
         options |= dict(static=static, together=together)
         starts = range(0, len(problems), few)
         groups = [problems[i : i + few] for i in starts]
@@ -367,7 +407,9 @@ def rollout(
         logits = logits.repeat_interleave(samples, 0)
     live = episodes
     for attempt in range(1, tries + 1):
-        answers, logps = generate(decoder, logits, eot, max_new_tokens, temperature, generator)
+        answers, logps = generate(
+            decoder, logits, eot, max_new_tokens, temperature, generator, top_p
+        )
         texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
         for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
             verdict = task.verify(episode.problem, text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -35,35 +36,29 @@ from sftrl_lite.evaluate import (
     evaluate,
     mean_interval,
     pass_at_k,
+    within,
 )
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.plan import Work, check
 from sftrl_lite.rl import new_learner, rl_step
-from sftrl_lite.rollouts import Episode
+from sftrl_lite.rollouts import Episode, decoding_name
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import demonstrations, lessons, picture_demonstrations, train_sft, verified
 from sftrl_lite.tasks import budget, check_base, make_task, reported
+from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import to_pixels, tokenizer_of
 
 SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
 METHODS = (*SFT_METHODS, "rl-ppo", "rl-grpo", "rl-random")
-LATER = (
-    "skip_bad",
-    "adapter",
-    "vision",
-    "max_image_tiles",
-    "load_format",
-    "warmup",
-    "warmup_lr",
-    "pass_samples",
-)
+CURVE = ((0.0, 1.0), (0.3, 1.0), (0.6, 0.9), (1.0, 1.0))  # temperature, top_p at a run's ends
 CHOICES = {
     "adapter": adapters.ADAPTERS,
     "vision": adapters.VISION,
     "load_format": ("dummy",),
 }
 Progress = Callable[[float], None]  # told the share of the run that is done
+Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
 
 
 @dataclass(frozen=True)
@@ -95,6 +90,10 @@ class Run:
         warmup_lr: learning rate of that SFT.
         pass_samples: answers to each of 100 hands for pass@k, at both ends; 0: no pass@k, which
             halves the time that an evaluation in text takes.
+        eval_temperature, eval_top_p: what evaluations sample with; the paper's 0.6 and 0.9.
+        curve_episodes: episodes at both ends for each other temperature of ``CURVE``.
+        temperature: what RL samples with while it trains; 0: the scale's.
+        fresh: RL trains on other problems than the warm-up did: each deals from one half.
     """
 
     method: str
@@ -109,8 +108,8 @@ class Run:
     tflop: float = 0.0
     feedback: str = "binary"
     points: int = 4
-    eval_episodes: int = 300
-    final_episodes: int = 300
+    eval_episodes: int = 0
+    final_episodes: int = 0
     eval_tries: tuple[int, ...] = ()
     splits: tuple[str, ...] = ()
     data: str = ""
@@ -122,6 +121,11 @@ class Run:
     warmup: int = 0
     warmup_lr: float = 0.0
     pass_samples: int = 16
+    eval_temperature: float = 0.6
+    eval_top_p: float = 0.9
+    curve_episodes: int = 300
+    temperature: float = 0.0
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -137,8 +141,13 @@ class Run:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
         if self.warmup and not self.method.startswith("rl"):
             raise ValueError("a warm-up is SFT before RL; give an SFT run more steps instead")
-        if self.warmup_lr and not self.warmup:
-            raise ValueError(f"warmup_lr is {self.warmup_lr}, but there are no warm-up steps")
+        for name in ("warmup_lr", "fresh"):
+            if getattr(self, name) and not self.warmup:
+                raise ValueError(f"{name} is {getattr(self, name)}, but there are no warm-up steps")
+        if self.temperature and not self.method.startswith("rl"):
+            raise ValueError("SFT does not sample while it trains; it has no temperature")
+        decoding_name(self.eval_temperature, self.eval_top_p)
+        decoding_name(self.temperature)
 
     def make(self, split: str) -> Any:
         """The task of this run on a split."""
@@ -151,15 +160,20 @@ class Run:
         part = scale.sft if self.method.startswith("sft") else scale.rl
         tries = self.tries or budget(self.task, scale.rl.tries)
         init = scale.init_for(self.task) if self.base == "init" else ""
+        splits = self.splits or reported(self.task, self.data)
+        most = min((self.make(split).population for split in splits), default=0)
         return replace(
             self,
+            eval_episodes=self.eval_episodes or min(scale.eval_episodes, most),
+            final_episodes=self.final_episodes or min(scale.eval_episodes, most),
+            temperature=self.temperature or (scale.rl.temperature if part is scale.rl else 0.0),
             base=init if self.base == "init" else self.base or scale.base_for(self.task),
             lr=self.lr or part.lr,
             tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
-            splits=self.splits or reported(self.task, self.data),
+            splits=splits,
             warmup_lr=self.warmup_lr or (scale.sft.lr if self.warmup else 0.0),
         )
 
@@ -170,10 +184,10 @@ class Run:
         sums = ROOT / run.base / SUMS
         init = sums.read_text() if sums.is_file() else ""
         fields = asdict(run)
-        for later in LATER:  # fields that recorded runs did not have yet
-            if fields[later] == getattr(Run, later):
-                del fields[later]
-        if folder := fields.pop("data"):  # what it holds counts, not where it lies
+        for name in fields.keys() - {"method"}:  # so that a later field leaves old hashes alone
+            if fields[name] == getattr(Run, name):
+                del fields[name]
+        if folder := fields.pop("data", ""):  # what it holds counts, not where it lies
             fields["data"] = (Path(folder) / "route_infos.json").read_text("utf-8")
         text = json.dumps(fields, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -186,13 +200,12 @@ def due(before: float, after: float, points: int) -> bool:
 
 def train_hands(task: Any, n: int, seed: int) -> list[Any]:
     """The fixed training problems of a seed: the same for SFT and RL."""
-    rng = stream(seed, "train hands")
-    return [task.sample(rng) for _ in range(n)]
+    return task.draw(stream(seed, "train hands"), n)
 
 
-def held_out(task: Any, n: int, seed: int, train: Sequence[Any]) -> list[Any]:
-    """At least n fresh problems that are not among the training problems."""
-    return task.tests(stream(seed, "held-out hands", task.label), n, train)
+def held_out(task: Any, n: int, seed: int) -> list[Any]:
+    """At least n of the problems that are reserved for tests, whatever is trained on."""
+    return task.tests(stream(seed, "held-out hands", task.label), n)
 
 
 class Recorder:
@@ -207,6 +220,7 @@ class Recorder:
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
         self.init_said: dict[str, list[Any]] = {}  # by split: Init's own first answers
+        self.main = decoding_name(run.eval_temperature, run.eval_top_p)
         self.same = dict(  # in every row; found once, since git and files are asked for it
             experiment=experiment,
             task=run.task,
@@ -220,11 +234,12 @@ class Recorder:
             command=command(run, experiment),
         )
 
-    def row(self, step: int, split: str, metric: str, e: Estimate) -> ledger.Row:
+    def row(self, step: int, split: str, metric: str, decoding: str, e: Estimate) -> ledger.Row:
         return ledger.Row(
             step=step,
             split=split,
             metric=metric,
+            decoding=decoding,
             value=e.value,
             n=e.n,
             low=e.low,
@@ -233,83 +248,129 @@ class Recorder:
             **self.same,
         )
 
-    def note(self, step: int, trained: int, generated: int, end: bool, read: int = 0) -> None:
+    def note(self, step: int, figures: dict[str, float], end: bool) -> None:
         """Evaluate now, write the rows, and keep the weights if they are the best so far.
 
         All of it comes before the checkpoint of this step. A run that is killed in between
         goes on from the checkpoint before, comes here again and finds and writes the same.
         """
-        rows = self.at(step, trained, generated, end, read)
+        rows = self.at(step, figures, end)
         if not distributed.main():
             return
         earlier = read_rows(self.out)
         write_rows(self.out, rows)
         run = self.run
         metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
-        score = lambda row: row.value if (row.split, row.metric) == ("id", metric) else -1.0  # noqa: E731
+        best = ("id", metric, self.main)
+        score = lambda r: r.value if (r.split, r.metric, r.decoding) == best else -1.0  # noqa: E731
         now = max(map(score, rows))
         if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
             save(self.player, self.processor, self.out / "best")
             say = {"step": step, "split": "id", "metric": metric, "value": now}
             _write(self.out / "best.json", json.dumps(say).encode())
 
-    def at(
-        self, step: int, trained: int, generated: int, end: bool, read: int = 0
-    ) -> list[ledger.Row]:
-        """Evaluate now; returns the new rows. Ends of a run are measured more closely."""
+    def at(self, step: int, figures: dict[str, float], end: bool) -> list[ledger.Row]:
+        """Evaluate now; returns the new rows. Ends of a run are measured more closely.
+
+        Args:
+            figures: what training itself counted, FLOPs for instance, by metric.
+        """
         run = self.run
         distributed.refresh(self.player, self.model)
-        costs = flops(self.parameters, trained, generated, read)
-        found = {("train", name): Estimate(cost, 1, cost, cost) for name, cost in costs.items()}
+        found: Found = {("train", name, ""): Estimate(x, 1, x, x) for name, x in figures.items()}
         moved = changed(self.player, self.init, self.pictured)
-        found |= {("train", name): share for name, share in moved.items()}
+        found |= {("train", name, ""): share for name, share in moved.items()}
+        if step == 0 and not run.warmup:
+            found |= self.init_measured()
+        else:
+            found |= self.measured(end)
+        return [self.row(step, *name, e) for name, e in found.items()]
+
+    def init_measured(self) -> Found:
+        """``measured`` of Init, once for all runs beside this one that would measure the same."""
+        run, names = self.run, ("task", "scale", "seed", "base", "hands", "feedback", "data")
+        names += ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format", "splits")
+        names += ("eval_tries", "final_episodes", "pass_samples", "curve_episodes")
+        names += ("eval_temperature", "eval_top_p")
+        same = {name: getattr(run, name) for name in names} | {"tflop": 1.0, "method": "rl-ppo"}
+        path = self.out.parent / f"init-{Run(**same).hash}.csv"
+        if distributed.agreed(path.exists()):
+            rows = ledger.read(path).to_dict("records")
+            return {
+                (r["split"], r["metric"], r["decoding"]): Estimate(
+                    r["value"], r["n"], r["low"], r["high"]
+                )
+                for r in rows
+            }
+        found = self.measured(end=True)
+        if distributed.main():
+            ledger.save([self.row(0, *name, e) for name, e in found.items()], path)
+        return found
+
+    def measured(self, end: bool) -> Found:
+        """All metrics of all splits, by split, metric and decoding."""
+        run, found = self.run, {}
         n = run.final_episodes if end else run.eval_episodes
         for split in ("train", *run.splits):
-            task = run.make(split)
-            if split == "train":
-                tries, hands = (1,), self.train[:n]
-            else:
-                tries, hands = run.eval_tries, held_out(task, n, run.seed, self.train)
-            # pass@k costs as much as all the rest together: in text only
-            closely = end and split != "train" and not self.pictured and run.pass_samples > 0
-            here = self.measure(split, task, hands, tries, closely)
-            found |= {(split, name): e for name, e in here.items()}
-        return [self.row(step, split, metric, e) for (split, metric), e in found.items()]
+            task, fresh = run.make(split), split != "train"
+            problems = held_out(task, n, run.seed) if fresh else self.train[:n]
+            here = self.measure(split, task, problems, run.eval_tries, end)
+            found |= {(split, *name): e for name, e in here.items()}
+        return found
 
-    def play(self, model: PreTrainedModel, task, hands, **options: Any):
+    def play(self, model: PreTrainedModel, task, problems, **options: Any):
         """``evaluate`` with the run's seed and its scale's longest answer."""
         longest = get_scale(self.run.scale).rl.max_new_tokens
         options |= dict(seed=self.run.seed, max_new_tokens=longest)
-        return evaluate(model, self.processor, task, hands, **options)
+        return evaluate(model, self.processor, task, problems, **options)
 
-    def init_says(self, split: str, task, hands) -> list[Any]:
+    def init_says(self, split: str, task, problems) -> list[Any]:
         """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
         if split not in self.init_said:
-            self.init_said[split] = self.play(self.init, task, hands, tries=1)[1]
+            plain = dict(tries=1, temperature=1.0, top_p=1.0)
+            self.init_said[split] = self.play(self.init, task, problems, **plain)[1]
         return self.init_said[split]
 
-    def measure(self, split: str, task, hands, budgets, closely: bool) -> dict[str, Estimate]:
-        """All metrics of one split; ``closely`` adds pass@k."""
+    def measure(
+        self, split: str, task, problems, budgets: tuple[int, ...], closely: bool
+    ) -> dict[tuple[str, str], Estimate]:
+        """All metrics of one split, by metric and decoding.
+
+        Each problem is played once with the largest budget: whether it is solved within a smaller
+        one can be read from that episode. ``closely`` adds the other temperatures, the distance
+        from Init and, in text, pass@k.
+        """
+        run, tries = self.run, max(budgets)
         play = partial(self.play, self.player, task)
-        found: dict[str, Estimate] = {}
-        for tries in budgets:
-            here, episodes = play(hands, tries=tries)
-            found[f"success@{tries}"] = here["success"]
-            if tries == self.run.tries or len(budgets) == 1:
+        ways = {self.main: (run.eval_temperature, run.eval_top_p)}
+        if closely:
+            ways |= {decoding_name(*way): way for way in CURVE if decoding_name(*way) not in ways}
+        found: dict[tuple[str, str], Estimate] = {}
+        for name, (temperature, top_p) in ways.items():
+            asked = problems if name == self.main else problems[: run.curve_episodes]
+            if not asked:
+                continue
+            here, episodes = play(asked, tries=tries, temperature=temperature, top_p=top_p)
+            here |= within(episodes, budgets)
+            found |= {(metric, name): e for metric, e in here.items()}
+            if name == "1" and split != "train":
                 pad = tokenizer_of(self.processor).pad_token_id
                 mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
-                found |= here | distance(self.player, self.init, mine, pad)
-                told = distributed.share(self.init_says(split, task, hands[:300]))
+                far = distance(self.player, self.init, mine, pad)
+                told = distributed.share(self.init_says(split, task, asked[:300]))
                 told = [self.looked_at(task, e) for e in told]
-                found["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
-        found["greedy"] = play(hands, tries=1, temperature=0)[0]["success"]
-        if closely:
-            samples = self.run.pass_samples
-            again = [hand for hand in hands[:100] for _ in range(samples)]
-            wins = [e.solved for e in play(again, tries=1)[1]]
+                far["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
+                found |= {(metric, name): e for metric, e in far.items()}
+        # pass@k costs as much as all the rest together: in text only
+        if closely and split != "train" and not self.pictured and run.pass_samples > 0:
+            samples = run.pass_samples
+            again = [problem for problem in problems[:100] for _ in range(samples)]
+            _, episodes = play(again, tries=1, temperature=1.0, top_p=1.0)
+            wins = [e.solved for e in episodes]
             right = [sum(wins[i : i + samples]) for i in range(0, len(wins), samples)]
             for k in (k for k in (1, 4, 16) if k <= samples):
-                found[f"pass@{k}"] = mean_interval([pass_at_k(r, samples, k) for r in right])
+                at_k = mean_interval([pass_at_k(r, samples, k) for r in right])
+                found[f"pass@{k}", "1"] = at_k
         return found
 
     def looked_at(self, task: Any, episode: Episode) -> Episode:
@@ -362,7 +423,7 @@ def _train(run, out, experiment, progress) -> None:
     check(Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles))
     model, processor = load_init(run)
     task = run.make("train")
-    hands = train_hands(task, run.hands, run.seed)
+    hands = train_hands(task.half(1) if run.fresh else task, run.hands, run.seed)
     recorder = Recorder(run, out, experiment, model, processor, hands)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
@@ -411,8 +472,8 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            read = sampled + leashed * seen
-            recorder.note(step, seen, 0, end=step in (0, steps), read=read)
+            costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
+            recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
 
     recorder.player = distributed.player_of(model)
     if not distributed.agreed(bool(read_rows(out))):
@@ -433,6 +494,34 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
         loss="dft" if run.method == "sft-dft" else "nll",
         init=recorder.init if leashed else None,
     )
+
+
+@dataclass
+class Coin:
+    """A task with a verifier that tosses a coin instead of reading the answer (control).
+
+    Heads: "correct", 1 point, and the episode ends. Tails: "incorrect", -1 point, another try.
+    Points have mean zero, the last failed try costs nothing more, and how long an episode lasts
+    does not depend on the truth: nothing that is paid or said tells answers apart.
+    """
+
+    task: Any
+    rng: random.Random
+    over_budget: ClassVar[float] = 0.0
+
+    def prompt(self, problem: Any) -> str:
+        return self.task.prompt(problem)
+
+    def picture(self, problem: Any) -> Any:
+        return self.task.picture(problem)
+
+    def verify(self, problem: Any, answer: str) -> Verdict:
+        heads = self.rng.random() < 0.5
+        message = self.task.verify(
+            problem, self.task.demonstration(problem) if heads else ""
+        ).message
+        kind = "solved" if heads else "wrong"
+        return Verdict(heads, kind, 1.0 if heads else -1.0, message, None, False)
 
 
 class EachItsOwn:
@@ -478,7 +567,7 @@ def vary_rules(task: Any, problems: Sequence[Any], seed: int, n: int) -> list[tu
 def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
-    chosen = dict(method=method, lr=run.lr, tries=run.tries)
+    chosen = dict(method=method, lr=run.lr, tries=run.tries, temperature=run.temperature)
     return replace(get_scale(run.scale).rl, **chosen)
 
 
@@ -488,33 +577,41 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         raise ValueError(f"{few} problems a step are too few for {many} processes")
     if run.warmup and not (out / "checkpoint.pt").exists():
         warm_up(run, out, model, processor, task, hands)
+    if run.fresh:
+        hands = train_hands(task.half(2), run.hands, run.seed)
     learner = new_learner(model, settings, run.seed)
     recorder.player = learner.player
-    trained, generated = resume(learner, out)
+    trained, generated, signals = resume(learner, out)
+    updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
+    updates *= settings.epochs
 
     def share() -> float:
         """How much of the run is done."""
         spent = flops(recorder.parameters, trained, generated)["flops_paper"] / 1e12
         return learner.step / run.steps if run.steps else spent / run.tflop
 
+    def note(end: bool, more: dict[str, float]) -> None:
+        costs = flops(recorder.parameters, trained, generated)
+        recorder.note(learner.step, costs | {"updates": updates * learner.step} | more, end)
+
     if learner.step == 0:
-        recorder.note(0, 0, 0, end=True)
+        note(end=True, more={})
     while (before := share()) < 1:
-        reward = None
-        if run.method == "rl-random":  # paid like a solver, but by a coin
+        judge = task
+        if run.method == "rl-random":
             # each process has a coin; so this control alone depends on their number
-            names = [distributed.rank()] if distributed.rank() else []
-            coin = stream(run.seed, "coin", learner.step, *names)
-            reward = lambda verdict, coin=coin: 5.0 if coin.random() < 0.5 else -1.0  # noqa: E731
-        stats = rl_step(learner, processor, task, hands, settings, run.seed, reward)
+            judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
+        stats = rl_step(learner, processor, judge, hands, settings, run.seed)
         trained += stats["trained"]
         generated += stats["generated"]
+        signals.append(stats["signal"])
         after = share()
         progress(min(after, 1.0))
         if due(before, min(after, 1.0), run.points):
-            recorder.note(learner.step, trained, generated, end=after >= 1)
+            note(after >= 1, {"signal": sum(signals) / len(signals)})
+            signals.clear()
         if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
-            suspend(learner, out, trained, generated)
+            suspend(learner, out, trained, generated, signals)
 
 
 def warm_up(run, out, model, processor, task, hands) -> None:
@@ -590,7 +687,9 @@ def read_rows(out: Path) -> list[ledger.Row]:
     return [ledger.Row(**row) for row in table.to_dict("records")]
 
 
-def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
+def suspend(
+    learner: Any, out: Path, trained: int, generated: int, signals: Sequence[float] = ()
+) -> None:
     """Write a checkpoint from which ``resume`` goes on exactly.
 
     What is not in it follows from the run's seed and the step alone (``scales.stream``): the
@@ -604,6 +703,7 @@ def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
             "optimizer": learner.optimizer.state_dict(),
             "scaler": learner.scaler.state_dict(),
             "counts": [learner.step, trained, generated],
+            "signals": list(signals),
         }
     )
     if not distributed.main():
@@ -613,11 +713,15 @@ def suspend(learner: Any, out: Path, trained: int, generated: int) -> None:
         torch.save(state, file)
 
 
-def resume(learner: Any, out: Path) -> tuple[int, int]:
-    """Load the checkpoint in ``out`` if there is one; tokens trained and generated."""
+def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
+    """Load the checkpoint in ``out`` if there is one.
+
+    Returns:
+        tokens trained and generated, and ``rl_step``'s signal since the last evaluation.
+    """
     path = out / "checkpoint.pt"
     if not path.exists():
-        return 0, 0
+        return 0, 0, []
     try:
         # where a model is split, all processes read one large file: they share its pages
         shared = distributed.sharding()
@@ -635,7 +739,7 @@ def resume(learner: Any, out: Path) -> tuple[int, int]:
         learner.step, trained, generated = state["counts"]
     except Exception as error:
         raise ValueError(f"{path} is damaged; delete it to start this run again") from error
-    return trained, generated
+    return trained, generated, state["signals"]
 
 
 def commit() -> str:

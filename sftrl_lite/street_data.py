@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sftrl_lite.navigation import Navigation
+from sftrl_lite.navigation import Navigation, unlike
 from sftrl_lite.routes import ABSOLUTE, RELATIVE, Leg, Place, Route, Step
 from sftrl_lite.scales import stream
 
@@ -308,24 +308,29 @@ class StreetFolder:
         return self.panoramas.read(number)
 
     def task(self, split: str = "id", pictures: bool = False, **options: Any) -> Navigation:
-        """The same task as in a procedural city, ``id`` (absolute) or ``ood-rule`` (relative).
+        """The same task as in a procedural city.
 
-        ``train`` is the first four fifths of the routes, absolute; held-out decisions
-        (``runs.held_out``) never come from a route that was trained on.
+        ``train``: the first four fifths of the routes, absolute words. ``id`` and ``ood-rule``:
+        the others, absolute and relative. ``all`` and ``all-rule``: every route of a folder that
+        was not trained on, the paper's unseen cities for instance.
 
         Raises:
             ValueError: unknown split, pictures of a folder that was read without, or too few
                 routes to train on some and to keep others.
         """
-        if split not in ("train", "id", "ood-rule"):
-            raise ValueError(f"unknown split {split!r}; choose id or ood-rule, or train")
+        if split not in ("train", "id", "ood-rule", "all", "all-rule"):
+            raise ValueError(f"unknown split {split!r}; choose train, id, ood-rule, all, all-rule")
         if pictures and self.panoramas is None:
             raise ValueError(f"{self.name} was read without pictures")
+        routes = self.routes
+        if not split.startswith("all"):
+            border = 4 * len(routes) // 5
+            trained, kept = routes[:border], unlike(routes[:border], routes[border:])
+            if not (trained and kept):
+                raise ValueError(f"{self.name} has too few routes to train on some and test others")
+            routes = trained if split == "train" else kept
+        actions = RELATIVE if split.endswith("-rule") else ABSOLUTE
         look = self.look if pictures else None
-        if split == "train" and len(self.routes) < 2:
-            raise ValueError(f"{self.name} has one route; training needs others to test on")
-        routes = self.routes[: 4 * len(self.routes) // 5] if split == "train" else self.routes
-        actions = RELATIVE if split == "ood-rule" else ABSOLUTE
         return Navigation(routes, actions, look=look, **options)
 
 

@@ -68,8 +68,8 @@ def check_base(base: str, task: str) -> None:
     Raises:
         ValueError: ``data/tiny-gp-vl`` on ``gp-l``, say.
     """
-    bred = re.search(r"tiny-([a-z-]+)/?$", str(base))
-    if bred and bred[1] in TASKS and bred[1] != task:
+    bred = re.search(rf"tiny-({'|'.join(TASKS)})(-[a-z]+)?/?$", str(base))
+    if bred and bred[1] != task:
         raise ValueError(f"{base} was made for task {bred[1]}, not {task}; leave the base out")
 
 
