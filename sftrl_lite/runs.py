@@ -157,7 +157,7 @@ class Run:
     def filled(self) -> Run:
         """The same run with every 0 or empty field taken from its scale."""
         scale = get_scale(self.scale)
-        part = scale.sft if self.method.startswith("sft") else scale.rl
+        family = "sft" if self.method.startswith("sft") else "rl"
         tries = self.tries or budget(self.task, scale.rl.tries)
         init = scale.init_for(self.task) if self.base == "init" else ""
         splits = self.splits or reported(self.task, self.data)
@@ -166,15 +166,15 @@ class Run:
             self,
             eval_episodes=self.eval_episodes or min(scale.eval_episodes, most),
             final_episodes=self.final_episodes or min(scale.eval_episodes, most),
-            temperature=self.temperature or (scale.rl.temperature if part is scale.rl else 0.0),
+            temperature=self.temperature or (scale.rl.temperature if family == "rl" else 0.0),
             base=init if self.base == "init" else self.base or scale.base_for(self.task),
-            lr=self.lr or part.lr,
+            lr=self.lr or scale.lr(self.task, family),
             tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
             splits=splits,
-            warmup_lr=self.warmup_lr or (scale.sft.lr if self.warmup else 0.0),
+            warmup_lr=self.warmup_lr or (scale.lr(self.task, "sft") if self.warmup else 0.0),
         )
 
     @property
@@ -187,8 +187,10 @@ class Run:
         for name in fields.keys() - {"method"}:  # so that a later field leaves old hashes alone
             if fields[name] == getattr(Run, name):
                 del fields[name]
-        if folder := fields.pop("data", ""):  # what it holds counts, not where it lies
-            fields["data"] = (Path(folder) / "route_infos.json").read_text("utf-8")
+        if folder := fields.pop("data", ""):
+            # What it holds and its name count, of which walks are drawn; not where it lies.
+            folder = Path(folder).resolve()
+            fields["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
         text = json.dumps(fields, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -49,7 +49,8 @@ class Scale:
     GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
     compute of a run, SFT or RL alike, in teraflop of the paper's count; ``picture`` the width
     and height of a picture in pixels; ``adapter`` and ``vision`` what is trained (the paper
-    trains everything, on eight GPUs); ``inits`` the paper's checkpoint that a task starts from.
+    trains everything, on eight GPUs); ``inits`` the paper's checkpoint that a task starts from;
+    ``rates`` the learning rates of tasks that need others than ``sft`` and ``rl`` have.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Scale:
     adapter: str = "none"  # or lora, qlora
     vision: str = "trained"  # or frozen
     inits: str = ""
+    rates: tuple[tuple[str, float, float], ...] = ()  # task, SFT's and RL's rate, where others
+
+    def lr(self, task: str, family: str) -> float:
+        """The learning rate of ``sft`` or ``rl`` on a task: the settings' own, unless named."""
+        named = {name: {"sft": sft, "rl": rl} for name, sft, rl in self.rates}
+        return named[task][family] if task in named else getattr(self, family).lr
 
     def base_for(self, task: str) -> str:
         """Init of a task: tiny bases are bred for one task each, large ones serve all."""
