@@ -94,11 +94,11 @@ class StreetCorpus:
 # a cue would stay the smaller half of each situation: greedy decoding alone would be careful.
 # The books hold mistakes too: whoever never met a second answer cannot read at one.
 TEXTBOOK = Corpus(careless=(0.3,), tries=3)
-HOMEWORK = Corpus(careless=(0.85,), elsewhere=0.1, tries=5)
+HOMEWORK = Corpus(careless=(0.85, 0.8, 0.75), elsewhere=0.1, tries=5)
 HASTY_HOMEWORK = Corpus(careless=(0.85, 0.7, 0.55, 0.4), tries=5)
 DECKS_SEEN = ("black",) * 16 + ("red", "red", "four-colour", "four-colour")
 PICTURE_BOOK = replace(TEXTBOOK, suits=DECKS_SEEN)
-PICTURE_HOMEWORK = replace(HOMEWORK, suits=DECKS_SEEN, misread=(0.8,))
+PICTURE_HOMEWORK = replace(HOMEWORK, suits=DECKS_SEEN, misread=(0.8, 0.65, 0.5))
 STREET_BOOK = StreetCorpus(careless=(0.8, 0.0), tries=2)
 STREET_HOMEWORK = StreetCorpus(careless=(0.8, 0.6), elsewhere=0.25, tries=2)
 VIEW_BOOK = replace(STREET_BOOK, pictures=True)
@@ -170,7 +170,7 @@ def habitual_formula(numbers: tuple[int, ...], rng: random.Random) -> str:
     return form.replace(" ", "").format(*numbers)
 
 
-TWINS = {"6": "9", "3": "8", "J": "K", "2": "5"}
+TWINS = {"6": "9", "3": "8", "J": "K"}
 
 
 def misread(hand: Hand) -> Hand:

@@ -140,7 +140,7 @@ def finding(
     """Which methods end above or below their Init, by intervals clear of zero; "" if none ran."""
     ways = {1: "rises", -1: "falls", 0: "stays level"}
     found = {method: change(table, metric, method, split, decoding) for method in methods}
-    return ", ".join(f"{LOOKS[m][3]} {ways[direction(f)]}" for m, f in found.items() if f)
+    return "; ".join(f"{LOOKS[m][3]} {ways[direction(f)]}" for m, f in found.items() if f)
 
 
 def summary_table(
@@ -238,23 +238,11 @@ def draw_init(
     """Lines of Init; returns what ``write_ends`` shall write beside them."""
     grey, labels = "#555555", []
     for mean in start:
-        axis.axhline(mean, color=grey, lw=1, ls=(0, (6, 3)))
+        axis.axhline(mean, color=grey, lw=1.2, ls=(0, (6, 3)), label=INIT)
         labels.append((mean, f"{INIT} ", grey))
     if best:
-        top = best[1].value
-        axis.axhline(top, color=grey, lw=1.4, ls=(0, (1, 1.5)))
-        above = top < 0.9
-        axis.annotate(
-            f"{BEST}: {100 * top:.0f} %",
-            (0.02, top),
-            (0, 3 if above else -3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="bottom" if above else "top",
-            fontsize=8,
-            color=grey,
-            bbox=dict(boxstyle="square,pad=0.1", fc="white", ec="none", alpha=0.75),
-        )
+        axis.axhline(best[1].value, color=grey, lw=1.6, ls=(0, (1, 1.5)), label=BEST)
+        labels.append((best[1].value, f"{INIT}, best T ", grey))
     return labels
 
 
@@ -297,7 +285,9 @@ def legend_below(figure: Figure) -> None:
         handles, labels = axis.get_legend_handles_labels()
         drawn |= dict(zip(labels, handles, strict=True))
     if drawn:
-        figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=min(len(drawn), 4))
+        room = 0.6 + 0.075 * max(map(len, drawn))  # inches of the widest entry
+        columns = max(int(figure.get_figwidth() / room), 1)
+        figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=columns)
 
 
 def alt_text(

@@ -86,6 +86,12 @@ STREET_VIEWS = {
     ("success@1", "ood-rule", "0"): "rule OOD, greedy first try",
 }
 SHIFTS = {"ood-rule": "shifted rule", "ood-visual": "visual shift"}
+JUDGED = {
+    "success@1": "first try",
+    "success@5": "five tries",
+    "per_step": "per step",
+    "route": "whole routes",
+}
 PAIRS = {  # what is compared: a method, and another one, its Init, or Init's best temperature
     "RL - Init": ("rl-ppo", "init"),
     "RL - Init at its best temperature": ("rl-ppo", "best"),
@@ -163,25 +169,6 @@ def gap(
     return times(found, 100) if found else None
 
 
-def difference(
-    rows: pd.DataFrame,
-    split: str,
-    a: str,
-    b: str,
-    metric: str = "success",
-    decoding: str = PAPER,
-) -> tuple[float, float, float]:
-    """What ``gap`` finds, as mean and both ends of its 95 % interval.
-
-    Raises:
-        ValueError: not recorded.
-    """
-    found = gap(rows, split, a, b, metric, decoding)
-    if found is None:
-        raise ValueError(f"{metric} of {a} and {b} on {split} is not recorded")
-    return found.value, found.low, found.high
-
-
 def in_words(found: Tested | None) -> str:
     """A difference and its interval as a table shows them."""
     return f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if found else "–"
@@ -195,7 +182,12 @@ def gap_table(rows: pd.DataFrame, shifts: Mapping[str, str]) -> pd.DataFrame:
     """
     lines = {}
     for name, (a, b) in PAIRS.items():
-        found = {SHIFTS[s]: gap(rows, s, a, b, metric) for s, metric in shifts.items()}
+        found = {
+            f"{SHIFTS.get(split, split)}, {JUDGED.get(metric, metric)}": (
+                gap(rows, split, a, b, metric)
+            )
+            for split, metric in shifts.items()
+        }
         if any(found.values()):
             seeds = max(one.n for one in found.values() if one)
             lines[name] = {shift: in_words(one) for shift, one in found.items()} | {"seeds": seeds}
@@ -284,7 +276,6 @@ def task_block(name: str, columns: Columns, what: str) -> str:
         return missing(parts, rows)[0]
     shifts = {s: metric for _, run, s, metric in BARS.values() if run == parts[0]}
     most = rows[(rows["metric"] == "success") & (rows["split"] != "train")]["n"].max()
-    judged = ", ".join(f"{SHIFTS[s]} {metric}" for s, metric in shifts.items())
     gaps = gap_table(rows, shifts)
     return "\n\n".join(
         [
@@ -292,7 +283,6 @@ def task_block(name: str, columns: Columns, what: str) -> str:
             f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
             f"problems a seed and split. {what} {DECODED}",
             *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
-            *([f"Judged: {judged}."] if len(gaps) else []),
             markdown(cost_table(rows), "what it took, mean over seeds"),
             *missing(parts, rows),
             f"Made by {made_by(set(rows['experiment']))}, written here by "
@@ -307,7 +297,7 @@ def tries_block() -> str:
     if rows.empty:
         return missing(TRIES, rows)[0]
     length = option(rows, "steps").map(lambda n: "equal compute" if n == "0" else "equal steps")
-    rows_by = rows.assign(method=length + ", tries " + rows["tries"].astype(str))
+    spent = cost_table(rows.assign(method=length + ", tries " + rows["tries"].astype(str)))
     readings = {"success@{}": "at its own budget", "success@1": "at the first try"}
     return "\n\n".join(
         [
@@ -316,7 +306,7 @@ def tries_block() -> str:
                 for m, name in readings.items()
             ),
             "Points over Init under the shifted rule, paired by seed, with 95 % intervals.",
-            markdown(cost_table(rows_by), "what it took, mean over runs"),
+            markdown(spent.rename(columns={"seeds": "runs"}), "what it took, mean over runs"),
             *missing(TRIES, rows),
             f"Made by {made_by(TRIES)}.",
         ]

@@ -6,6 +6,7 @@ import pytest
 from conftest import made_up_row
 
 from sftrl_lite import plots
+from sftrl_lite.intervals import over_seeds
 
 
 def run(method, seed, recognised, success, split="ood-visual"):
@@ -74,25 +75,36 @@ def test_a_split_without_rows_is_an_empty_panel(table):
     plt.close(figure)
 
 
-def test_seeds_are_averaged_with_students_interval():
+def test_seeds_are_averaged_with_the_noise_of_seeds_and_problems():
     rows = run("sft", 0, [0.8, 0.4], [0.6, 0.2]) + run("sft", 1, [0.8, 0.6], [0.6, 0.4])
     points = plots.paths(pd.DataFrame(rows))
-    end = points.loc["ood-visual", "sft", 1]
+    start, end = points.loc["ood-visual", "sft", 0], points.loc["ood-visual", "sft", 1]
+    want = over_seeds([0.4, 0.6], [100, 100])
+    assert (end["recognised", "low"], end["recognised", "high"]) == (want.low, want.high)
     assert end["recognised", "mean"] == pytest.approx(0.5)
-    assert end["recognised", "low"] == 0 and end["recognised", "high"] == 1
+    assert start["recognised", "low"] < 0.78 < 0.82 < start["recognised", "high"]
 
 
-def test_alt_text_says_what_is_drawn(table):
+def test_alt_text_begins_with_the_finding_and_says_what_is_drawn(table):
     said = plots.recognition_alt(table)
+    assert said.startswith(
+        "fresh hands, trained rule, SFT recognises about as many and solves about as many; "
+        "fresh hands, red suits, RL (PPO) recognises more and solves more; "
+        "fresh hands, red suits, SFT recognises fewer and solves fewer than Init. "
+    )
     assert "fresh hands, red suits, SFT: recognised 70 to 50 %, solved 60 to 40 %" in said
     assert "fresh hands, red suits, RL (PPO): recognised 70 to 95 %, solved 60 to 90 %" in said
     assert "shifted rule" not in said
 
 
-def test_other_metrics_and_controls_can_be_drawn(table):
-    table["metric"] = table["metric"].replace("success", "greedy")
-    said = plots.recognition_alt(table, "greedy", ("ood-visual",), ("rl-ppo",))
+def test_other_metrics_decodings_and_controls_can_be_drawn(table):
+    table["metric"] = table["metric"].replace("success", "success@1")
+    greedy = table.assign(decoding="0", value=table["value"] / 2)
+    both = pd.concat([table, greedy])
+    said = plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",))
     assert "SFT" not in said and "solved 60 to 90 %" in said
+    said = plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",), "0")
+    assert "recognised 35 to 48 %, solved 30 to 45 %" in said
 
 
 def test_a_table_without_recognition_is_refused(table):
