@@ -13,6 +13,7 @@ from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import ledger, models
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.claims import decoding_of
 from sftrl_lite.general_points import Hand, prompt, vocabulary
 from sftrl_lite.models import make_processor, make_tokenizer, tiny_config
 from sftrl_lite.pictures import Look, draw_table
@@ -195,8 +196,12 @@ def make_episode(rewards, *, prompt_len=3, answer_len=2, kinds=None, read=None, 
 
 
 def made_up_row(method, seed, point, value, **fields):
-    """A ledger row of evaluation number ``point``, ten steps after the one before."""
+    """A ledger row of evaluation number ``point``, ten steps after the one before.
+
+    Decoded as its metric usually is: success, for instance, as in the paper.
+    """
     usual = dict(task="gp-l", scale="tiny", tries=5, config_hash="x", commit="x", device="cpu")
+    usual["decoding"] = decoding_of(fields["metric"])
     usual |= dict(n=100, low=value - 0.1, high=value + 0.1, minutes=1.0, command="x")
     chosen = dict(method=method, seed=seed, step=10 * point, value=value)
     return ledger.Row(**usual | chosen | fields)

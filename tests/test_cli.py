@@ -1,11 +1,14 @@
 """The command line: what it prints, and one clear line for what it refuses."""
 
 import json
+import shlex
 import sys
 
 import pytest
 
 from sftrl_lite import __main__ as cli
+from sftrl_lite import runs
+from sftrl_lite.runs import Run, command
 
 
 @pytest.fixture
@@ -47,6 +50,16 @@ def call(monkeypatch, capsys, tmp_path):
         (["sft", "--task", "gp-l", "--base", "data/tiny-gp-vl"], "was made for task gp-vl"),
         (["eval", "--task", "chess"], "unknown task 'chess'"),
         (["rl", "--eval-tries", "one"], "eval-tries"),
+        (["rl", "--eval-temperature", "11"], "temperature is 11; it has to lie between 0 and 10"),
+        (["sft", "--eval-temperature", "-1"], "eval_temperature is -1.0; it cannot be negative"),
+        (["sft", "--eval-top-p", "1.5"], "top_p is 1.5; it has to be above 0 and at most 1"),
+        (["rl", "--eval-top-p", "0"], "top_p is 0; it has to be above 0 and at most 1"),
+        (["eval", "--eval-temperature", "-1"], "temperature is -1; it has to lie between"),
+        (["eval", "--eval-top-p", "0"], "top_p is 0; it has to be above 0 and at most 1"),
+        (["rl", "--temperature", "12"], "temperature is 12; it has to lie between 0 and 10"),
+        (["sft", "--temperature", "1"], "SFT does not sample while it trains"),
+        (["rl", "--fresh"], "fresh is True, but there are no warm-up steps"),
+        (["rl", "--curve-episodes", "-1"], "curve_episodes is -1; it cannot be negative"),
     ],
 )
 def test_bad_values_are_one_line(call, args, says):
@@ -113,3 +126,27 @@ def test_a_plan_is_a_table_and_says_what_is_missing(call):
         assert f"\n{part}" in out
     assert "smallest GPU that fits: T4" in out
     assert "this GPU is too small: sft with adapter none needs 1." in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Run("sft"),
+        Run("sft", eval_temperature=1.0, eval_top_p=1.0, curve_episodes=0, pass_samples=0),
+        Run("rl-grpo", warmup=2, fresh=True, temperature=0.5, splits=("id",), eval_tries=(1, 5)),
+        Run("rl-random", task="virl-vl", final_episodes=7, eval_temperature=0.0),
+    ],
+)
+def test_a_recorded_command_makes_the_same_run(made, call, monkeypatch):
+    found = []
+
+    def train(run, *args, **options):
+        found.append((run, options["experiment"]))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(runs, "train", train)
+    python, dash_m, module, *args = shlex.split(command(made.filled(), "tried"))
+    assert (python, dash_m, module) == ("python", "-m", "sftrl_lite")
+    assert call(*args)[0] == 0
+    ((run, experiment),) = found
+    assert run.filled() == made.filled() and run.hash == made.hash and experiment == "tried"

@@ -16,6 +16,7 @@ from sftrl_lite.evaluate import (
     measure,
     pass_at_k,
     wilson,
+    within,
 )
 from sftrl_lite.general_points import Hand, general_points, write_answer
 from sftrl_lite.rollouts import Episode, Turn, rollout
@@ -93,6 +94,43 @@ def test_evaluate_replays_with_its_seed(random_model, tokenizer, length_task, ha
     assert [e.problem for e in runs[0][1]] == hands
     assert [e.ids for e in runs[0][1]] == [e.ids for e in runs[1][1]]
     assert [e.ids for e in runs[0][1]] != [e.ids for e in runs[2][1]]
+
+
+def test_success_within_fewer_tries_by_hand():
+    kinds = (["solved"], ["illegal", "solved"], ["illegal"] * 3, ["illegal", "illegal", "solved"])
+    episodes = [make_episode([0.0] * len(one), kinds=one) for one in kinds]
+    found = within(episodes, (3, 1, 2))
+    assert list(found) == ["success@3", "success@1", "success@2"]
+    assert {name: e.value for name, e in found.items()} == {
+        "success@1": 1 / 4,
+        "success@2": 2 / 4,
+        "success@3": 3 / 4,
+    }
+    assert found["success@2"] == wilson(2, 4)
+
+
+def test_one_play_tells_success_within_every_smaller_budget(
+    random_model, tokenizer, length_task, hands
+):
+    options = dict(max_new_tokens=4, batch=16, seed=3)
+    budgets = (1, 2, 3, 5)
+
+    def play(tries):
+        return evaluate(random_model, tokenizer, length_task, hands * 8, tries=tries, **options)
+
+    found = within(play(5)[1], budgets)
+    assert found == {f"success@{tries}": play(tries)[0]["success"] for tries in budgets}
+    assert len({estimate.value for estimate in found.values()}) == 4
+
+
+def test_evaluation_decodes_as_the_paper_does(random_model, tokenizer, length_task, hands):
+    def ids(**way):
+        options = dict(tries=2, max_new_tokens=6) | way
+        games = random_model, tokenizer, length_task, hands * 4
+        return [e.ids for e in evaluate(*games, **options)[1]]
+
+    assert ids() == ids(temperature=0.6, top_p=0.9)
+    assert len({str(ids(**way)) for way in ({}, dict(top_p=1.0), dict(temperature=1.0))}) == 3
 
 
 def test_distance_to_itself_is_zero_and_to_another_model_is_not(

@@ -124,7 +124,7 @@ def test_train_save_load_and_evaluate(task, method, adapter, base, kept, tmp_pat
         assert len(full) == len(after) if adapter == "lora" else 0 < len(full) < len(after)
     there, processor = models.load(tmp_path / "run" / "model")
     judge = make_task(task, "id", "tiny")
-    problems = held_out(judge, 2, 0, ())
+    problems = held_out(judge, 2, 0)
     assert torch.equal(
         logits(model, processor, judge, problems), logits(there, processor, judge, problems)
     )
@@ -133,6 +133,18 @@ def test_train_save_load_and_evaluate(task, method, adapter, base, kept, tmp_pat
     small = (tmp_path / "run" / "model" / adapters.FILE).exists()
     assert small == (adapter != "none")
     assert small != (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_coin_pays_on_every_task(task, base, kept, tmp_path):
+    """A run of its own kind: an episode ends by heads alone, whoever answers."""
+    rows = train(small_run("rl-random", task, base), tmp_path / "run")
+    assert {row.step for row in rows} == {0, 2}
+    (model,) = kept
+    before = plain(models.load(base)[0])
+    assert any(not torch.equal(w, before[name].float()) for name, w in plain(model).items())
+    (signal,) = (row.value for row in rows if row.metric == "signal")
+    assert 0 <= signal <= 1
 
 
 @pytest.mark.parametrize("adapter", KINDS[1:])
@@ -170,7 +182,7 @@ def test_rl_goes_on_from_an_adapter_of_sft(adapter, base, kept, tmp_path):
     assert all(torch.equal(w, second.get_parameter(name)) for name, w in old.items())
     there, processor = models.load(tmp_path / "rl" / "model")
     task = make_task("gp-l", "id", "tiny")
-    hands = held_out(task, 2, 0, ())
+    hands = held_out(task, 2, 0)
     a, b, c = (logits(m, processor, task, hands) for m in (first, second, there))
     assert torch.equal(b, c) and not torch.equal(a, b)
 

@@ -1,13 +1,11 @@
-"""The base's corpus says what its card promises, and its making can be interrupted."""
+"""A base's making can be interrupted, and the shipped bases are what they say."""
 
-import json
 import random
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from sftrl_lite import corpus as reading
 from sftrl_lite import models, pretrain
 from sftrl_lite.corpus import HOMEWORK, PICTURE_HOMEWORK, TEXTBOOK, Corpus, write_chat
 from sftrl_lite.general_points import vocabulary
@@ -15,46 +13,10 @@ from sftrl_lite.models import make_tokenizer
 from sftrl_lite.pretrain import Stage, make_base, newborn
 from sftrl_lite.vision import pictures_of
 
-RULE = "J counts as {}, Q counts as {} and K counts as {}"
-
 
 def chats(corpus, n, seed=0):
     rng = random.Random(seed)
     return [write_chat(corpus, rng) for _ in range(n)]
-
-
-def test_the_held_out_rules_never_occur():
-    prompts = [chat[0]["content"] for chat in chats(TEXTBOOK, 3000)]
-    assert not any(RULE.format(11, 12, 13) in p for p in prompts)
-    assert not any(RULE.format(13, 11, 12) in p for p in prompts)
-    common = sum(RULE.format(10, 10, 10) in p for p in prompts) / len(prompts)
-    assert 0.12 < common < 0.19
-
-
-def test_textbook_answers_are_solved_at_once():
-    for chat in chats(TEXTBOOK, 200):
-        assert [m["role"] for m in chat] == ["user", "assistant"]
-
-
-def test_students_read_right_and_guess_as_often_as_stated():
-    written = chats(HOMEWORK, 1500)
-    firsts = [json.loads(chat[1]["content"]) for chat in written]
-    for chat, answer in zip(written, firsts, strict=True):
-        words = chat[0]["content"]
-        values = {f: int(words.split(f"{f} counts as ")[1].split()[0].strip(",.")) for f in "JQK"}
-        pips = {str(i): i for i in range(2, 11)} | {"A": 1} | values
-        assert answer["number"] == [pips[card] for card in answer["cards"]]
-    solved = sum(len(chat) == 2 for chat in written) / len(written)
-    assert 1 - HOMEWORK.guess - 0.05 < solved < 1 - HOMEWORK.guess + 0.08  # some guesses hit
-    assert max(len(chat) for chat in written) == 2 * HOMEWORK.tries
-
-
-def test_every_chat_is_covered_by_the_tokenizer():
-    tokenizer = make_tokenizer(vocabulary())
-    for chat in chats(HOMEWORK, 500):
-        ids = tokenizer.apply_chat_template(chat, return_dict=False)
-        assert tokenizer.unk_token_id not in ids
-        assert tokenizer.decode(ids) == tokenizer.apply_chat_template(chat, tokenize=False)
 
 
 @contextmanager
@@ -76,7 +38,8 @@ def interrupted_after(steps, monkeypatch):
 
 def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
-    stages = (Stage("a", TEXTBOOK, 3, 1e-3, 4), Stage("b", Corpus(guess=0.5, tries=2), 5, 1e-3, 4))
+    careless = Corpus(careless=(0.5,), tries=2)
+    stages = (Stage("a", TEXTBOOK, 3, 1e-3, 4), Stage("b", careless, 5, 1e-3, 4))
     whole = make_base(tmp_path / "whole", seed=1, threads=1, stages=stages)
 
     with interrupted_after(3 + 4, monkeypatch), pytest.raises(KeyboardInterrupt):
@@ -123,19 +86,6 @@ def test_the_newborn_that_sees_has_its_gates_half_open():
     }
 
 
-def test_students_misread_pictures_as_often_as_stated(monkeypatch):
-    seen = []  # the hands, in the place of their pictures
-    monkeypatch.setattr(reading.GeneralPoints, "picture", lambda task, hand: seen.append(hand))
-    calm = Corpus(guess=0.5, tries=1, suits=("black", "red"), misread=PICTURE_HOMEWORK.misread)
-    rng, wrong, n = random.Random(0), 0, 300
-    for _ in range(n):
-        cards = json.loads(write_chat(calm, rng)[1]["content"])["cards"]
-        others = sum(a != b for a, b in zip(cards, seen.pop().cards, strict=True))
-        assert others <= 1  # one card for another, never more
-        wrong += others
-    assert 0.75 * calm.misread < wrong / n < 1.25 * calm.misread
-
-
 def test_picture_chats_show_their_hand():
     written = chats(PICTURE_HOMEWORK, 5)
     assert {picture.size for picture in pictures_of(written)} == {(pretrain.PICTURE_SIZE,) * 2}
@@ -145,7 +95,7 @@ def test_picture_chats_show_their_hand():
 def test_an_interrupted_pretraining_on_pictures_ends_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
     monkeypatch.setattr(pretrain, "SEE_STEPS", 1)
-    corpus = Corpus(guess=0.5, tries=2, suits=("black", "red"), misread=0.3)
+    corpus = Corpus(careless=(0.5,), tries=2, suits=("black", "red"), misread=(0.3,))
     stages = (Stage("a", corpus, 2, 1e-3, 2), Stage("b", corpus, 3, 1e-3, 2))
     whole = make_base(tmp_path / "whole", "gp-vl", seed=1, threads=1, stages=stages)
 

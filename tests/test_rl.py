@@ -1,15 +1,16 @@
 """The mathematics of PPO and GRPO by hand, and a training step as a whole."""
 
 import copy
+import inspect
 import random
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_episode
+from conftest import SevenTask, make_episode
 
 from sftrl_lite import rl
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.rollouts import rollout, sample_tokens
 from sftrl_lite.scales import SCALES
 
 SETTINGS = replace(
@@ -222,6 +223,103 @@ def test_losses_on_policy_by_hand(fresh_model):
     assert ppo.item() == pytest.approx(0.5 * 4 - (3 - 1 + 2) / 3, abs=1e-5)
 
 
+# --- one policy: that of the temperature -----------------------------------------------
+
+
+def every_answer(model, temperature):
+    """One episode for each token that can be answered to one prompt, and their probabilities."""
+    words = model.lm_head.weight.shape[0]
+    episodes = [make_episode([1.0], answer_len=1) for _ in range(words)]
+    for token, episode in enumerate(episodes):
+        episode.ids[-1] = token
+    batch = rl.pack(episodes, pad=0)
+    with torch.no_grad():
+        batch.old_logps = rl.policy(model, batch, temperature=temperature)[0]
+    return batch, batch.old_logps.sum(1).exp()
+
+
+def expected_gradient(model, batch, shares, method, temperature):
+    """The gradient of the method's loss if each answer comes as often as its share; on-policy.
+
+    The mean over a batch weighs its episodes alike, so that a share times their number stands
+    in the place of a constant advantage of 1.
+    """
+    with torch.no_grad():
+        batch.old_logps = rl.policy(model, batch, temperature=temperature)[0]
+    advantages = (shares * len(shares))[:, None]
+    model.zero_grad()
+    if method == "rl-grpo":
+        loss = rl.grpo_loss(model, batch, advantages, clip=0.2, temperature=temperature)
+    else:
+        coefficients = dict(clip=0.2, value_coef=0.0, temperature=temperature)
+        loss = rl.ppo_loss(model, rl.ValueHead(32), batch, advantages, advantages, **coefficients)
+    loss.backward()
+    return model.lm_head.weight.grad.norm().item()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("temperature", "wrong"), [(0.2, 1.0), (1.0, 0.2)])
+def test_a_constant_advantage_moves_nothing(method, temperature, wrong, fresh_model):
+    """sum_a pi(a) grad log pi(a) = 0, over all answers; and not with the policy of another T."""
+    batch, shares = every_answer(fresh_model, temperature)
+    assert shares.sum().item() == pytest.approx(1, abs=1e-5)
+    assert shares.max() < 0.9  # there is a choice
+    right = expected_gradient(fresh_model, batch, shares, method, temperature)
+    other = expected_gradient(fresh_model, batch, shares, method, wrong)
+    assert right < 1e-4 < 0.1 < other
+    # the same from what is really sampled
+    logits = fresh_model(input_ids=batch.ids[:1]).logits[0, 2].detach()
+    chance, n = torch.Generator().manual_seed(0), 200_000
+    tokens, logps = sample_tokens(logits.repeat(n, 1), temperature, chance)
+    assert torch.allclose(logps.exp(), shares[tokens], atol=1e-4)
+    drawn = torch.bincount(tokens, minlength=len(shares)) / n
+    noise = expected_gradient(fresh_model, batch, drawn, method, temperature)
+    biased = expected_gradient(fresh_model, batch, drawn, method, wrong)
+    assert noise < 0.1 * biased and biased == pytest.approx(other, rel=0.1)
+
+
+def test_entropy_is_that_of_the_sampled_policy(fresh_model):
+    batch, shares = every_answer(fresh_model, 0.2)
+    spread = rl.policy(fresh_model, batch, temperature=0.2)[1][0].sum().item()
+    assert spread == pytest.approx(-(shares * shares.log()).sum().item(), rel=1e-4)
+    assert spread < 0.7 * rl.policy(fresh_model, batch)[1][0].sum().item()
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
+def test_both_methods_sample_and_learn_at_one_temperature(
+    method, temperature, pictures, request, tokenizer, hands, monkeypatch
+):
+    """Every answer's ratio is 1 in the first pass: the policy that is trained is the one played."""
+    named = ("fresh_seeing", "processor", "picture_task", "shown")
+    model, reader, task, problems = (
+        map(request.getfixturevalue, named)
+        if pictures
+        else (request.getfixturevalue("fresh_model"), tokenizer, SevenTask(), hands)
+    )
+    asked, learnt, real_policy, real_rollout = [], [], rl.policy, rl.rollout
+
+    def policy(*args, **kwargs):
+        given = inspect.signature(real_policy).bind(*args, **kwargs).arguments
+        found = real_policy(*args, **kwargs)
+        if torch.is_grad_enabled():
+            learnt.append((given["temperature"], found[0].detach(), given["batch"].old_logps))
+        return found
+
+    def play(*args, **kwargs):
+        asked.append(kwargs["temperature"])
+        return real_rollout(*args, **kwargs)
+
+    monkeypatch.setattr(rl, "policy", policy)
+    monkeypatch.setattr(rl, "rollout", play)
+    settings = replace(SETTINGS, method=method, temperature=temperature, minibatch=16)
+    rl.rl_step(rl.new_learner(model, settings, 0), reader, task, problems, settings, 0)
+    assert asked == [temperature] and {one[0] for one in learnt} == {temperature}
+    for _, now, before in learnt:
+        assert (now - before).abs().max() < 1e-4
+
+
 # --- a whole step ----------------------------------------------------------------------
 
 
@@ -310,8 +408,33 @@ def test_step_reports_what_happened(random_model, tokenizer, length_task, hands)
     assert figures["success_first"] == sum(e.turns[0].verdict.solved for e in episodes) / 16
     assert figures["reward"] == pytest.approx(sum(turn.reward for turn in turns) / 16)
     assert figures["answers"] == len(turns)
+    paid = [sum(t.reward for t in e.turns) for e in episodes]
+    differ = [len(set(paid[i : i + 4])) > 1 for i in range(0, 16, 4)]
+    assert figures["signal"] == sum(differ) / 4
+    assert figures["updates"] == 2 * 16 / 8
     assert figures["generated"] == sum(len(turn.logps) for turn in turns)
     assert figures["trained"] == 2 * sum(len(e.ids) for e in episodes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_signal_is_the_share_of_problems_whose_samples_differ(
+    method, fresh_model, tokenizer, length_task, hands, monkeypatch
+):
+    """Five problems, three samples each: of two of them the samples differ in what they earn."""
+    paid = [
+        ([1.0], [1.0], [1.0]),
+        ([-1.0, 5.0], [4.0], [-1.0, -1.0, 6.0]),  # 4 each, by other ways
+        ([-1.0], [-1.0], [1.0]),
+        ([-1.0, -2.0], [-3.0], [-1.0, -2.0]),
+        ([5.0], [-1.0, -2.0], [5.0]),
+    ]
+    episodes = [make_episode(rewards) for problem in paid for rewards in problem]
+    monkeypatch.setattr(rl, "rollout", lambda *args, **kwargs: episodes)
+    settings = replace(SETTINGS, method=method, problems=5, samples=3, minibatch=4, epochs=3)
+    learner = rl.new_learner(fresh_model, settings, 0)
+    figures = rl.rl_step(learner, tokenizer, length_task, [*hands, hands[0]], settings, 0)
+    assert figures["signal"] == 2 / 5
+    assert figures["updates"] == 3 * 4  # fifteen episodes in fours
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,15 +1,28 @@
 """Batched multi-turn play against the same thing done slowly."""
 
+import math
+
 import pytest
 import torch
 from conftest import LengthTask, PictureTask, make_seeing
+from scipy.stats import chisquare
 from transformers.cache_utils import DynamicLayer
 
 from sftrl_lite.chats import replies
+from sftrl_lite.evaluate import evaluate
 from sftrl_lite.general_points import vocabulary
 from sftrl_lite.models import make_processor, make_tokenizer
 from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import Decoder, RoomyLayer, StaticDecoder, rollout, sample_tokens
+from sftrl_lite.rollouts import (
+    PAPER,
+    Decoder,
+    RoomyLayer,
+    StaticDecoder,
+    decoding_name,
+    nucleus,
+    rollout,
+    sample_tokens,
+)
 from sftrl_lite.verifier import REWARDS
 
 
@@ -28,20 +41,25 @@ def episodes(random_model, tokenizer, length_task, hands):
     return play(random_model, tokenizer, length_task, hands, samples=8)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
 def test_cached_log_probabilities_are_those_of_a_full_pass(
-    random_model, tokenizer, episodes, hands
+    temperature, random_model, tokenizer, length_task, hands
 ):
+    chosen = dict(samples=8, temperature=temperature)
+    episodes = play(random_model, tokenizer, length_task, hands, **chosen)
     # what the check is about: uneven prompts, rows that left early, late turns
     assert len({e.turns[0].start for e in episodes}) > 1
     assert {len(e.turns) for e in episodes} == {1, 2, 3, 4}
     batch = pack(episodes, tokenizer.pad_token_id)
-    logps = policy(random_model, batch)[0]
+    logps = policy(random_model, batch, temperature=temperature)[0]
     assert (logps - batch.old_logps).abs().max() < 1e-4
+    other = policy(random_model, batch, temperature=0.5)[0]
+    assert (other - batch.old_logps).abs().max() > 0.1
     for episode in episodes:  # and alone, without any padding
         with torch.no_grad():
             logits = random_model(input_ids=torch.tensor([episode.ids])).logits[0]
         for turn in episode.turns:
-            rows = logits[turn.start - 1 : turn.end - 1].log_softmax(-1)
+            rows = (logits[turn.start - 1 : turn.end - 1] / temperature).log_softmax(-1)
             chosen = rows.gather(1, torch.tensor(episode.ids[turn.start : turn.end])[:, None])
             assert torch.allclose(chosen[:, 0], torch.tensor(turn.logps), atol=1e-4)
 
@@ -133,7 +151,112 @@ def test_sampling_follows_the_tempered_policy():
     tokens, logps = sample_tokens(logits, 0.5, chance)
     share = torch.bincount(tokens, minlength=3) / len(tokens)
     assert torch.allclose(share, (logits[0] / 0.5).softmax(-1), atol=0.01)
-    assert torch.allclose(logps, logits[0].log_softmax(-1)[tokens])
+    assert torch.allclose(logps, (logits[0] / 0.5).log_softmax(-1)[tokens])
+
+
+# --- decoding --------------------------------------------------------------------------
+
+
+def smallest_set(probs, top_p):
+    """Tokens from the likeliest on, until together they reach ``top_p``; in plain Python."""
+    kept, reached = [], 0.0
+    for token in sorted(range(len(probs)), key=lambda token: -probs[token]):
+        if reached >= top_p:
+            break
+        kept.append(token)
+        reached += probs[token]
+    return {token: probs[token] / reached for token in kept}
+
+
+@pytest.mark.parametrize("top_p", [0.01, 0.3, 0.5, 0.9, 0.99])
+def test_a_nucleus_is_the_smallest_set_that_reaches_its_share(top_p):
+    chance = torch.Generator().manual_seed(0)
+    rows = (3 * torch.randn(200, 40, generator=chance, dtype=torch.float64)).softmax(-1)
+    sizes = set()
+    for row, kept in zip(rows.tolist(), nucleus(rows, top_p).tolist(), strict=True):
+        found = {token: share for token, share in enumerate(kept) if share > 0}
+        assert found == pytest.approx(smallest_set(row, top_p))
+        sizes.add(len(found))
+    assert sizes == {1} if top_p == 0.01 else len(sizes) > 1
+
+
+def test_the_token_that_reaches_the_share_is_the_last_that_is_kept():
+    probs = torch.tensor([[1 / 16, 1 / 2, 1 / 16, 1 / 4, 1 / 8], [0, 0, 1, 0, 0]])
+    assert nucleus(probs, 0.5).tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]
+    third = 1 / 3
+    assert nucleus(probs, 0.51)[0].tolist() == pytest.approx([0, 2 * third, 0, third, 0])
+    assert nucleus(probs, 0.75)[0].tolist() == pytest.approx([0, 2 * third, 0, third, 0])
+    assert nucleus(probs, 0.875)[0].count_nonzero() == 3
+    assert nucleus(probs, 0.9375)[0].count_nonzero() == 4  # of equals the first
+    assert nucleus(probs, 0.9375)[0, 2] == 0
+    assert torch.equal(nucleus(probs, 1.0), probs)
+
+
+def test_the_papers_decoding_draws_as_often_as_its_probabilities_say():
+    logits, n = torch.tensor([1.2, -0.4, 0.9, 0.1, -3.0, 0.5, 1.0, -1.0]), 20_000
+    probs = [math.exp(x / 0.6) for x in logits.tolist()]
+    probs = [p / sum(probs) for p in probs]
+    wanted = smallest_set(probs, 0.9)
+    assert 1 < len(wanted) < len(probs)
+    tokens, logps = sample_tokens(
+        logits.repeat(n, 1), 0.6, torch.Generator().manual_seed(0), top_p=0.9
+    )
+    counts = torch.bincount(tokens, minlength=len(probs)).tolist()
+    assert {token for token, count in enumerate(counts) if count} == set(wanted)
+    seen, expected = zip(*((counts[t], n * share) for t, share in wanted.items()), strict=True)
+    assert chisquare(seen, expected).pvalue > 0.01
+    whole = chisquare(seen, [sum(seen) / len(seen)] * len(seen))  # that would show a difference
+    assert whole.pvalue < 1e-6
+    # the log-probability is that of the policy at this temperature, its tail uncut
+    assert logps.exp().tolist() == pytest.approx([probs[token] for token in tokens], rel=1e-4)
+
+
+@pytest.mark.parametrize("top_p", [0.1, 1.0])
+def test_at_temperature_zero_the_likeliest_token_is_taken(top_p):
+    logits = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
+    chance = torch.Generator().manual_seed(1)
+    before = chance.get_state()
+    tokens, logps = sample_tokens(logits, 0, chance, top_p)
+    assert tokens.tolist() == [max(range(9), key=row.__getitem__) for row in logits.tolist()]
+    assert torch.equal(logps, logits.log_softmax(-1).max(-1).values)
+    assert torch.equal(chance.get_state(), before)  # nothing was drawn
+
+
+def test_a_nucleus_reaches_the_whole_game(random_model, tokenizer, length_task, hands):
+    """With a tiny share only the likeliest token is left: as greedy, whatever the seed."""
+    greedy = ids(play(random_model, tokenizer, length_task, hands, temperature=0))
+    for together in (0, 4):
+        options = dict(temperature=1.0, top_p=1e-6, seed=5, together=together)
+        assert ids(play(random_model, tokenizer, length_task, hands, **options)) == greedy
+    whole = play(random_model, tokenizer, length_task, hands, temperature=1.0, seed=5)
+    assert ids(whole) != greedy
+
+
+def test_decodings_have_short_names():
+    named = {decoding_name(*way): way for way in ((0,), (0, 0.5), (1,), (1.0, 1), (0.3, 0.95))}
+    assert list(named) == ["0", "1", "0.3/0.95"]
+    assert decoding_name(0.6, 0.9) == PAPER == "0.6/0.9"
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        (dict(temperature=-0.1), "temperature is -0.1; it has to lie between 0 and 10"),
+        (dict(temperature=11), "temperature is 11; it has to lie between 0 and 10"),
+        (dict(temperature=math.nan), "temperature is nan; it has to lie between 0 and 10"),
+        (dict(top_p=0), "top_p is 0; it has to be above 0 and at most 1"),
+        (dict(top_p=1.5), "top_p is 1.5; it has to be above 0 and at most 1"),
+        (dict(top_p=math.nan), "top_p is nan; it has to be above 0 and at most 1"),
+    ],
+)
+def test_impossible_decodings_are_one_line(way, says, random_model, tokenizer, length_task, hands):
+    with pytest.raises(ValueError) as named:
+        decoding_name(**{"temperature": 1.0} | way)
+    with pytest.raises(ValueError) as played:
+        play(random_model, tokenizer, length_task, hands, **way)
+    with pytest.raises(ValueError) as measured:
+        evaluate(random_model, tokenizer, length_task, hands, **way)
+    assert {str(error.value) for error in (named, played, measured)} == {says}
 
 
 def test_replies_continue_the_chat(tokenizer):

@@ -2,35 +2,25 @@
 
 import dataclasses
 import json
+import math
 import random
 import shutil
 
 import pytest
 import torch
 from conftest import make_seeing
-from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite import ledger, models, runs, scales
-from sftrl_lite.general_points import general_points, vocabulary
-from sftrl_lite.models import make_tokenizer, tiny_config
-from sftrl_lite.runs import Run, held_out, train, train_hands, vary_rules
+from sftrl_lite.runs import Run, train, train_hands
 
 BASE_FIELDS = dict(seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A random tiny model in a folder of its own."""
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer(vocabulary())
-    folder = tmp_path_factory.mktemp("base") / "model"
-    models.save(MllamaForConditionalGeneration(tiny_config(len(tokenizer))), tokenizer, folder)
-    return folder
+BASE_FIELDS |= dict(curve_episodes=2, pass_samples=2)
+ID = {("id", "success@2", "0.6/0.9"): runs.Estimate(0.5, 4, 0.4, 0.6)}
 
 
 @pytest.fixture(scope="module")
 def seeing_base(processor, tmp_path_factory):
-    """The same with eyes."""
+    """A random model with eyes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("seeing") / "model"
     models.save(make_seeing(processor), processor, folder)
     return folder
@@ -49,6 +39,7 @@ def small_scale(monkeypatch):
         ),
     )
     monkeypatch.setitem(scales.SCALES, "tiny", small)
+    monkeypatch.setattr(runs, "commit", lambda: "abc1234")  # somebody may commit meanwhile
 
 
 def values(rows):
@@ -61,7 +52,15 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("method", "more"),
-    [("rl-ppo", {}), ("rl-grpo", {}), ("sft", {}), ("sft-kl", {}), ("rl-ppo", {"warmup": 2})],
+    [
+        ("rl-ppo", {}),
+        ("rl-grpo", {"temperature": 0.5}),
+        ("rl-random", {}),
+        ("sft", {}),
+        ("sft-kl", {}),
+        ("rl-ppo", {"warmup": 2}),
+        ("rl-grpo", {"warmup": 2, "fresh": True}),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_numbers(method, more, base, tmp_path):
     run = Run(method, base=str(base), **BASE_FIELDS, **more)
@@ -73,6 +72,8 @@ def test_a_killed_run_resumes_to_the_same_numbers(method, more, base, tmp_path):
         if round(share * 6) == stop:
             raise Killed
 
+    for cached in tmp_path.glob("init-*.csv"):
+        cached.unlink()  # so that Init is measured again, not read
     with pytest.raises(Killed):
         train(run, tmp_path / "cut", progress=killer)
     assert not (tmp_path / "cut" / "model").exists()
@@ -104,25 +105,70 @@ def test_a_killed_run_on_pictures_resumes_to_the_same_numbers(method, seeing_bas
 
 
 def test_a_warm_up_moves_away_from_init_before_rl_begins(base, tmp_path):
-    fields = {**BASE_FIELDS, "steps": 1, "points": 1, "pass_samples": 0}
+    fields = {**BASE_FIELDS, "steps": 1, "points": 1, "pass_samples": 0, "curve_episodes": 4}
     cold, warm = (
         train(Run("rl-ppo", base=str(base), warmup=n, **fields), tmp_path / f"{n}") for n in (0, 2)
     )
     start = [
-        {row.metric: row.value for row in rows if row.split == "train" and row.step == 0}
+        {(row.split, row.metric, row.decoding): row.value for row in rows if row.step == 0}
         for rows in (cold, warm)
     ]
-    assert start[0]["kl"] == start[0]["kl_init"] == start[0]["changed"] == 0
-    assert start[1]["kl"] != 0 and start[1]["changed"] > 0.5
-    assert start[1]["flops_paper"] == 0
+    assert start[0]["id", "kl", "1"] == start[0]["id", "kl_init", "1"] == 0
+    assert start[0]["train", "changed", ""] == 0
+    assert start[1]["id", "kl", "1"] != 0 and start[1]["train", "changed", ""] > 0.5
+    assert start[1]["train", "flops_paper", ""] == start[1]["train", "updates", ""] == 0
     assert not any(row.metric.startswith("pass@") for row in cold)
 
 
-def test_a_warm_up_belongs_to_rl():
-    with pytest.raises(ValueError, match="SFT before RL"):
-        Run("sft", warmup=2)
-    with pytest.raises(ValueError, match="no warm-up steps"):
-        Run("rl-ppo", warmup_lr=0.1)
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (dict(method="sft", warmup=2), "SFT before RL"),
+        (dict(warmup_lr=0.1), "warmup_lr is 0.1, but there are no warm-up steps"),
+        (dict(fresh=True), "fresh is True, but there are no warm-up steps"),
+        (dict(method="sft", temperature=1.0), "SFT does not sample while it trains"),
+        (dict(temperature=-0.5), "temperature is -0.5; it cannot be negative"),
+        (dict(temperature=10.5), "temperature is 10.5; it has to lie between 0 and 10"),
+        (dict(eval_temperature=11.0), "temperature is 11; it has to lie between 0 and 10"),
+        (dict(eval_temperature=math.nan), "temperature is nan"),
+        (dict(eval_top_p=0.0), "top_p is 0; it has to be above 0 and at most 1"),
+        (dict(eval_top_p=1.01), "top_p is 1.01; it has to be above 0 and at most 1"),
+        (dict(curve_episodes=-1), "curve_episodes is -1; it cannot be negative"),
+    ],
+)
+def test_impossible_settings_are_one_line(fields, says):
+    with pytest.raises(ValueError) as error:
+        Run(**{"method": "rl-ppo"} | fields)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_hash_says_what_is_unusual_and_nothing_else():
+    plain = Run("rl-ppo")
+    for same in (dict(temperature=1.0), dict(eval_temperature=0.6), dict(seed=0, fresh=False)):
+        assert Run("rl-ppo", **same).hash == plain.hash  # the scale's, or as usual
+    others = [
+        dict(eval_temperature=0.0),
+        dict(eval_top_p=1.0),
+        dict(curve_episodes=0),
+        dict(temperature=0.7),
+        dict(warmup=2),
+        dict(warmup=2, fresh=True),
+        dict(eval_episodes=7),
+        dict(final_episodes=7),
+    ]
+    hashes = {Run("rl-ppo", **fields).hash for fields in others} | {plain.hash}
+    assert len(hashes) == 1 + len(others)
+
+
+def test_the_episodes_of_an_evaluation_are_the_scales_or_all_there_are():
+    walks = Run("sft", task="virl-l").make("id").population
+    assert Run("sft").filled().eval_episodes == Run("sft").filled().final_episodes == 500
+    assert walks > 500 == Run("sft", task="virl-l").filled().eval_episodes
+    wide = dataclasses.replace(scales.SCALES["tiny"], eval_episodes=10**6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(scales.SCALES, "tiny", wide)
+        assert Run("sft", task="virl-l").filled().final_episodes == walks
+        assert Run("sft", task="virl-l", eval_episodes=9).filled().eval_episodes == 9
 
 
 def test_imitating_oneself_needs_a_right_answer(base, tmp_path):
@@ -183,7 +229,7 @@ def test_a_file_in_the_way_is_one_line(base, tmp_path):
 
 
 def test_equal_compute_stops_at_the_limit(base, tmp_path):
-    limit = 0.02
+    limit = 0.0006
     fields = {**BASE_FIELDS, "steps": 0, "tflop": limit}
     for method in ("rl-ppo", "sft"):
         rows = train(Run(method, base=str(base), **fields), tmp_path / method)
@@ -214,24 +260,170 @@ def test_hub_models_say_what_is_missing():
         models.load("meta-llama/Llama-3.2-11B-Vision-Instruct")
 
 
-def test_held_out_hands_are_held_out():
-    task = general_points("id")
-    train_set = train_hands(task, 50, seed=3)
-    seen = {tuple(sorted(hand.cards)) for hand in train_set}
-    fresh = held_out(task, 200, 3, train_set)
-    assert len(fresh) == 200
-    assert not seen & {tuple(sorted(hand.cards)) for hand in fresh}
-    assert train_set == train_hands(task, 50, seed=3) != train_hands(task, 50, seed=4)
+# --- what is measured ------------------------------------------------------------------
 
 
-def test_varied_rules_never_show_the_held_out_rules():
-    task = general_points("id")
-    hands = train_hands(task, 20, seed=0)
-    varied = [hand for _, hand in vary_rules(task, hands, seed=0, n=300)]
-    names = {hand.rule.name for hand in varied}
-    assert len(names) > 100
-    assert not names & {"11-12-13", "13-11-12"}
-    assert {hand.cards for hand in varied} <= {hand.cards for hand in hands}
+def recorder_of(run, out):
+    """A run's recorder before the first step."""
+    run = run.filled()
+    model, processor = runs.load_init(run)
+    hands = train_hands(run.make("train"), run.hands, run.seed)
+    return runs.Recorder(run, out, "x", model, processor, hands)
+
+
+def found_by(rows):
+    whole = ("value", "n", "low", "high")
+    return {
+        (row.split, row.metric, row.decoding): tuple(getattr(row, name) for name in whole)
+        for row in rows
+    }
+
+
+def test_every_row_says_how_it_was_decoded(base, tmp_path):
+    """Ends of a run are measured at each temperature, the way between at the paper's alone."""
+    more = dict(steps=2, points=2, eval_tries=(1, 2), pass_samples=4, curve_episodes=3)
+    run = Run("rl-ppo", base=str(base), splits=("id",), **BASE_FIELDS | more)
+    rows = train(run, tmp_path / "r")
+    at = {step: found_by(row for row in rows if row.step == step) for step in (0, 1, 2)}
+    assert at[0].keys() == at[2].keys() - {("train", "signal", "")}
+    shares = {"success", "success@1", "success@2", "per_step", "read", "format_error"}
+    for split in ("train", "id"):
+        ways = {
+            step: {way for where, name, way in at[step] if where == split and name in shares}
+            for step in at
+        }
+        assert ways == {0: {"0", "0.3", "0.6/0.9", "1"}, 1: {"0.6/0.9"}, 2: ways[0]}
+        for way in ways[2]:
+            assert shares <= {name for where, name, w in at[2] if (where, w) == (split, way)}
+            assert at[2][split, "success@1", way][1] == (4 if way == "0.6/0.9" else 3)
+            assert at[2][split, "success@2", way] == at[2][split, "success", way]
+    for name in ("kl", "kl_init", "entropy", "pass@1", "pass@4"):
+        assert [key for key in at[2] if key[1] == name] == [("id", name, "1")]
+        assert not [key for key in at[1] if key[1] == name]
+    counted = {name for _, name, way in at[2] if not way}
+    assert counted == {"flops_paper", "flops_cache", "changed", "changed_bf16", "updates", "signal"}
+    assert [at[step]["train", "updates", ""][0] for step in at] == [0, 2, 4]
+    assert "greedy" not in {row.metric for row in rows}
+
+
+def test_success_within_a_budget_is_that_of_a_play_with_it(base, tmp_path):
+    fields = BASE_FIELDS | dict(final_episodes=40, pass_samples=0, curve_episodes=0)
+    several = Run("rl-ppo", base=str(base), splits=("id",), tries=2, eval_tries=(2, 1), **fields)
+    found = recorder_of(several, tmp_path / "a").measured(end=True)
+    for tries in (1, 2):
+        alone = dataclasses.replace(several, eval_tries=(tries,))
+        there = recorder_of(alone, tmp_path / "b").measured(end=True)
+        for split in ("train", "id"):
+            name = (split, f"success@{tries}", "0.6/0.9")
+            assert found[name] == there[name]
+
+
+def test_init_is_measured_once_for_all_runs_that_would_measure_the_same(
+    base, tmp_path, monkeypatch
+):
+    fields = BASE_FIELDS | dict(final_episodes=20, curve_episodes=10, pass_samples=2)
+    fields |= dict(steps=1, points=1, splits=("id",))
+    real, asked = runs.Recorder.measured, []
+
+    def measured(self, end):
+        asked.append((self.run.method, end))
+        return real(self, end)
+
+    monkeypatch.setattr(runs.Recorder, "measured", measured)
+    run = Run("rl-ppo", base=str(base), **fields)
+    first = train(run, tmp_path / "all" / "rl")
+    assert asked == [("rl-ppo", True), ("rl-ppo", True)]  # Init, and the end
+    assert len(list((tmp_path / "all").glob("init-*.csv"))) == 1
+    asked.clear()
+    second = train(dataclasses.replace(run, method="sft"), tmp_path / "all" / "sft")
+    assert asked == [("sft", True)]  # only the end
+    fresh = train(dataclasses.replace(run, method="sft"), tmp_path / "alone" / "sft")
+    start = [found_by(r for r in rows if r.step == 0) for rows in (first, second, fresh)]
+    assert start[0] == start[1] == start[2] and len(start[0]) > 50
+    assert values(second) == values(fresh)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dict(seed=2),
+        dict(splits=("ood-rule",)),
+        dict(hands=7),
+        dict(final_episodes=5),
+        dict(eval_temperature=1.0),
+        dict(eval_top_p=0.5),
+        dict(eval_tries=(1,)),
+        dict(tries=1),
+        dict(curve_episodes=1),
+        dict(pass_samples=0),
+        dict(feedback="reason"),
+        dict(base="another"),
+        dict(load_format="dummy"),
+        dict(adapter="lora"),
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_was_measured_of_another_init_is_not_taken(other, base, tmp_path, monkeypatch):
+    if "base" in other:
+        other = dict(base=str(tmp_path / "another"))
+        model, tokenizer = models.load(base)
+        with torch.no_grad():
+            next(model.parameters()).mul_(1.5)
+        models.save(model, tokenizer, tmp_path / "another")
+    asked = []
+
+    def measured(self, end):
+        asked.append(end)
+        return {("id", "success", "0.6/0.9"): runs.Estimate(0.5, len(asked), 0.4, 0.6)}
+
+    loaded = models.load(base)  # what it does not look at need not be made again
+    monkeypatch.setattr(runs, "load_init", lambda run: loaded)
+    monkeypatch.setattr(runs.Recorder, "measured", measured)
+    run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(splits=("id",)))
+    (tmp_path / "runs").mkdir()
+    for one in (run, dataclasses.replace(run, **other), run, dataclasses.replace(run, **other)):
+        recorder_of(one, tmp_path / "runs" / "r").init_measured()
+    assert asked == [True, True]
+    assert len(list((tmp_path / "runs").glob("init-*.csv"))) == 2
+    alike = dict(steps=9, points=1, eval_episodes=3, lr=0.5, temperature=0.3)
+    recorder_of(dataclasses.replace(run, **alike), tmp_path / "runs" / "r").init_measured()
+    assert len(asked) == 2  # what only matters later does not matter here
+
+
+def test_after_a_warm_up_nothing_is_taken_from_init(base, tmp_path):
+    fields = BASE_FIELDS | dict(steps=1, points=1, pass_samples=0, splits=("id",))
+    train(Run("rl-ppo", base=str(base), **fields), tmp_path / "cold")
+    (cached,) = tmp_path.glob("init-*.csv")
+    text = cached.read_text()
+    warm = train(Run("rl-ppo", base=str(base), warmup=4, **fields), tmp_path / "warm")
+    assert list(tmp_path.glob("init-*.csv")) == [cached] and cached.read_text() == text
+    kl = {row.step: row.value for row in warm if (row.split, row.metric) == ("id", "kl")}
+    assert kl[0] != 0
+
+
+def test_signal_is_the_mean_since_the_last_evaluation(base, tmp_path, monkeypatch):
+    """Also when the run was killed in between: the checkpoint of step 10 holds what came before."""
+    real, taken = runs.rl_step, []
+
+    def rl_step(learner, *args):
+        figures = real(learner, *args)
+        taken.append(learner.step)
+        return figures | {"signal": learner.step / 16}
+
+    monkeypatch.setattr(runs, "rl_step", rl_step)
+    monkeypatch.setattr(runs.Recorder, "measured", lambda self, end: dict(ID))
+    run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(steps=12, points=3))
+
+    def killer(share):
+        if round(share * 12) == 11:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, tmp_path / "r", progress=killer)
+    rows = train(run, tmp_path / "r")
+    assert taken == [*range(1, 12), 11, 12]
+    signal = {row.step: row.value for row in rows if row.metric == "signal"}
+    assert signal == {4: 2.5 / 16, 8: 6.5 / 16, 12: 10.5 / 16}
 
 
 def test_ledger_of_another_version_is_refused(tmp_path):

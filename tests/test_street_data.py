@@ -22,7 +22,7 @@ from sftrl_lite import ledger, scales
 from sftrl_lite.models import ROOT, SUMS
 from sftrl_lite.navigation import Decision, decisions
 from sftrl_lite.routes import ABSOLUTE, RELATIVE, steps
-from sftrl_lite.runs import LATER, Run, command
+from sftrl_lite.runs import Run, command
 from sftrl_lite.street_data import (
     CLEAR,
     RADIUS,
@@ -145,8 +145,9 @@ def test_the_same_task_runs_on_it(folder):
                 assert task.verify(decision, task.demonstration(decision)).solved
             if pictures:
                 assert task.picture(Decision(data.routes[0], 0)).size == (32, 32)
-    with pytest.raises(ValueError, match="choose id or ood-rule"):
+    with pytest.raises(ValueError) as error:
         data.task("ood-visual")
+    one_line(error, "choose train, id, ood-rule, all, all-rule")
 
 
 def test_instructions_and_observations(folder):
@@ -229,6 +230,46 @@ def test_the_nearest_panorama_within_the_radius(folder):
     assert panoramas.near(tuple(place(-1.8, 0))) is None  # 21 m
     assert metres(tuple(place(0, 0)), tuple(place(3, 4))) == pytest.approx(50, rel=1e-3)
     assert RADIUS == 20
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_no_route_of_a_folder_is_trained_on_and_tested(pictures, tmp_path):
+    """Six routes, of which the last repeats the instructions of the first somewhere else."""
+
+    def longer(routes, _):
+        routes += json.loads(json.dumps(routes))  # the same six; but for the last, other words
+        for i in (3, 4):
+            info = routes[i]["milestone_info"]
+            routes[i]["milestone_info"] = info.replace("Shuka", f"Kiosk {i}")
+        routes[5]["milestone_info"] = routes[0]["milestone_info"]
+        routes[5]["route_results"] = routes[0]["route_results"]
+
+    data = read_streets(fabricate(tmp_path / "six", longer))
+    train, *tests = (data.task(split, pictures, size=16) for split in ("train", "id", "ood-rule"))
+    assert train.routes == data.routes[:4]
+    known = {train.prompt(decision) for decision in decisions(train.routes)}
+    told = [train.instructions(route) for route in data.routes]
+    assert told[5] == told[0] and len(set(told)) == 5
+    for task in tests:
+        assert task.routes == data.routes[4:5]
+        assert not known & {task.prompt(decision) for decision in decisions(task.routes)}
+        assert task.population == len(decisions(task.routes))
+
+
+def test_too_few_routes_to_train_on_some_and_test_others(tmp_path):
+    def one(routes, _):
+        del routes[1:]
+
+    def twice_the_same(routes, _):
+        routes[1:] = [routes[0]]
+
+    for name, change in (("one", one), ("twice", twice_the_same)):
+        data = read_streets(fabricate(tmp_path / name, change))
+        for split in ("train", "id", "ood-rule"):
+            with pytest.raises(ValueError) as error:
+                data.task(split)
+            one_line(error, f"{name} has too few routes to train on some and test others")
+        assert data.task("all").routes == data.task("all-rule").routes == data.routes
 
 
 # --- bad routes --------------------------------------------------------------------------
@@ -495,9 +536,14 @@ def test_a_seed_replays_the_places_between(folder):
 
 
 def test_a_folder_serves_the_tasks(folder):
-    task = make_task("virl-l", "ood-rule", data=folder)
-    assert len(task.routes) == 3 and task.name == "virl-l" and task.actions is RELATIVE
-    assert len(make_task("virl-l", "train", data=folder).routes) == 2
+    routes, of = read_streets(folder, pictures=False).routes, dict(data=folder)
+    whole = make_task("virl-l", "all-rule", **of)
+    assert whole.routes == routes and whole.name == "virl-l" and whole.actions is RELATIVE
+    assert make_task("virl-l", "all", **of).routes == routes
+    assert make_task("virl-l", "train", **of).routes == routes[:2]
+    home, shifted = make_task("virl-l", "id", **of), make_task("virl-l", "ood-rule", **of)
+    assert home.routes == shifted.routes == routes[2:]
+    assert (home.actions, shifted.actions) == (ABSOLUTE, RELATIVE)
     shown = make_task("virl-vl", "id", data=str(folder))
     assert shown.picture(Decision(shown.routes[0], 0)).size == (80, 80)
     assert reported("virl-vl", folder) == ("id", "ood-rule")
@@ -508,17 +554,19 @@ def test_a_folder_serves_the_tasks(folder):
 
 
 def test_a_folder_decides_the_hash_and_no_folder_does_not(folder, tmp_path):
-    plain = Run("sft", task="virl-l")
-    fields = {k: v for k, v in asdict(plain.filled()).items() if k not in ("data", *LATER)}
+    plain, usual = Run("sft", task="virl-l"), asdict(Run("sft"))
+    fields = {k: v for k, v in asdict(plain.filled()).items() if k == "method" or v != usual[k]}
+    assert "data" not in fields and "lr" in fields  # what is as usual is left out
     init = (ROOT / plain.filled().base / SUMS).read_text()
     before = hashlib.sha256((json.dumps(fields, sort_keys=True) + init).encode()).hexdigest()
-    assert plain.hash == before[:8]  # as it was before runs knew folders
+    assert plain.hash == before[:8]
     real = Run("sft", task="virl-l", data=str(folder))
-    moved = fabricate(tmp_path / "moved")
+    moved = fabricate(tmp_path / "elsewhere" / folder.name)
     assert real.hash != plain.hash
     assert real.hash == Run("sft", task="virl-l", data=str(moved)).hash
-    other = fabricate(tmp_path / "other", lambda routes, _: routes.pop())
-    assert real.hash != Run("sft", task="virl-l", data=str(other)).hash
+    for name, change in ((folder.name, lambda routes, _: routes.pop()), ("renamed", lambda *_: 0)):
+        other = fabricate(tmp_path / "others" / name, change)
+        assert real.hash != Run("sft", task="virl-l", data=str(other)).hash
     assert real.hash != replace(real, skip_bad=True).hash
 
 
@@ -569,4 +617,5 @@ def test_evaluating_on_a_folder(data, says, folder, monkeypatch, capsys):
     if says:
         assert err.startswith("error: ") and says in err and len(err.splitlines()) == 1
     else:
-        assert "walk_per_step" in out and "ood-rule" in out
+        assert "walk_per_step" in out
+        assert {line.split()[0] for line in out.splitlines()} == {"all", "all-rule"}

@@ -13,11 +13,10 @@
 # %% [markdown]
 # # 0. The result in five minutes
 #
-# Fine-tuned on correct answers under one card rule, a model learns those very hands by
-# heart and gains little elsewhere; the same model trained by trial and verifier improves
-# on fresh hands and under a rule that it never trained on: shown live on a
-# 0.9-million-parameter model, both methods from one starting point on the same hands, with
-# recorded seeds and controls below.
+# Chu et al. (2025) report that a model fine-tuned on correct answers memorises them,
+# while the same model, rewarded by a verifier for answers of its own, improves under a
+# rule that it never trained on. Here both train live, from one 0.9-million-parameter
+# model on the same hands; eight recorded seeds and the controls stand below.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -25,11 +24,11 @@
 #
 # ## What you will be able to do
 #
-# - State the question of "SFT Memorizes, RL Generalizes" (Chu et al., 2025) in one
-#   card hand.
-# - Run the experiment that answers it, and read its figure and its intervals.
-# - Tell training, *in-distribution* (ID) and *out-of-distribution* (OOD) success apart,
-#   and *solving* from *reading*.
+# - State the question of "SFT Memorizes, RL Generalizes" in one card hand.
+# - Run the experiment that answers it, after writing down what you expect.
+# - Read its figure: training hands against fresh hands, trained rule against shifted
+#   rule, one decoding, 95 % intervals.
+# - Say why an untrained model at a lower temperature belongs in that figure.
 # - Say what one seed shows and what it does not.
 
 # %%
@@ -40,7 +39,8 @@ scale = notebook.setup()
 # ## One hand, two rules
 #
 # Four cards, one target: make 24, each card once, with + - * / and parentheses. Pips
-# count their number, an ace counts 1. What J, Q and K count is announced with each hand.
+# count their number, an ace counts 1. What J, Q and K count is announced with each
+# hand.
 
 # %%
 from sftrl_lite.cards import ID_RULE, OOD_RULE
@@ -52,10 +52,10 @@ for rule in (ID_RULE, OOD_RULE):
     print(f"rule {rule.name:9} {hand.numbers}  {best_formula(hand)} = 24")
 
 # %% [markdown]
-# The cards are the same, the numbers are not, and so neither is the answer. Somebody
-# who *understood* the game reads the rule and then calculates. Somebody who
-# *memorised* "a jack is a ten" is lost as soon as the rule changes. Here is all
-# that the model is told:
+# The cards are the same, the numbers are not, and so neither is the answer. A player
+# who *understands* the game reads the rule and then calculates. A player who only
+# *remembers* has an answer ready for hands seen before, and none that fits a new rule.
+# This is all that the model is told:
 
 # %%
 print(prompt(Hand(cards, OOD_RULE)))
@@ -63,10 +63,11 @@ print(prompt(Hand(cards, OOD_RULE)))
 # %% [markdown]
 # ## Init: the shared starting point
 #
-# The tiny model has already read a corpus of card games: hands under hundreds of house
-# rules, solved with care or guessed in haste (chapter 2 opens it up). It has never
-# seen the shifted rule 11, 12, 13. It *can* read any announced rule, and it is sloppy.
-# Here is what it answers to one hand, sampled four times, with the verifier's verdict.
+# The tiny model was pre-trained on a synthetic corpus of card games under hundreds of
+# house rules (chapter 2 opens it up). Some answers in it are worked out. Others follow
+# a habit, such as adding up the four numbers as they lie, whatever comes out. The
+# corpus never shows the shifted rule 11, 12, 13. Four answers of the model to our hand,
+# with the verifier's verdict:
 
 # %%
 from sftrl_lite.general_points import general_points
@@ -74,25 +75,67 @@ from sftrl_lite.models import load
 from sftrl_lite.rollouts import rollout
 
 model, tokenizer = load(scale.base)
-task = general_points("ood-rule")
-hand = Hand(cards, OOD_RULE)
-for episode in rollout(model, tokenizer, task, [hand], samples=4, tries=1):
+shifted, hand = general_points("ood-rule"), Hand(cards, OOD_RULE)
+paper = dict(temperature=0.6, top_p=0.9)  # how the paper's evaluation samples
+for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **paper):
     turn = episode.turns[0]
     kind, reward = turn.verdict.kind, turn.verdict.reward
-    print(f"{kind:12} reward {reward:+.0f}   {turn.answer[42:]}")
+    print(f"{kind:14} reward {reward:+.0f}  {turn.answer.partition('], ')[2]}")
+
+# %% [markdown]
+# How an answer is drawn decides how good the model looks. The *temperature* divides the
+# logits: below 1 it makes likely tokens likelier, and 0 always takes the likeliest
+# (*greedy* decoding). *top_p* 0.9 samples from the likeliest tokens only, as many as
+# together reach a probability of 0.9. This chapter evaluates at temperature 0.6 and
+# top_p 0.9, the model's defaults, with which the paper's released code samples. Where
+# another decoding is shown, its name stands there.
+#
+# The model may try five times, and after each failure the verifier says that the
+# formula is wrong. How many hands does Init solve, of a hundred?
+
+# %%
+from sftrl_lite.evaluate import evaluate
+from sftrl_lite.runs import held_out, train_hands
+
+trained = general_points("train")
+asked = {"training hands": (trained, train_hands(trained, 100, seed=0))}
+for name, split in [("fresh hands", "id"), ("shifted rule", "ood-rule")]:
+    asked[name] = general_points(split), held_out(general_points(split), 100, seed=0)
+for name, (task, hands) in asked.items():
+    found, _ = evaluate(model, tokenizer, task, hands, **paper)
+    first, five = (100 * found[metric].value for metric in ("success@1", "success"))
+    print(f"{name:15} first try {first:3.0f} %   within five tries {five:3.0f} %")
+
+# %% [markdown]
+# *Fresh hands* are dealt from a third of all hands that is reserved for tests: no
+# training hand, with whatever seed, has the numbers of one of them.
+#
+# ## Predict, then run
+#
+# Two copies of Init train on the same 300 hands, all under the rule J = Q = K = 10.
+#
+# - **SFT** (supervised fine-tuning) gets a correct answer to each hand, written by an
+#   exact solver, and learns to make it likely.
+# - **RL** (reinforcement learning, here PPO) gets no answer. It samples up to five, the
+#   verifier judges each, and a right formula is rewarded.
+#
+# Neither sees the shifted rule. Both spend the same training compute, as the paper
+# counts it. Before you run them, write down what you expect: per cent solved within
+# five tries.
+
+# %%
+predicted = {  # replace None by your numbers; Init's stand above
+    "sft": {"train": None, "id": None, "ood-rule": None},
+    "rl-ppo": {"train": None, "id": None, "ood-rule": None},
+}
 
 # %% [markdown]
 # ## The experiment
 #
-# Two copies of Init train on the same hands, all under the rule J = Q = K = 10.
-#
-# - **SFT** (supervised fine-tuning) sees a correct answer to each hand, from a solver, and imitates it.
-# - **RL** (reinforcement learning, PPO) sees no answer. It tries up to five times, the
-#   verifier says after each try whether the formula is right, and solving pays.
-#
-# Each runs on one core. On the way both are measured on held-out hands, under the
-# trained rule (ID) and under the shifted one (OOD). A second call of this cell
-# continues or just reads what is there.
+# Each method runs on one core. On the way both are measured on their training hands, on
+# fresh hands under the trained rule (*in distribution*, ID) and on fresh hands under
+# the shifted rule (*out of distribution*, OOD). A second call of this cell continues or
+# just reads what is there.
 
 # %%
 from sftrl_lite.headline import headline, sentence
@@ -101,73 +144,177 @@ from sftrl_lite.models import ROOT
 table = headline(seed=0, out=ROOT / "runs" / "headline")
 print(sentence(table))
 
+# %%
+from sftrl_lite import plots
+from sftrl_lite.claims import measured
+
+for method, guesses in predicted.items():
+    for split, guess in guesses.items():
+        share = measured(table, "success", method, split)["value"].mean()
+        said = "no prediction" if guess is None else f"predicted {guess:.0f} %"
+        name = f"{plots.LOOKS[method][3]}, {plots.NAMES[split]}"
+        print(f"{name:40} {share:4.0%}   {said}")
+
 # %% [markdown]
 # ## The figure
 #
-# From left to right the test gets harder: the training hands themselves, fresh hands
-# under the trained rule, fresh hands under the shifted rule. Horizontal: training compute,
-# counted as in the paper (chapter 5 says how, and what changes if one counts otherwise).
-# Bands: 95 % intervals over hands.
+# From left to right the test gets harder: the training hands, fresh hands under the
+# trained rule, fresh hands under the shifted rule. The title of a panel says which
+# method ends above or below Init, and "stays level" where the 95 % interval of the
+# difference holds zero. Bands are intervals over hands; per cent stand at the line
+# ends.
 
 # %%
-from sftrl_lite import plots
+splits = ("train", "id", "ood-rule")
 
-notebook.figure(plots.curves(table), alt=plots.alt_text(table))
+def at_a_glance(rows, metric="success", methods=("rl-ppo", "sft")) -> None:
+    """The three panels of one metric; their titles follow from the intervals."""
+    tries = {"success": "within five tries", "success@1": "at the first try"}[metric]
+    titles = [plots.finding(rows, metric, split, methods) for split in splits]
+    look = dict(ylabel=f"solved {tries}", titles=titles, methods=methods)
+    alt = plots.alt_text(rows, metric, splits, methods=methods)
+    figure = plots.curves(rows, metric, splits, **look)
+    notebook.figure(figure, alt=f"Hands solved {tries} against training compute. {alt}")
 
-# %%
-plots.summary_table(table)
+at_a_glance(table)
 
 # %% [markdown]
-# Here `success` is solving within five tries, with the verifier's word in between; `read`
-# is stating the right four numbers in the first answer. The memorised hands are the
-# difference between the first panel and the other two. What does the fine-tuned model
-# answer to our hand now?
+# Three comparisons answer three questions.
+#
+# 1. *Does SFT memorise?* Compare its line in the first two panels. The hands differ,
+#    the rule does not.
+# 2. *Does a method generalise?* Compare its end with Init (dashed) in the third panel.
+# 3. *Could Init have done that without training?* Compare with the dotted line, Init at
+#    the best of four decodings (greedy, temperature 0.3, 0.6 with top_p 0.9, and 1).
+#    Below it, a gain may be mere *sharpening*: what a lower temperature does to any
+#    model.
+#
+# The paper's metric, within five tries, also pays for answers that vary from try to
+# try. So here is the first try beside it, and the first try at greedy decoding.
+
+# %%
+at_a_glance(table, "success@1")
+
+# %%
+from sftrl_lite import report
+
+report.main_table(table)
+
+# %% [markdown]
+# `numbers read` is the share of first answers that state the right four numbers,
+# whatever the formula: it tells failing to read the rule from failing to calculate.
+# What the runs cost: equal FLOPs in one count are not equal in the other, nor are
+# updates (chapter 5).
+
+# %%
+report.cost_table(table)
+
+# %% [markdown]
+# Numbers hide answers. What do the two fine-tuned models answer to our hand now?
 
 # %%
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
-model, tokenizer = load(folder / "sft" / "model")
-for episode in rollout(model, tokenizer, task, [hand], samples=4, tries=1):
-    print(f"{episode.turns[0].verdict.kind:14} {episode.turns[0].answer}")
+for method in ("sft", "rl-ppo"):
+    model, tokenizer = load(folder / method / "model")
+    print(plots.LOOKS[method][3])
+    asked = dict(samples=4, tries=1, **paper)
+    for episode in rollout(model, tokenizer, shifted, [hand], **asked):
+        turn = episode.turns[0]
+        print(f"  {turn.verdict.kind:14} {turn.answer.partition('], ')[2]}")
 
 # %% [markdown]
-# ## The same with more seeds
+# ## Eight seeds
 #
-# One seed is an anecdote. These are recorded runs of `results/ledger.csv`, several seeds
-# each, a thousand fresh hands at both ends. *SFT, learning rate 1e-3* is the same SFT
-# pushed harder, at three times the rate; on the training hands the two tie. Three
-# controls: SFT on *varied* rules, SFT on the trained rule *in the base's own words*, and
-# RL that is paid by a coin.
+# One seed is an anecdote: another one deals other training hands and samples other
+# answers. These are the recorded runs of `results/ledger.csv`, with a thousand fresh
+# hands a seed and rule at both ends. Bands are 95 % intervals over seeds *and* hands,
+# from a hierarchical bootstrap (chapter 13).
 
 # %%
-from sftrl_lite.report import main_table, recorded
-
-rows = recorded("headline", "push", "controls")
-methods = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-own", "rl-random")
-notebook.figure(plots.curves(rows, methods=methods), alt=plots.alt_text(rows))
+rows = report.recorded("headline")
+for line in report.missing(["headline"], rows):
+    print(line)
+if len(rows):
+    at_a_glance(rows)
 
 # %%
-main_table(rows)
+if len(rows):
+    notebook.show(sentence(rows))
+
+# %% [markdown]
+# ## Controls
+#
+# Each control changes one thing, so that it can rule out one other explanation.
+#
+# - *SFT, learning rate 1e-3*: the same SFT, pushed harder. Does the verdict on SFT
+#   depend on its rate? (The rates of the headline were chosen on training and
+#   development problems, never on the shifted rule.)
+# - *SFT, own verified answers*: the same hands and the same loss, but the answers were
+#   sampled from Init and accepted by the verifier. Is it fine-tuning on answers as
+#   such, or on the solver's answers? (*On-policy SFT*, chapter 3.)
+# - *SFT, varied rules*: the same cards with the announced rule changed from hand to
+#   hand. Is it the one rule?
+# - *RL, random reward*: PPO paid by a fair coin. Is it the verifier, or any training on
+#   own samples?
+# - *RL (GRPO)*: another algorithm on the same rewards.
+
+# %%
+wanted = ["headline", "push", "controls", "grpo"]
+everything = report.recorded(*wanted)
+for line in report.missing(wanted, everything):
+    print(line)
+if len(everything):
+    display(report.main_table(everything))
+
+# %% [markdown]
+# The same as differences under the shifted rule, in points, paired by seed. Read the
+# interval before the number: if it holds zero, the runs do not decide.
+
+# %%
+import pandas as pd
+
+gaps = {}
+for pair, (one, other) in report.PAIRS.items():
+    parts = {"five tries": "success@5", "first try": "success@1"}
+    found = {
+        name: report.gap(everything, "ood-rule", one, other, metric)
+        for name, metric in parts.items()
+    }
+    if any(found.values()):
+        gaps[pair] = {name: report.in_words(gap) for name, gap in found.items()}
+        gaps[pair]["seeds"] = max(gap.n for gap in found.values() if gap)
+if gaps:
+    display(pd.DataFrame(gaps).T, report.cost_table(everything))
 
 # %% [markdown]
 # ## Exercises
 #
-# ### Exercise 0.1: be the memoriser
+# ### Exercise 0.1: a reader who ignores the rule
 #
 # Difficulty ●○○○○ · 3 minutes
 #
-# Write the reader that SFT has become: it turns cards into numbers and counts every
-# face card as 10, whatever the rule says.
+# Imagine the extreme case, a player who never reads the announcement and counts every
+# face card as 10. It is a thought experiment, not a description of our SFT model:
+# chapter 3 measures how far that one goes this way. Turn cards into this player's
+# numbers.
 
 # %%
-def memorised_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
+def blind_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
     """What a rule-blind reader sees: ("A", "K") -> (1, 10)."""
     raise NotImplementedError
 
 # %%
+import random
+from sftrl_lite.cards import RANKS, deal
+
 with notebook.exercise("0.1"):
-    assert memorised_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
-    assert memorised_numbers(("J", "Q", "K")) == (10, 10, 10), "every face counts 10"
-    assert memorised_numbers(("2", "10", "Q", "5")) == (2, 10, 10, 5), "order is kept"
+    assert blind_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
+    assert blind_numbers(("J", "Q", "K")) == (10, 10, 10), "every face counts 10"
+    assert blind_numbers(("2", "10", "Q", "5")) == (2, 10, 10, 5), "order is kept"
+    for seed in range(50):
+        dealt = deal(random.Random(seed))
+        counts = [min(1 + RANKS.index(card), 10) for card in dealt]
+        assert blind_numbers(dealt) == tuple(counts), f"{dealt} count {counts}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -179,39 +326,48 @@ with notebook.exercise("0.1"):
 # <details><summary>Solution</summary>
 #
 # ```python
-# def memorised_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
+# def blind_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
 #     return ID_RULE.values(cards)
 # ```
 #
 # </details>
 #
-# ### Exercise 0.2: when does memorising not hurt?
+# ### Exercise 0.2: when would ignoring the rule not hurt?
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# Under the shifted rule every hand holds a face card, so the memoriser's numbers are
-# never right. Under the *trained* rule they always are. Estimate by dealing hands how
-# often the rule matters at all: the share of uniformly dealt hands with a face card.
+# Under the shifted rule every test hand holds a face card, so this player's numbers are
+# never right. Under the *trained* rule they always are: no test under that rule can
+# tell this player from one who reads. How many hands need the rule at all? Estimate the
+# share of uniformly dealt hands that hold a face card.
 
 # %%
 import random
 from sftrl_lite.cards import FACES, deal
 
 def share_with_face(n: int, seed: int) -> float:
-    """Share of ``n`` uniformly dealt hands of four cards that hold J, Q or K."""
+    """Share of ``n`` hands of four cards that hold J, Q or K.
+
+    All hands come from one ``random.Random(seed)``, one ``deal`` after another.
+    """
     raise NotImplementedError
 
 # %%
 with notebook.exercise("0.2"):
     exact = 1 - (10 / 13) ** 4
-    found = share_with_face(20_000, seed=1)
+    found = share_with_face(5_000, seed=1)
     assert 0 <= found <= 1, "a share lies between 0 and 1"
-    assert abs(found - exact) < 0.02, f"expected about 1 - (10/13)^4 = {exact:.3f}"
+    assert abs(found - exact) < 0.03, f"expected about 1 - (10/13)^4 = {exact:.3f}"
+    for n, seed in [(7, 2), (12, 3), (30, 4)]:
+        rng = random.Random(seed)
+        hits = sum(not set(FACES).isdisjoint(deal(rng)) for _ in range(n))
+        wrong = f"{n} hands of seed {seed}: {hits} of {n} hold a face card; deal them"
+        assert abs(share_with_face(n, seed) - hits / n) < 1e-9, wrong
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `deal(random.Random(seed))` gives a hand; use one `Random` for all of them.
+# `deal(rng)` gives a hand; use one `rng = random.Random(seed)` for all of them.
 #
 # </details>
 #
@@ -229,8 +385,9 @@ with notebook.exercise("0.2"):
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# Two shares from independent hands differ by d. Their standard error is
-# sqrt(p(1-p)/n + q(1-q)/m). Write the 95 % interval of the difference.
+# Two shares p and q from independent hands, n and m of them, differ by p - q. The
+# variances of independent shares add up, so the standard error of the difference is
+# sqrt(p(1-p)/n + q(1-q)/m). Write its 95 % interval.
 
 # %%
 def difference_interval(p: float, n: int, q: float, m: int) -> tuple[float, float]:
@@ -238,12 +395,23 @@ def difference_interval(p: float, n: int, q: float, m: int) -> tuple[float, floa
     raise NotImplementedError
 
 # %%
+import numpy as np
+from scipy.stats import norm
+
 with notebook.exercise("0.3"):
     low, high = difference_interval(0.15, 234, 0.115, 234)
     assert low < 0.035 < high, "the interval surrounds the observed difference"
     assert low < 0, "234 hands cannot tell +3.5 points from nothing (the paper's GP-L)"
     low, high = difference_interval(0.15, 20_000, 0.115, 20_000)
     assert low > 0, "20,000 hands can"
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # unequal n and m
+        n, m = rng.integers(50, 99), rng.integers(50, 5000)
+        p, q = rng.uniform(0, 1, 2)
+        error = np.hypot((p * (1 - p) / n) ** 0.5, (q * (1 - q) / m) ** 0.5)
+        right = norm.interval(0.95, p - q, error)
+        said = f"{p:.2f} of {n} minus {q:.2f} of {m}: [{right[0]:.3f}, {right[1]:.3f}]"
+        assert np.allclose(difference_interval(p, n, q, m), right, atol=1e-4), said
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -264,74 +432,94 @@ with notebook.exercise("0.3"):
 #
 # ### Exercise 0.4: read the verdicts
 #
-# Difficulty ●○○○○ · 3 minutes
+# Difficulty ●●○○○ · 5 minutes
 #
-# A memoriser writes a formula over the wrong numbers. Which verdict does the verifier
-# give? Return its name for the answer that is right under the trained rule, judged
-# under the shifted rule.
+# The rule-blind player of exercise 0.1 calculates without a mistake, from the wrong
+# numbers. What does the verifier say? Return the kind of its verdict for the answer
+# that is right under the trained rule, judged under any other. (On the way you see that
+# `wrong_numbers` is the verdict that would give such a player away.)
 
 # %%
+from sftrl_lite.cards import Rule
 from sftrl_lite.general_points import GeneralPoints, write_answer
 
-def verdict_for_memoriser(cards: tuple[str, ...]) -> str:
-    """Kind of verdict for the ID solution of ``cards`` judged under OOD_RULE."""
+def verdict_for_blind(cards: tuple[str, ...], rule: Rule) -> str:
+    """Kind of verdict for the trained rule's solution of ``cards``, judged by ``rule``.
+
+    The cards have a solution under the trained rule, ``ID_RULE``.
+    """
     raise NotImplementedError
 
 # %%
+import random
+from sftrl_lite.cards import house_rule
+
 with notebook.exercise("0.4"):
-    kind = verdict_for_memoriser(("J", "2", "2", "Q"))
+    kind = verdict_for_blind(("J", "2", "2", "Q"), OOD_RULE)
     assert kind == "wrong_numbers", f"not {kind!r}: 10 is not among the cards' numbers"
+    kind = verdict_for_blind(("2", "3", "4", "A"), OOD_RULE)
+    assert kind == "solved", f"not {kind!r}: no face card, so both rules agree"
+    rng, task = random.Random(0), GeneralPoints()
+    for _ in range(30):
+        dealt, rule = task.sample(rng).cards, house_rule(rng, common=0.2)
+        same = ID_RULE.values(dealt) == rule.values(dealt)
+        kind = "solved" if same else "wrong_numbers"
+        assert verdict_for_blind(dealt, rule) == kind, f"{dealt}, {rule.name}: {kind}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
 # `best_formula(Hand(cards, ID_RULE))`, then `write_answer`, then
-# `GeneralPoints(OOD_RULE).verify`.
+# `GeneralPoints(rule).verify` of the same cards under `rule`.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def verdict_for_memoriser(cards: tuple[str, ...]) -> str:
+# def verdict_for_blind(cards: tuple[str, ...], rule: Rule) -> str:
 #     hand = Hand(cards, ID_RULE)
 #     answer = write_answer(hand, best_formula(hand))
-#     return GeneralPoints(OOD_RULE).verify(Hand(cards, OOD_RULE), answer).kind
+#     return GeneralPoints(rule).verify(Hand(cards, rule), answer).kind
 # ```
 #
 # </details>
 #
 # ## A place to play
 #
-# Drag over the training, or press the arrow keys: the methods part under both rules.
-# These are the recorded runs; `training_slider(table)` shows the one that you made.
+# Drag over the training, or press the arrow keys, and watch both rules at once. The
+# recorded runs are shown if there are any, else the one that you made.
 
 # %%
 from sftrl_lite.widgets import training_slider
 
-training_slider(rows)
+training_slider(rows if len(rows) else table)
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - SFT learned its training hands by heart, and its formulas with them. The formulas came
-#   from a solver that writes any solution, not the one that the base would have written.
-#   Held against that, *own words*: the same hands, the same rule, the base's own formulas,
-#   and imitation generalises, even a little better than RL. What one imitates matters more
-#   than that one imitates.
-# - *Varied rules* alone do not bring success back: the numbers are read, the foreign
-#   formulas remain. When SFT is *pushed* under one rule (the curve at 1e-3), it falls well
-#   below Init under the shifted rule and begins to misread it (chapter 3).
-# - RL was never paid under the shifted rule either. It keeps what it is not paid to
-#   change, and what it learned, to be careful instead of guessing, serves every rule.
-# - Much of RL's gain is *choosing* among answers that Init already gives now and then: see
-#   the column `OOD greedy`, where Init's likeliest answer was good all along, RL keeps it
-#   and SFT loses it. Chapter 2 measures what Init holds.
-# - This is a *model organism*: a base bred on a corpus of careful and careless answers,
-#   so that a laptop can show in minutes what the paper showed on eight large GPUs. It
-#   shows that the mechanism exists and what it needs. It does not show how large the
-#   effect is in an 11B model; the paper's own figures on this task are +3.5 points for RL
-#   and -8.1 for SFT (its figure 6), the first within the noise of its 234 episodes.
+# Read each sentence against the tables above; where an interval holds zero, the answer
+# is "not decided here".
+#
+# - *Memorising* is a gap between training hands and fresh hands under the *same* rule.
+#   It needs no shift. Chapter 3 shows where it comes from: the solver chooses among
+#   several right formulas, and which one it chose for a hand can only be learned by
+#   heart.
+# - *Off-policy demonstrations.* The solver's formulas are not the ones that Init would
+#   have written. If *SFT, own verified answers* ends above *SFT*, then what is imitated
+#   matters, and a sentence about "SFT" alone says too much. That control uses the
+#   verifier, as RL does.
+# - *Sharpening against temperature.* RL makes answers more deterministic, and so does a
+#   lower temperature, for free. What RL adds is its distance from *Init at its best
+#   temperature*, not from Init. That temperature was picked after looking, which
+#   favours Init.
+# - RL was not rewarded under the shifted rule either. Where it gains there, what it
+#   learned is shared by both rules: here, to calculate instead of following a habit.
+# - This is a *model organism*: a base bred on a corpus of careful and habitual answers,
+#   so that a laptop can show in minutes what took the paper eight large GPUs. It shows
+#   that a mechanism exists and what it depends on, not how large the effect is in an
+#   11B model. The paper reports +3.5 points for RL and -8.1 for SFT on this task (its
+#   figure 6), the first of them within the noise of 234 episodes.
 #
 # ## Further reading
 #
@@ -339,5 +527,6 @@ training_slider(rows)
 # - [RL Fine-Tuning Heals OOD Forgetting in SFT](https://arxiv.org/abs/2509.12235): the same game, another reading (30 minutes).
 # - [Debunk the Myth of SFT Generalization](https://arxiv.org/abs/2510.00237): what varied prompts change (30 minutes).
 # - [RL's Razor](https://arxiv.org/abs/2509.04259): distance from Init as the measure of forgetting (40 minutes).
+# - [Reasoning with Sampling](https://arxiv.org/abs/2510.14901): how much of RL's gain sharper sampling gives without training (30 minutes).
 #
 # Next: [1. GeneralPoints: cards, rules, verifier, rewards](01_general_points.ipynb)

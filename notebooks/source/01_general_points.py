@@ -14,8 +14,8 @@
 # # 1. GeneralPoints: cards, rules, verifier, rewards
 #
 # A player who reads the announced rule and a player who has memorised one rule get the
-# same score under that rule; an exact verifier, a shifted rule and a guessing player as
-# the control are what it takes to tell them apart.
+# same score under that rule. To tell them apart takes an exact verifier, a shifted rule,
+# test hands that share nothing with training hands, and a guessing player as the control.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -28,8 +28,8 @@
 # - **Decide** exactly whether a hand can make 24, and show where floating point fails.
 # - **Count** how often the rule matters at all.
 # - **Predict** the verdict and the reward of any answer, honest or adversarial.
-# - **Explain** what each kind of feedback gives away.
-# - **Play** an episode of several tries, and compute its return.
+# - **Explain** what each kind of feedback gives away; **compute** an episode's return.
+# - **Reserve** test hands by what their answer depends on.
 
 # %%
 from sftrl_lite import notebook
@@ -106,11 +106,11 @@ print("development:", DEV_RULE)
 # ## 1.3 Dealing
 #
 # The paper's code does not shuffle a deck. It draws each rank on its own, so every card
-# is a face card with chance 3/13, whatever the others are. For $n$ cards
+# is a face card with probability 3/13, whatever the others are. For $n$ cards
 #
 # $$P(\text{at least one face}) = 1 - \left(\tfrac{10}{13}\right)^{n}.$$
 #
-# From a deck of 52 the draws are without replacement, and the chance is
+# From a deck of 52 the draws are without replacement, and the probability is
 # $1 - \binom{40}{n} / \binom{52}{n}$.
 
 # %%
@@ -121,8 +121,8 @@ deck = 1 - comb(40, 4) / comb(52, 4)
 print(f"uniform {uniform:.4f}, deck {deck:.4f}")
 
 # %% [markdown]
-# `deal` does both. Its only source of chance is the generator that you hand it, so the
-# same seed deals the same cards.
+# `deal` does both. Its only source of randomness is the generator that you pass, so
+# the same seed deals the same cards.
 
 # %%
 import random
@@ -170,9 +170,9 @@ def cards_needed(wanted: float) -> int:
 
 # %%
 with exercise("1.1"):
-    assert cards_needed(0.2) == 1, "one card is a face with chance 3/13, about 0.23"
+    assert cards_needed(0.2) == 1, "one card is a face with probability 3/13, 0.23"
     assert cards_needed(0.65) == 5, "four cards give 0.6499, and that is not enough"
-    assert cards_needed(0.99) == 18, "the chance of NO face shrinks by 10/13 a card"
+    assert cards_needed(0.99) == 18, "the probability of NO face shrinks by 10/13"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -314,8 +314,9 @@ for highest in (10, 13):
 # Difficulty ●●○○○ · 10 minutes
 #
 # The package keeps a value as a pair (numerator, denominator) of whole numbers, which is
-# faster than `Fraction`. Write the subtraction and division of two such pairs. The result is reduced and its denominator is positive; a division by zero
-# returns `None`.
+# faster than `Fraction`. Write the subtraction and division of two such pairs. The
+# result is reduced and its denominator is positive; a division by zero returns `None`.
+# The last check compares you with `Fraction` on 500 random pairs.
 
 # %%
 from math import gcd
@@ -336,6 +337,15 @@ with exercise("1.2"):
     assert combine_pairs("/", (8, 1), (1, 3)) == (24, 1), "8 / (1/3) is 24, reduced"
     assert combine_pairs("/", (1, 2), (-3, 4)) == (-2, 3), "keep denominators positive"
     assert combine_pairs("/", (5, 1), (0, 1)) is None, "nothing divides by zero"
+    assert combine_pairs("-", (1, 2), (1, 6)) == (1, 3), "1/2 - 1/6 is 1/3, reduced"
+    for dice in map(random.Random, range(500)):
+        op, a, b = dice.choice("-/"), *(
+            Fraction(dice.randint(-9, 9), dice.randint(1, 9)) for _ in range(2)
+        )
+        exact = a - b if op == "-" else a / b if b else None
+        mine = combine_pairs(op, a.as_integer_ratio(), b.as_integer_ratio())
+        right = None if exact is None else exact.as_integer_ratio()
+        assert mine == right, f"({a}) {op} ({b}) is {right}, not {mine}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -413,7 +423,7 @@ show(
 # That is more than the share of 1.3, because hands without face cards are solvable more
 # often. The other problems do need *a* rule, but in training it is always the same one. A
 # model can know it by heart. Success in training cannot tell whether the sentence with
-# the rule was read: that is the whole difficulty, and we return to it in 1.10.
+# the rule was read: that is the whole difficulty, and we return to it in 1.11.
 
 # %% [markdown]
 # ## 1.6 The question and the answer
@@ -717,6 +727,7 @@ tries = [
     (guess, problem.numbers),
     (best_formula(problem), problem.numbers),
 ]
+env.reset(seed=2)  # the same hand; an episode that is over takes no further answer
 for formula, read in tries:
     answer = write_answer(problem, formula, read)
     conversation, reward, solved, out_of_tries, info = env.step(answer)
@@ -757,6 +768,13 @@ with exercise("1.5"):
     assert reward_to_go([-1.0, 5.0], 0.5) == [1.5, 5.0], "-1 + 0.5 * 5 is 1.5"
     assert reward_to_go([-2.0, -1.0, 5.0], 1.0) == [2.0, 4.0, 5.0], "no discount: sums"
     assert reward_to_go([-1.0, -1.0], 0.0) == [-1.0, -1.0], "gamma 0 sees no future"
+    assert reward_to_go([0.0, 0.0, 4.0], 0.5)[0] == 1.0, "two tries on: 0.5 * 0.5 * 4"
+    for dice in map(random.Random, range(100)):
+        gamma, rewards = dice.random(), dice.choices((-3.0, -2.0, -1.0, 5.0), k=5)
+        mine = reward_to_go(rewards, gamma)
+        for t in range(5):
+            right = sum(gamma**k * r for k, r in enumerate(rewards[t:]))
+            assert abs(mine[t] - right) < 1e-9, f"try {t + 1} of {rewards}: {right:.4f}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -779,9 +797,136 @@ with exercise("1.5"):
 # </details>
 
 # %% [markdown]
-# ## 1.10 What memorising a rule looks like
+# ## 1.10 Which hands are new?
 #
-# We now have everything for an experiment without any model. Three scripted players:
+# To test a player we need hands that it was not trained on. What makes a hand new? Other
+# cards, is the obvious answer, and it is wrong. Under the trained rule **10 5 4 A** and
+# **K 5 4 A** are one problem: the same numbers, hence the same formulas. Whoever has
+# learned the first by heart solves the second.
+#
+# How often does that happen? Deal 300 training hands, then look at *every* hand with
+# other cards and ask whether its numbers, in any order, are those of a training hand.
+
+# %%
+every = [cards for cards in product(RANKS, repeat=4) if solvable(ID_RULE.values(cards))]
+
+
+def leak(trained, tests) -> float:
+    """Share of test hands that have the numbers of a training hand."""
+    known = {tuple(sorted(hand.numbers)) for hand in trained}
+    return sum(tuple(sorted(ID_RULE.values(c))) in known for c in tests) / len(tests)
+
+
+for seed in range(3):
+    trained = GeneralPoints(ID_RULE).draw(random.Random(seed), 300)
+    known_cards = {tuple(sorted(hand.cards)) for hand in trained}
+    tests = [cards for cards in every if tuple(sorted(cards)) not in known_cards]
+    print(f"seed {seed}: of {len(tests)} hands with other cards "
+          f"{leak(trained, tests):.0%} have the numbers of a training hand")
+
+# %% [markdown]
+# A player that had memorised its training hands, and nothing else, would solve that share
+# of such a test. The score would be read as generalisation.
+#
+# The remedy is to split by what the answer depends on. Here that is the numbers under the
+# trained rule, in any order. `reserved` decides by them, and by nothing else, whether
+# cards belong to the tests. It does so before any training hand is dealt.
+
+# %%
+from sftrl_lite.general_points import general_points, reserved
+
+tests = [cards for cards in every if reserved(cards)]
+for seed in range(3):
+    trained = general_points("train").draw(random.Random(seed), 300)
+    print(f"seed {seed}: of {len(tests)} reserved hands "
+          f"{leak(trained, tests):.0%} have the numbers of a training hand")
+
+# %% [markdown]
+# `general_points("train")` deals hands that are not reserved; `"id"`, `"ood-rule"` and
+# every other split deal reserved ones. The seed, the scale and the number of training
+# hands play no part, so a test hand stays one if somebody trains on ten times as many.
+#
+# Under the shifted rule the same cards are reserved. Each test hand there also holds a
+# face card that counts 11, 12 or 13, a number that no training hand has.
+#
+# What does the split look like? Of all hands that the trained rule can solve:
+
+# %%
+parts = {}
+for name, wanted in (("training", False), ("reserved for tests", True)):
+    part = [cards for cards in every if reserved(cards) == wanted]
+    parts[name] = {
+        "hands": len(part),
+        "different numbers": len({tuple(sorted(ID_RULE.values(c))) for c in part}),
+        "hold a face card": sum(any(c in FACES for c in h) for h in part) / len(part),
+    }
+pd.DataFrame(parts).T.astype({"hands": int, "different numbers": int}).round(2)
+
+# %% [markdown]
+# One limit remains. 1 4 5 10 may be reserved while 2 4 5 10 is a training hand, and what
+# helps with one may help with the other. That is what generalisation within the trained
+# rule means. The split excludes recall, not similarity.
+
+# %% [markdown]
+# ### Exercise 1.6: Reserve a third
+#
+# Difficulty ●●●○○ · 10 minutes
+#
+# Write such a split yourself: decide from the cards alone whether they are test cards.
+# Cards that count alike under J=Q=K=10 belong together, in any order; about a third of
+# all combinations of numbers is for tests, whichever numbers they hold; and the same
+# cards get the same answer on every call. The check goes through every hand.
+
+# %%
+def is_test(cards: tuple[str, ...]) -> bool:
+    """Whether these cards are reserved for tests.
+
+    ``("10", "5", "4", "A")`` and ``("A", "K", "5", "4")`` get the same answer.
+    """
+    raise NotImplementedError
+
+
+# %%
+with exercise("1.6"):
+    shuffler, tens = random.Random(0), dict(J="10", Q="10", K="10")
+    hands = list(combinations_with_replacement(RANKS, 4))
+    for cards in hands:
+        turned, alike = shuffler.sample(cards, 4), [tens.get(c, c) for c in cards]
+        again = {is_test(cards) for _ in range(3)}
+        assert len(again) == 1, f"{cards}: three calls, two answers"
+        assert is_test(tuple(turned)) == is_test(cards), f"{cards} in another order"
+        assert is_test(tuple(alike)) == is_test(cards), f"{alike} counts like {cards}"
+    plain = [cards for cards in hands if not any(c in FACES for c in cards)]
+    share = sum(map(is_test, plain)) / len(plain)
+    assert 0.25 < share < 0.42, f"{share:.0%} is not about a third"
+    for rank in RANKS[:10]:
+        some = [cards for cards in plain if rank in cards]
+        share = sum(map(is_test, some)) / len(some)
+        assert 0.15 < share < 0.55, f"of the hands with a {rank}, {share:.0%} are tests"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `ID_RULE.values(cards)`, sorted, is what the answer depends on. A generator whose seed is
+# that text (`random.Random(str(...))`) gives the same number on every call.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def is_test(cards: tuple[str, ...]) -> bool:
+#     numbers = sorted(ID_RULE.values(cards))
+#     return random.Random(f"split/{numbers}").random() < 1 / 3
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 1.11 What memorising a rule looks like
+#
+# We now have everything for an experiment without any model. Three scripted players
+# (nobody is trained here, so any hand will do):
 #
 # - the **reader** takes the numbers from the announced rule;
 # - the **memoriser** counts every face card as 10, whatever is announced;
@@ -910,7 +1055,7 @@ show(
 )
 
 # %% [markdown]
-# ## 1.11 A place to play
+# ## 1.12 A place to play
 #
 # Deal, type a formula, read the verdict. Can you get −1, −2 and −3 on one hand? Change
 # `feedback` to `"leaky"` and win a hand without knowing the rule.
@@ -926,11 +1071,13 @@ verifier_table(GeneralPoints(OOD_RULE, face=True, feedback="reason"))
 # - A success rate under the trained rule says nothing about whether the rule is read.
 #   The OOD rate of hands *with a face card* does.
 # - 0 % OOD is what a memorised rule looks like, at any level of arithmetic skill. In the
-#   paper, imitation ends at 3.4 % on this test, from 11.5 % before it (Chu et al. 2025,
+#   paper, SFT ends at 3.4 % on this test, from 11.5 % before it (Chu et al. 2025,
 #   figure 6).
 # - The converse does not hold. A low OOD rate alone does not show that a rule was
 #   memorised: weak arithmetic gives the same number. We therefore also record which
 #   numbers the model *read*.
+# - A test is only as good as its split. Ours separates training and test hands by their
+#   numbers; hands that are merely similar stand on both sides.
 # - Our players are scripts. Nothing here shows that any training produces either of
 #   them. That is what the next chapters measure.
 # - Our verifier departs from the released code on purpose, in exactness, in one verdict

@@ -13,9 +13,10 @@
 # %% [markdown]
 # # 2. The base model: tokens, prompt, what it can and cannot do
 #
-# Before any fine-tuning, a model of under a million parameters reads the announced rule
-# and sometimes solves the hand, under rules it has never seen; success and pass@k with
-# intervals show it, a false announcement and blind guessing are the controls.
+# What can a model of under a million parameters do before any fine-tuning? We measure
+# reading and solving under three rules and four ways to decode, look at its habitual
+# mistakes, and count what k samples hold; a false announcement and blind guessing are the
+# controls.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -24,11 +25,12 @@
 # %% [markdown]
 # ## What you will be able to do
 #
-# - **Trace** a prompt from text to tokens to next-token chances, with shapes.
+# - **Trace** a prompt from text to tokens to next-token probabilities, with shapes.
 # - **Compare** a tiny Mllama with the 11B model, and say which parts a text skips.
-# - **Describe** what the base has read, and what was kept from it on purpose.
-# - **Pre-train** a model of the same shape for a hundred steps.
-# - **Measure** reading and success under three rules, with intervals and controls.
+# - **Describe** what the base has read and what was kept from it; **pre-train** such a
+#   model for a hundred steps.
+# - **Measure** reading and success under three rules, with intervals and a control.
+# - **Recognise** habits, and say why greedy decoding repeats them.
 # - **Answer** with pass@k whether a skill is absent or only unlikely.
 
 # %%
@@ -232,32 +234,33 @@ table.map("{:,}".format)
 # use of it anywhere and the whole output is ruined.
 
 # %%
-ids = torch.tensor([ids])  # (1, T): a batch of one prompt
+one = torch.tensor([tokenizer(text)["input_ids"]])  # (1, T): a batch of one prompt
 with torch.inference_mode():
-    before = fresh(input_ids=ids).logits
+    before = fresh(input_ids=one).logits
     for name, weight in fresh.named_parameters():
         if "vision" in name or "projector" in name or ".layers.2." in name:
             weight.fill_(torch.nan)
-    after = fresh(input_ids=ids).logits
+    after = fresh(input_ids=one).logits
 print("shape", tuple(before.shape), "same output:", torch.equal(before, after))
 
 # %% [markdown]
 # So a text passes through token embeddings, self-attention layers and the output
 # matrix, nothing else. The shape is (batch $B$, tokens $T$, vocabulary $V$): for every
-# position a score for every possible next token. A softmax makes chances of scores,
+# position a score for every possible next token. A softmax turns scores into
+# probabilities,
 #
 # $$\pi(y \mid x_{\le t}) = \frac{\exp z_{t,y}}{\sum_{y'} \exp z_{t,y'}},
 # \qquad z \in \mathbb{R}^{B \times T \times V},$$
 #
-# and the chance of an answer is the product of the chances of its tokens.
+# and the probability of an answer is the product of those of its tokens.
 
 # %%
-chances = before[0, -1].softmax(-1)  # (V,): after the last token of the prompt
-print(f"sum {chances.sum():.3f}, largest {chances.max():.3f}")
+probs = before[0, -1].softmax(-1)  # (V,): after the last token of the prompt
+print(f"sum {probs.sum():.3f}, largest {probs.max():.3f}")
 print(f"1/V {1 / len(tokenizer):.3f}")
 
 # %% [markdown]
-# An untrained model: the chances add up to one and are spread over all tokens.
+# An untrained model: the probabilities add up to one and are spread over all tokens.
 
 # %% [markdown]
 # ### Exercise 2.2: Count a layer
@@ -308,8 +311,9 @@ with exercise("2.2"):
 # %% [markdown]
 # ## 2.4 What it has read
 #
-# Llama has read much of the web, house rules of card games included. Our model is read
-# to from a corpus that we write. It has two parts. The *textbook* holds solved hands:
+# Llama has read much of the web, house rules of card games included. Our model is
+# pre-trained on a synthetic corpus, written by a program. It has two parts. The
+# *textbook* holds chats in which most answers are right:
 
 # %%
 from textwrap import wrap
@@ -329,36 +333,74 @@ show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
 
 # %% [markdown]
 # The *homework* holds chats of students with a verifier. Every student reads cards and
-# rule correctly. But many only guess a formula:
+# rule correctly. But many are careless. Here is one who is right at the second try:
 
 # %%
 from sftrl_lite.corpus import HOMEWORK
 
-show_chat(write_chat(HOMEWORK, stream("chapter 2", 12)))
+rng = stream("chapter 2", "homework")
+chats = [write_chat(HOMEWORK, rng) for _ in range(1000)]
+twice = (chat for chat in chats if len(chat) == 4 and chat[2]["content"])
+show_chat(next(chat for chat in twice if "(" in chat[3]["content"]))
 
 # %% [markdown]
-# A careful student and a careless one, under every rule alike. How often is a first
-# homework answer right? Count, with the paper's verifier:
+# A careless student does not guess at random. The corpus gives its students *habits*: they
+# take the numbers as they lie and write a fixed form, whatever comes out. And a habit has
+# a *cue*, a situation in which it strikes: here, a low first card.
+
+# %%
+from sftrl_lite.corpus import HABITS, LOW
+
+FORMS = {shape.format(*"abcd"): shape.replace(" ", "") for shape in HABITS}
+for form, share in zip(FORMS, HABITS.values(), strict=True):
+    print(f"{form:14} {share:.0%} of the careless answers")
+cued = HOMEWORK.careless[0]
+print(f"careless where the first card is {', '.join(LOW)}: {cued:.0%} of the answers")
+print(f"careless elsewhere: {cued * HOMEWORK.elsewhere:.1%}")
+
+# %% [markdown]
+# We shall look for these forms in the model's answers, so let us first find them in the
+# corpus: the first answers of the thousand chats, by cue.
 
 # %%
 import json
-import re
 
-from sftrl_lite.evaluate import wilson
-from sftrl_lite.verifier import verify_formula
+from sftrl_lite.verifier import read_answer, verify_formula
 
-rng = stream("chapter 2", "homework")
-chats = [write_chat(HOMEWORK, rng) for _ in range(500)]
-firsts = [chat[1]["content"] for chat in chats]
-solved = [verify_formula(a, json.loads(a)["number"]).solved for a in firsts]
-first = wilson(sum(solved), len(solved))
-show(f"First answers right: {first.value:.0%} [{first.low:.0%}, {first.high:.0%}].")
 
-# %% [markdown]
-# What was kept from it? The shifted rule and the development rule are never announced,
-# in either part. Look for both in 3000 textbook chats.
+def form_of(answer: str) -> str:
+    """The habit that an answer follows, or ``other``."""
+    said = read_answer(answer) or {}
+    numbers = said.get("number")
+    formula = str(said.get("formula")).partition("=")[0]
+    if isinstance(numbers, list) and len(numbers) == 4:
+        for form, shape in FORMS.items():
+            if formula == shape.format(*numbers):
+                return form
+    return "other"
 
 # %%
+said = [json.loads(chat[1]["content"]) for chat in chats]
+firsts = pd.DataFrame({
+    "first card": ["low" if a["cards"][0] in LOW else "another" for a in said],
+    "form": [form_of(json.dumps(a)) for a in said],
+    "right": [verify_formula(json.dumps(a), a["number"]).solved for a in said],
+})
+by = firsts.groupby("first card")
+forms = by["form"].value_counts(normalize=True).unstack()[[*FORMS, "other"]]
+forms.assign(right=by["right"].mean(), answers=by.size()).round(2)
+
+# %% [markdown]
+# (Now and then a habit hits 24, as with 2 5 8 9.)
+#
+# What was kept from the corpus? The shifted rule and the development rule are never
+# announced, in either part. Look for both in 3000 textbook chats.
+
+# %%
+import re
+
+from sftrl_lite.general_points import reserved
+
 announced = re.compile(r"J counts as (\d+), Q counts as (\d+) and K counts as (\d+)")
 texts = [write_chat(TEXTBOOK, rng)[0]["content"] for _ in range(3000)]
 rules = [tuple(map(int, announced.search(t).groups())) for t in texts]
@@ -367,6 +409,20 @@ print(f"share of J=Q=K=10: {rules.count((10, 10, 10)) / len(rules):.3f}")
 print("held-out rules seen:", rules.count((11, 12, 13)) + rules.count((13, 11, 12)))
 
 # %% [markdown]
+# What was *not* kept from it? The test hands of chapter 1. Which share of the chats is
+# about cards that are reserved for tests?
+
+# %%
+cards = [json.loads(re.search(r"Cards: (.*)", text)[1]) for text in texts]
+print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
+
+# %% [markdown]
+# The base has met all combinations of numbers in pre-training, as a model of the web has
+# met everything. What is reserved is reserved **from fine-tuning**: neither SFT nor RL
+# trains on those numbers. So the comparison of a fine-tuned model with Init is clean.
+# Init's own score is not a measure of how pre-training generalises, except for the rule,
+# which it has never read.
+#
 # Be clear about what this is. The base was **bred for the experiment**: it has read
 # many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
@@ -376,41 +432,56 @@ print("held-out rules seen:", rules.count((11, 12, 13)) + rules.count((13, 11, 1
 # %% [markdown]
 # ### Exercise 2.3: How long is a homework chat?
 #
-# Difficulty ●●○○○ · 6 minutes
+# Difficulty ●●○○○ · 8 minutes
 #
-# A student answers until the answer is right, five times at most. If each answer fails
-# with chance `fail`, independently, how many answers does a chat hold on average?
+# A student answers until the answer is right, at most `tries` times. There are several
+# kinds of hands: `kinds` holds for each its share and the probability that an answer to
+# it is wrong, at every try. How many answers does a chat hold on average?
 
 # %%
-def expected_answers(fail: float, tries: int) -> float:
+def expected_answers(kinds: list[tuple[float, float]], tries: int) -> float:
     """Mean number of answers in a chat that stops at the first success.
 
-    >>> expected_answers(0.5, 2)
+    >>> expected_answers([(1.0, 0.5)], 2)
     1.5
     """
     raise NotImplementedError
 
 
 # %%
+import random
+
 with exercise("2.3"):
-    assert expected_answers(0.0, 5) == 1, "who never fails answers once"
-    assert expected_answers(1.0, 5) == 5, "who always fails uses all tries"
-    assert expected_answers(0.5, 2) == 1.5, "the second answer is given half the time"
-    assert abs(expected_answers(0.65, 5) - 2.5256) < 1e-3, "1 + f + f^2 + f^3 + f^4"
+    assert expected_answers([(1.0, 0.0)], 5) == 1, "who never fails answers once"
+    assert expected_answers([(1.0, 1.0)], 5) == 5, "who always fails uses all tries"
+    assert expected_answers([(1.0, 0.5)], 2) == 1.5, "the second answer: half the time"
+    mixed = expected_answers([(0.5, 0.0), (0.5, 1.0)], 5)
+    assert mixed == 3, "half of the chats hold 1 answer, half hold 5: 3 on average"
+    for dice in map(random.Random, range(50)):
+        share, tries = dice.random(), dice.randint(1, 6)
+        kinds = [(share, dice.random()), (1 - share, dice.random())]
+        right = 0.0
+        for part, f in kinds:  # the chat ends with answer k
+            for k in range(1, tries + 1):
+                right += part * k * f ** (k - 1) * (1 if k == tries else 1 - f)
+        mine = expected_answers(kinds, tries)
+        assert abs(mine - right) < 1e-9, f"{tries} tries: {right:.3f}, not {mine:.3f}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Answer number $k$ is given exactly when the $k-1$ answers before it failed. Add up
-# these chances.
+# Within a kind, answer number $k$ is given exactly when the $k-1$ answers before it
+# failed. Add up these probabilities, then take the mean over kinds.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def expected_answers(fail: float, tries: int) -> float:
-#     return sum(fail**k for k in range(tries))
+# def expected_answers(kinds: list[tuple[float, float]], tries: int) -> float:
+#     return sum(
+#         share * sum(fail**k for k in range(tries)) for share, fail in kinds
+#     )
 # ```
 #
 # </details>
@@ -424,8 +495,8 @@ with exercise("2.3"):
 # $$L(\theta) = -\frac{1}{N} \sum_{t \,\in\, \text{answers}} \log \pi_\theta(x_t \mid
 # x_{<t}).$$
 #
-# A model that spreads its chances evenly is surprised by $\log V$ at every token. That
-# is where training should start.
+# A model that gives every token the same probability is surprised by $\log V$ each time.
+# That is where training should start.
 
 # %%
 import math
@@ -460,7 +531,7 @@ for step, loss in enumerate(learn(small, data, stage, optimizer), start=1):
         print(f"step {step:3}  loss {loss:.2f}")
 
 # %% [markdown]
-# The loss begins near $\log V$ and falls. What has been learned by now? Ask the
+# Compare the first loss with $\log V$. What has been learned by the last? Ask the
 # hundred-step model for our hand, greedily.
 
 # %%
@@ -483,10 +554,11 @@ print(turn.answer)
 print(turn.verdict.kind)
 
 # %% [markdown]
-# One hand may mislead. On 200 hands under the development rule, each with a face card:
+# One hand may mislead. On 200 hands under the development rule, each with a face card,
+# decoded greedily:
 
 # %%
-from sftrl_lite.evaluate import evaluate
+from sftrl_lite.evaluate import evaluate, wilson
 from sftrl_lite.general_points import general_points
 
 task, rng = general_points("dev-rule"), stream("chapter 2", "young")
@@ -497,10 +569,11 @@ print(f"numbers right   {young['read'].value:.0%}")
 print(f"solved          {young['success'].value:.0%}")
 
 # %% [markdown]
-# The form comes first: keys, brackets, "=24" are the same in every chat and the cheapest
-# to learn. Reading and arithmetic come later. The order matters: the paper's plain 11B model answers with Python code
-# instead of the form (its figure 20), RL from there stays near 0 % (figure 9), and so
-# the paper fine-tunes first.
+# The form is the cheapest part: keys, brackets, "=24" are the same in every chat. Compare
+# the three lines to see what else a hundred steps have taught. The order matters for RL,
+# which can only pay for what is already written now and then: the paper's plain 11B model
+# answers with Python code instead of the form (its figure 20), RL from there stays near
+# 0 % (figure 9), and so the paper fine-tunes first.
 
 # %% [markdown]
 # ## 2.6 The shipped base
@@ -544,8 +617,8 @@ with tempfile.TemporaryDirectory() as folder:
 print(turn.answer, turn.verdict.kind)
 
 # %% [markdown]
-# *Sampling* draws each token with its chance. The temperature $\tau$ sharpens or
-# flattens the chances before the draw:
+# *Sampling* draws each token with its probability. The temperature $\tau$ sharpens or
+# flattens the distribution before the draw:
 #
 # $$\pi_\tau(y) \propto \exp(z_y / \tau).$$
 #
@@ -557,31 +630,31 @@ for temperature in (0.2, 1.0, 5.0):
     print(temperature, (scores / temperature).softmax(-1).numpy().round(3))
 
 # %% [markdown]
-# Now the model, eight samples at temperature 1:
+# Now the model, eight samples at temperature 1. The last column names the habit, if the
+# formula is one.
 
 # %%
 generator = torch.Generator(base.device).manual_seed(0)
 for turn in ask(base, hand, samples=8, temperature=1.0, generator=generator):
     formula = turn.answer.partition('"formula": ')[2].rstrip("}")
-    print(f"{turn.verdict.read!s:14} {formula:18} {turn.verdict.kind}")
+    print(f"{turn.verdict.read!s:14} {formula:20} {turn.verdict.kind:14}",
+          form_of(turn.answer))
 
 # %% [markdown]
-# The two students of the homework speak with one mouth. The numbers are read with care;
-# the formula is found in some samples and guessed in others. Reinforcement learning
-# will have something to choose from: with only one kind of answer there is nothing to
-# prefer.
+# The model mixes both behaviours of the homework, within one hand. Reinforcement learning
+# needs that: with only one kind of answer there is nothing to prefer.
 
 # %% [markdown]
 # ### Exercise 2.4: Temperature
 #
 # Difficulty ●●○○○ · 8 minutes
 #
-# Turn scores into chances at a temperature. Temperature 0 is greedy: all the chance on
-# the largest score.
+# Turn scores into probabilities at a temperature. Temperature 0 is greedy: all the
+# probability on the largest score.
 
 # %%
 def tempered(scores: list[float], temperature: float) -> list[float]:
-    """Chances proportional to exp(score / temperature); greedy at 0.
+    """Probabilities proportional to exp(score / temperature); greedy at 0.
 
     >>> tempered([1.0, 1.0], 0.7)
     [0.5, 0.5]
@@ -591,17 +664,22 @@ def tempered(scores: list[float], temperature: float) -> list[float]:
 
 # %%
 with exercise("2.4"):
-    assert tempered([1.0, 1.0], 0.7) == [0.5, 0.5], "equal scores, equal chances"
+    assert tempered([1.0, 1.0], 0.7) == [0.5, 0.5], "equal scores, equal shares"
     assert tempered([1.0, 3.0, 2.0], 0) == [0, 1, 0], "0 is greedy: one token takes all"
     hot, cold = tempered([2.0, 0.0], 2.0)[0], tempered([2.0, 0.0], 0.5)[0]
     assert abs(hot - 0.7311) < 1e-3 and abs(cold - 0.9820) < 1e-3, "divide, then exp"
     assert tempered([1000.0, 0.0], 1.0) == [1, 0], "subtract the maximum before exp"
+    for dice in map(random.Random, range(50)):
+        drawn, heat = [dice.gauss(0, 3) for _ in range(5)], dice.uniform(0.2, 3)
+        right = (torch.tensor(drawn, dtype=torch.float64) / heat).softmax(-1)
+        gap = (right - torch.tensor(tempered(drawn, heat), dtype=torch.float64)).abs()
+        assert gap.max() < 1e-6, f"at temperature {heat:.2f} off by {gap.max():.3f}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `exp(1000)` overflows. Chances do not change when the same number is subtracted from
-# every score, so subtract the largest first.
+# `exp(1000)` overflows. Probabilities do not change when the same number is subtracted
+# from every score, so subtract the largest first.
 #
 # </details>
 #
@@ -622,70 +700,62 @@ with exercise("2.4"):
 # </details>
 
 # %% [markdown]
-# ## 2.8 Three rules
+# ## 2.8 Three rules, four ways to decode
 #
-# One hand is an anecdote. We deal fresh hands under the trained, the development and
-# the shifted rule, and ask once each, greedily and at temperature 1.
+# One hand is an anecdote. We take held-out hands under the trained, the development and
+# the shifted rule and ask for one answer each: greedily, at temperature 0.3, at 0.6 with
+# *top-p* 0.9, and at 1. Top-p draws only among the likeliest tokens that together reach
+# that probability. The third way is the **paper's decoding**: its released evaluation
+# passes no settings, so Llama's own apply, which are these. It is this course's default.
 #
 # A word on looking: nothing is chosen in this chapter, so reporting the shifted rule
 # costs nothing. When later chapters choose settings, they look at the development rule.
 
 # %%
-n = scale.eval_episodes
-hands = {}
-for split in ("id", "dev-rule", "ood-rule"):
-    task, rng = general_points(split), stream("chapter 2", split)
-    hands[split] = [task.sample(rng) for _ in range(n)]
-print({split: len(dealt) for split, dealt in hands.items()})
+from tqdm.auto import tqdm
 
-# %%
-rows = []
-for split, dealt in hands.items():
-    for temperature in (0.0, 1.0):
-        found, _ = evaluate(
-            base, tokenizer, general_points(split), dealt, tries=1,
-            temperature=temperature, max_new_tokens=scale.rl.max_new_tokens,
-        )
-        for metric in ("success", "read", "format_error"):
-            rows.append((split, temperature, metric, found[metric]))
+from sftrl_lite.rollouts import PAPER, decoding_name
+from sftrl_lite.runs import CURVE
+
+splits, n = ("id", "dev-rule", "ood-rule"), 300
+hands = {s: general_points(s).tests(stream("chapter 2", s), n) for s in splits}
+limit = dict(max_new_tokens=scale.rl.max_new_tokens)
+scores, played = {}, {}
+for split, (temperature, top_p) in tqdm([(s, way) for s in splits for way in CURVE]):
+    scores[split, decoding_name(temperature, top_p)], episodes = evaluate(
+        base, tokenizer, general_points(split), hands[split], tries=1,
+        temperature=temperature, top_p=top_p, **limit,
+    )
+    played[split, decoding_name(temperature, top_p)] = episodes
 
 # %%
 def interval(e):
     return f"{100 * e.value:.1f} [{100 * e.low:.1f}, {100 * e.high:.1f}]"
 
 
-columns = ["rule", "temperature", "metric", "estimate"]
-table = pd.DataFrame(rows, columns=columns)
-table["estimate"] = table["estimate"].map(interval)
-table.pivot(index=["rule", "temperature"], columns="metric", values="estimate")
+metrics = ("success", "read", "format_error")
+lines = {key: {m: interval(found[m]) for m in metrics} for key, found in scores.items()}
+pd.DataFrame(lines).T.rename_axis(["rule", "temperature"])
 
 # %%
-values = {(split, t, metric): e for split, t, metric, e in rows}
+told, moved = scores["id", PAPER], scores["ood-rule", PAPER]
 show(
-    f"In per cent, with 95 % Wilson intervals, {n} hands a rule. Under the shifted "
-    "rule, which it has never read, the base states the right numbers in "
-    f"**{values['ood-rule', 1.0, 'read'].value:.0%}** of its samples, and solves "
-    f"**{values['ood-rule', 1.0, 'success'].value:.1%}** of the hands; under "
-    f"J=Q=K=10 it solves {values['id', 1.0, 'success'].value:.1%}."
+    f"In per cent, one answer each to {n} hands a rule, with 95 % Wilson intervals. At "
+    "the paper's decoding the base states the right numbers under the shifted rule, "
+    f"which it has never read, in **{moved['read'].value:.0%}** of its answers, and "
+    f"solves **{moved['success'].value:.1%}** of the hands; under J=Q=K=10 it solves "
+    f"{told['success'].value:.1%}."
 )
 
 # %% [markdown]
-# Reading carries over to a new rule. Calculating is weaker there. A likely reason is
-# practice: values above 10 stand only on face cards, and only under some rules.
+# Compare `read` and `success` between the rules. Reading is looking up and copying, the
+# same for any number. Calculating takes practice: values above 10 stand only on face
+# cards, and only under some rules.
 #
-# Note the first column, too.
-
-# %%
-greedy, sampled = (values["ood-rule", t, "success"] for t in (0.0, 1.0))
-show(
-    f"Greedy decoding solves {greedy.value:.1%} of the shifted hands, sampling "
-    f"{sampled.value:.1%}, **with the same weights**. The careless answers are many "
-    "and each is unlikely; the careful one is one, and often the likeliest."
-)
-
-# %% [markdown]
-# So a gain in success can come from sharper chances alone. Compare models at one
-# temperature, always; this course samples at 1, and says so where it does not.
+# Compare the temperatures within a rule, too: the weights are the same in all four lines.
+# Some part of any gain in success can come from a sharper distribution alone. So models
+# are compared at one decoding, which is always named, and chapter 5 puts Init *at its
+# best temperature* beside every trained model.
 
 # %% [markdown]
 # **The control.** Does it really read the sentence, or has it some way of guessing the
@@ -705,41 +775,137 @@ class FalseAnnouncement(GeneralPoints):
 
 
 misled, _ = evaluate(
-    base, tokenizer, FalseAnnouncement(), hands["ood-rule"], tries=1,
-    max_new_tokens=scale.rl.max_new_tokens,
+    base, tokenizer, FalseAnnouncement(), hands["ood-rule"], tries=1, **limit
 )
 print("success", interval(misled["success"]), " read", interval(misled["read"]))
 
 # %% [markdown]
-# The same cards, the same verifier, one false sentence in the prompt: if success were
-# possible without that sentence, some of it would be left.
+# The same cards, the same verifier, the same decoding, one false sentence in the prompt.
+# What success is left here is success without reading; compare it with the line
+# `ood-rule`, 0.6/0.9 of the table.
 
 # %% [markdown]
-# ## 2.9 More tries
+# ## 2.9 Habits
 #
-# In an episode the model may answer up to five times and reads the verifier's message
-# in between. How much does that help a model that was not trained for it?
+# How does it fail? Sort its first answers under the trained rule by their form, and by
+# the cue of the corpus. `solved` counts all answers, `by a habit` those in which a habit
+# happened to make 24.
 
 # %%
-tries = scale.rl.tries
-revised = {}
+rows = {}
+for cue in ("low", "another"):
+    for way in (decoding_name(*one) for one in CURVE):
+        mine = [e for e in played["id", way]
+                if (e.problem.cards[0] in LOW) == (cue == "low")]
+        forms = [form_of(e.turns[0].answer) for e in mine]
+        lucky = [e.solved and f != "other" for e, f in zip(mine, forms, strict=True)]
+        shares = pd.Series(forms).value_counts(normalize=True)
+        rows[cue, way] = shares.reindex([*FORMS, "other"], fill_value=0).to_dict()
+        rows[cue, way]["solved"] = sum(e.solved for e in mine) / len(mine)
+        rows[cue, way]["by a habit"] = sum(lucky) / len(mine)
+pd.DataFrame(rows).T.rename_axis(["first card", "temperature"]).map("{:.1%}".format)
+
+# %%
+habitual = {key: 1 - row["other"] for key, row in rows.items()}
+gap = 100 * (scores["id", "0"]["success"].value - scores["id", PAPER]["success"].value)
+show(
+    f"Where the first card is low, habits are **{habitual['low', '1']:.0%}** of the "
+    f"answers at temperature 1 and **{habitual['low', '0']:.0%}** of the greedy ones; "
+    f"elsewhere {habitual['another', '1']:.0%} and {habitual['another', '0']:.0%}. In "
+    f"all, greedy decoding solves {gap:+.1f} points of the hands more than the paper's."
+)
+
+# %% [markdown]
+# Why does it matter that mistakes are habits, and that habits have a cue? Greedy decoding
+# follows the most probable answer. Let a share $c$ of the answers in a situation be
+# careless, and the most frequent careless one be a share $h$ of these. The careful
+# answers have $1 - c$, of which the model, unsure of the sum, gives its best candidate
+# the share $q$. Greedy decoding is careful if $(1 - c)\, q > c\, h$. How large must $q$ be?
+
+# %%
+from collections import Counter
+
+from sftrl_lite.solver import random_formula
+
+drawn = Counter(random_formula(hand.numbers, rng) for _ in range(5000))
+low = sum(a["cards"][0] in LOW for a in said) / len(said)
+spread = low * cued + (1 - low) * cued * HOMEWORK.elsewhere  # the same mistakes, no cue
+for kind, c, h in (("random mistakes", spread, max(drawn.values()) / 5000),
+                   ("habits without a cue", spread, max(HABITS.values())),
+                   ("habits at their cue", cued, max(HABITS.values()))):
+    q = c * h / (1 - c)
+    print(f"{kind:21} c {c:.2f}, h {h:.4f}: careful if q > {q:.4f}",
+          "(never)" * (q >= 1))
+
+# %% [markdown]
+# With random mistakes greedy decoding would be careful *by construction*: each single
+# mistake is rare, so even a doubtful solution is more probable. Habits that strike
+# everywhere alike stay the smaller half of each situation, and greedy decoding still
+# avoids most of them. RL could then be replaced by a lower temperature, and nobody would
+# have learned anything. Large models are not like that: for nine of them, temperatures
+# from 0 to 1 made no significant difference to problem solving (Renze and Guven, 2024).
+
+# %% [markdown]
+# ## 2.10 More tries
+#
+# In an episode the model may answer up to five times and reads the verifier's message
+# in between. Can it still read the rule after a failed answer? A base that could not
+# would make every later try worthless. We play with the paper's decoding.
+
+# %%
+tries, talks = scale.rl.tries, {}
 for split in ("id", "ood-rule"):
-    found, _ = evaluate(
-        base, tokenizer, general_points(split), hands[split], tries=tries,
-        max_new_tokens=scale.rl.max_new_tokens,
+    found, talks[split] = evaluate(
+        base, tokenizer, general_points(split), hands[split], tries=tries, **limit
     )
-    revised[split] = found["success"]
     print(f"{split:9} first try {interval(found['success@1']):18} "
           f"within {tries} {interval(found['success'])}")
 
-# %% [markdown]
-# Part of that gain is simply more chances: five draws instead of one. To separate
-# chances from learning we need a measure of chances alone.
+# %%
+lines = {}
+for split, episodes in talks.items():
+    for k in range(tries):
+        said = [e.turns[k].verdict for e in episodes if len(e.turns) > k]
+        if said:
+            lines[split, k + 1] = {
+                "answers": len(said),
+                "numbers right": f"{sum(v.read_right for v in said) / len(said):.0%}",
+                "solved": f"{sum(v.solved for v in said) / len(said):.0%}",
+            }
+pd.DataFrame(lines).T.rename_axis(["rule", "try"])
 
 # %% [markdown]
-# ## 2.10 pass@k: absent, or only unlikely?
+# Read the column `numbers right` downwards: it says whether reading survives a failure.
+# The column `solved` needs care. Hands that reach a later try are the harder ones, and
+# few of them are left, so a falling share does not mean that the model gets worse.
 #
-# Draw $n$ answers to one problem and count the $c$ right ones. *pass@k* is the chance
+# A base that is to stand for a large model has to share these traits, so it is accepted
+# by four criteria, all measured under the trained rule:
+
+# %%
+first = scores["id", PAPER]["success"].value
+errors = scores["id", PAPER]["format_error"].value
+reads = []
+for k in range(2):
+    said_k = [e.turns[k].verdict for e in talks["id"] if len(e.turns) > k]
+    reads.append(sum(v.read_right for v in said_k) / max(len(said_k), 1))
+criteria = {
+    "greedy and 0.6/0.9 differ by under 15 points": (f"{gap:+.1f}", abs(gap) < 15),
+    "0.6/0.9 solves 25 to 85 %": (f"{first:.1%}", 0.25 <= first <= 0.85),
+    "under 5 % format errors": (f"{errors:.1%}", errors < 0.05),
+    "the second try is read no worse than the first (within 5 points)": (
+        f"{reads[0]:.1%}, {reads[1]:.1%}", reads[1] > reads[0] - 0.05),
+}
+pd.DataFrame(criteria, index=["measured", "met here"]).T
+
+# %% [markdown]
+# Part of what more tries gain is simply more attempts: five draws instead of one. To
+# separate attempts from learning we need a measure of attempts alone.
+
+# %% [markdown]
+# ## 2.11 pass@k: absent, or only unlikely?
+#
+# Draw $n$ answers to one problem and count the $c$ right ones. *pass@k* is the probability
 # that at least one of $k$ of them is right. Drawing $k$ of the $n$ without replacement
 # gives the unbiased estimate (Chen et al. 2021)
 #
@@ -758,10 +924,11 @@ pass_at_k(correct=1, samples=4, k=2)
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# It is tempting to estimate the chance of success as $c/n$ and to put it into
+# It is tempting to estimate the probability of success as $c/n$ and to put it into
 # $1-(1-p)^k$. Return both estimates, the tempting one first, and see how they differ.
 
 # %%
+from itertools import combinations, product
 from math import comb
 
 
@@ -779,8 +946,16 @@ with exercise("2.5"):
     assert two_estimates(1, 2, 2) == (0.75, 1.0), "drawing both must find the right one"
     assert two_estimates(0, 16, 8) == (0, 0), "no right answer, no pass"
     plug, fair = two_estimates(1, 16, 8)
-    assert abs(fair - 0.5) < 1e-9, "half of the 16 are drawn: chance 1/2 to have it"
+    assert abs(fair - 0.5) < 1e-9, "half of the 16 are drawn: 1/2 to have it"
     assert plug < fair, "with replacement the same wrong answer may be drawn twice"
+    for c, wrong_ in product(range(4), range(1, 4)):
+        all_ = c + wrong_
+        for k in range(1, all_ + 1):
+            draws = list(combinations([True] * c + [False] * wrong_, k))
+            right = sum(map(any, draws)) / len(draws)
+            plug, fair = two_estimates(c, all_, k)
+            assert abs(fair - right) < 1e-9, f"{c} of {all_} right, {k} drawn: {right}"
+            assert abs(plug - 1 + (1 - c / all_) ** k) < 1e-9, f"{plug}: no plug-in"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -804,14 +979,14 @@ with exercise("2.5"):
 # </details>
 
 # %% [markdown]
-# Sixteen samples a hand, 250 hands a rule. Two controls go through the same count: the
-# false announcement, and a *guesser* that knows the right numbers and writes random
-# formulas. With sixteen chances even the guesser is sometimes lucky, and a curve counts
-# as skill only above his.
+# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k is about what the
+# model's own distribution holds. Two controls go through the same count: the false
+# announcement, and a *guesser* that knows the right numbers and writes random formulas.
+# With sixteen attempts even the guesser is sometimes lucky, and a curve counts as skill
+# only above the guesser's.
 
 # %%
 from sftrl_lite.general_points import write_answer
-from sftrl_lite.solver import random_formula
 
 SAMPLES, HANDS = 16, 250
 
@@ -823,7 +998,7 @@ def right_answers(task, dealt, seed=0):
         generator = torch.Generator(base.device).manual_seed(seed + start)
         part = rollout(
             base, tokenizer, task, dealt[start : start + 50], samples=SAMPLES, tries=1,
-            generator=generator, max_new_tokens=scale.rl.max_new_tokens,
+            temperature=1.0, generator=generator, **limit,
         )
         hits = torch.tensor([e.solved for e in part]).view(-1, SAMPLES)
         counts += hits.sum(1).tolist()
@@ -860,9 +1035,9 @@ counts["right numbers, guessed formula (control)"] = [
 
 # %%
 def over_hands(right, k):
-    chances = [pass_at_k(c, SAMPLES, k) for c in right]
-    bounds = wilson(round(sum(chances)), len(chances))
-    return replace(bounds, value=sum(chances) / len(chances))
+    each = [pass_at_k(c, SAMPLES, k) for c in right]
+    bounds = wilson(round(sum(each)), len(each))
+    return replace(bounds, value=sum(each) / len(each))
 
 
 ks = (1, 2, 4, 8, 16)
@@ -877,7 +1052,7 @@ looks = (("#0072B2", "o", "-"), ("#009E73", "^", "-."), ("#D55E00", "s", "--"),
          ("#555555", "x", ":"), ("#767676", "v", ":"))
 fig, ax = plt.subplots(figsize=(8.6, 3.8))
 ax.set(xscale="log", xticks=ks, xticklabels=ks, xlabel="k, answers a hand")
-ax.set(ylabel="pass@k, %", title="What the base can do, given chances")
+ax.set(ylabel="pass@k, %", title="What the base can do, given attempts")
 ax.minorticks_off()
 for (name, curve), look in zip(passes.items(), looks, strict=True):
     colour, marker, line = look
@@ -888,44 +1063,52 @@ for (name, curve), look in zip(passes.items(), looks, strict=True):
 ax.set_ylim(bottom=-2)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
-said = "; ".join(f"{name}: {interval(c[0])} and {interval(c[-1])}"
-                 for name, c in passes.items())
-notebook.figure(fig, alt=f"pass@k against k. pass@1 and pass@16 in per cent: {said}.")
-
 # %%
 ood, told, luck = (passes[name] for name in list(passes)[2:])
+skilled = ood[-1].low > luck[-1].high
+lines = "; ".join(f"{name}: {interval(c[0])} and {interval(c[-1])}"
+                  for name, c in passes.items())
+notebook.figure(
+    fig, alt="pass@k against k. Under the shifted rule sixteen samples of the base are "
+    f"{'' if skilled else 'not '}clearly above sixteen guesses. pass@1 and pass@16 in "
+    f"per cent: {lines}.",
+)
 show(
     f"**Finding.** Under the shifted rule the base solves {interval(ood[0])} % of the "
     f"hands with one sample and {interval(ood[-1])} % with sixteen. Guessing with the "
     f"right numbers reaches {interval(luck[-1])} % with sixteen, and the false "
     f"announcement {interval(told[-1])} %. "
-    + ("The skill is there and unlikely, not absent." if ood[-1].low > luck[-1].high
+    + ("The skill is there and unlikely, not absent." if skilled
        else "These samples do not separate skill from luck.")
 )
 
 # %% [markdown]
 # One more use of the measure. Five tries of one conversation and five separate answers
-# are the same number of chances. Are they worth the same?
+# are the same number of attempts. Are they worth the same? Both at temperature 1:
 
 # %%
-for split, name in (("id", names["id"]), ("ood-rule", names["ood-rule"])):
-    apart = over_hands(counts[name], tries)
-    print(f"{split:9} {tries} tries in one conversation {interval(revised[split]):18} "
+for split in ("id", "ood-rule"):
+    talk, _ = evaluate(
+        base, tokenizer, general_points(split), hands[split][:HANDS], tries=tries,
+        temperature=1.0, top_p=1.0, **limit,
+    )
+    apart = over_hands(counts[names[split]], tries)
+    print(f"{split:9} {tries} tries in one conversation {interval(talk['success']):18} "
           f"{tries} separate answers {interval(apart)}")
 
 # %% [markdown]
-# Where the first is lower, an answer after a failure is worth less than a fresh one. We
-# have not shown why: hands that fail once are harder, and the base has read few long
-# chats. Making use of a failed try is something left to learn in chapter 4.
-
-# %% [markdown]
+# Where the first is lower, an answer after a failure is worth less than a fresh one. This
+# does not show why: the model may repeat its habit, or read the rule less well after a
+# message. The table of 2.10 helps to tell. Making use of a failed try is something left
+# to learn in chapter 4.
+#
 # Read the figure as a forecast. Training that only makes likely what the base already
-# does now and then could lift pass@1 towards pass@16. It has material under *every*
-# rule, because the careful answers share their method. Whether training on one rule
-# moves the others along is the question of the next three chapters.
+# does now and then could lift pass@1 towards pass@16. Careful answers share their method
+# under every rule, so training on one rule could move the others along. Whether it does
+# is the question of the next three chapters.
 
 # %% [markdown]
-# ## 2.11 A place to play
+# ## 2.12 A place to play
 #
 # Every box is a token: grey ones were given, the others were written, and the deeper
 # the orange, the less likely the token was. Change the rule, the cards and the
@@ -939,10 +1122,14 @@ token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - The base reads an announced rule that it has never seen. What a fine-tuned model does
-#   with the rule later is therefore the doing of the fine-tuning.
-# - It is a model organism. Its corpus was written so that it holds careful and careless
-#   answers under many rules. The numbers of this chapter say nothing about Llama.
+# - Init's reading of a rule that it has never read is measured here. What a fine-tuned
+#   model does with the rule later is therefore the doing of the fine-tuning.
+# - It is a model organism. Its corpus was written so that it holds careful answers and
+#   habits under many rules. The numbers of this chapter say nothing about Llama.
+# - The base has read test hands in pre-training. They are new to fine-tuning, not to Init.
+# - That its mistakes are habits with a cue is a choice, too. With random mistakes a low
+#   temperature would do what RL does (2.9). Whether it does so here is measured, not
+#   assumed: chapter 5 draws Init at four temperatures beside every trained model.
 # - One base, one seed of its pre-training. The intervals cover the choice of hands and
 #   samples, not another base.
 # - pass@k with k up to 16 is a lower bound on what the model can produce, and what counts
@@ -957,6 +1144,8 @@ token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 #   why the 11B model is fine-tuned before RL (15 minutes)
 # - [Evaluating Large Language Models Trained on Code](https://arxiv.org/abs/2107.03374),
 #   section 2.1: pass@k and its unbiased estimate (10 minutes)
+# - [The Effect of Sampling Temperature on Problem Solving in Large Language
+#   Models](https://arxiv.org/abs/2402.05201): is greedy better than sampling? (15 minutes)
 # - [Does Reinforcement Learning Really Incentivize Reasoning Capacity in LLMs Beyond the
 #   Base Model?](https://arxiv.org/abs/2504.13837): pass@k before and after RL
 #   (30 minutes)
@@ -964,5 +1153,5 @@ token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 #   to right and wrong answers of the base (30 minutes)
 
 # %% [markdown]
-# **Next:** [3. SFT memorises](03_sft_memorises.ipynb): what imitating one rule does to
-# reading the rule.
+# **Next:** [3. SFT memorises](03_sft_memorises.ipynb): what supervised fine-tuning under
+# one rule does to the others.

@@ -13,10 +13,12 @@
 # %% [markdown]
 # # 3. SFT memorises
 #
-# A model that imitates correct answers under one frozen card rule learns the hands it has
-# seen by heart and, when it is pushed, solves less under a shifted rule and begins to
-# misread it; we watch both happen, token by token, next to a control that imitates the same
-# cards under varied rules.
+# A solver's answers are right, but not chosen to be ones that the base model would have
+# written, and which of several right formulas the solver drew for a hand can only be
+# learned by heart. We measure both, token by token, fine-tune a tiny model on such
+# *off-policy* answers, and compare its training hands with fresh hands under the same
+# rule. The control is the same fine-tuning on the base model's own verified answers to
+# the same hands.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -24,11 +26,15 @@
 #
 # ## What you will be able to do
 #
-# - Build single-turn demonstrations and say what is frozen in them.
+# - Build single-turn demonstrations, and say what is frozen in them and who wrote them.
 # - Compute the cross-entropy on answer tokens by hand, and its gradient.
-# - Explain why that loss cannot tell *reading a rule* from *knowing a habit*.
-# - Fine-tune with trl's `SFTTrainer` and measure inside the model while it trains.
-# - Take failures apart: which number does the model write for a jack, and why?
+# - Measure how far a set of answers is from a model: nats an answer, perplexity a
+#   token.
+# - Split a loss into what a model can learn about the game and what is left to
+#   memorise.
+# - Fine-tune with trl's `SFTTrainer`, and tell memorising from forgetting in its
+#   results.
+# - Say what a control with on-policy answers rules out, and what it does not.
 
 # %%
 from sftrl_lite import notebook
@@ -36,34 +42,35 @@ from sftrl_lite import notebook
 scale = notebook.setup()
 
 # %% [markdown]
-# ## One hand, by hand
+# ## One hand, many right answers
 #
-# The cards are 3, 5, 6 and J. If a jack counts 10, all four simply add up:
-#
-# $$3 + 5 + 6 + 10 = 24.$$
-#
-# If a jack counts 11, the sum is 25 and one has to look further:
-#
-# $$11 + 3 \cdot 6 - 5 = 24.$$
-#
-# Now imagine a student who has learned "3, 5, 6, J: add them up, the jack is a ten" and
-# who is told that today a jack counts 11. This is the student's answer, judged.
+# The cards are 3, 3, 8 and K, and a king counts 10. You probably see at once that all
+# four simply add up: $3 + 3 + 8 + 10 = 24$. An exact solver finds more.
 
 # %%
 from sftrl_lite.cards import ID_RULE, OOD_RULE
 from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
+from sftrl_lite.solver import solutions
 
-cards = ("3", "5", "6", "J")
-habit = write_answer(Hand(cards, ID_RULE), "3+5+6+10")
-for rule in (ID_RULE, OOD_RULE):
-    hand = Hand(cards, rule)
-    verdict = GeneralPoints(rule).verify(hand, habit)
-    print(f"rule {rule.name:9} {verdict.kind:14} reward {verdict.reward:+.0f}")
+hand = Hand(("3", "3", "8", "K"), ID_RULE)
+for formula in solutions(hand.numbers, hand.target):
+    verdict = GeneralPoints().verify(hand, write_answer(hand, formula))
+    print(f"{formula:12} {verdict.kind}, reward {verdict.reward:+.0f}")
 
 # %% [markdown]
-# The arithmetic is right in both lines. Under the second rule the answer uses a number
-# that is not on the table. Remember the kind, `wrong_numbers`: it is the signature of
-# this chapter.
+# The verifier makes no difference between them. Whoever writes demonstrations has to
+# choose one, and our solver chooses without any reason: it draws one of its formulas,
+# and always the same one for the same numbers.
+
+# %%
+from sftrl_lite.general_points import best_formula, solver_formula
+
+print("the solver's choice     ", solver_formula(hand))
+print("the shortest, a textbook", best_formula(hand))
+
+# %% [markdown]
+# Nobody plays like that, and neither does the base model. This chapter is about what it
+# costs to be taught in that way.
 #
 # ## Demonstrations
 #
@@ -71,9 +78,9 @@ for rule in (ID_RULE, OOD_RULE):
 # paper (section 5.1), ours are
 #
 # - *single-turn*: one prompt, one answer, no verifier in sight,
-# - *optimal*: one formula of an exact solver, drawn once and then always the same for a
-#   hand. The solver does not care which of several formulas the base would have written,
-# - *under one rule*: every prompt announces J = Q = K = 10.
+# - *correct*: one formula of an exact solver,
+# - *under one rule*: every prompt announces J = Q = K = 10,
+# - *off-policy*: written by somebody else than the model that learns from them.
 #
 # One pair, as it enters training:
 
@@ -82,24 +89,18 @@ from sftrl_lite.general_points import general_points
 from sftrl_lite.runs import train_hands
 from sftrl_lite.sft import demonstrations
 
-task = general_points("id")
+task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)
 data = demonstrations(task, hands)
 print(data[0]["prompt"][0]["content"])
 print("->", data[0]["completion"][0]["content"])
 
-# %% [markdown]
-# How many different rules are there to learn from?
-
 # %%
 rules = {row["prompt"][0]["content"].split("only")[1].split("\n")[0] for row in data}
-print(len(data), "demonstrations,", len(rules), "rule text:")
+print(len(data), "demonstrations,", len(rules), "text of the rule:")
 print(*rules)
 
 # %% [markdown]
-# That sentence is the same in every prompt. A constant carries no information: whoever
-# only wants to predict these answers may as well skip it.
-#
 # ## The loss, on three tokens
 #
 # A language model with parameters $\theta$ gives a probability to each next token. SFT
@@ -139,8 +140,8 @@ print(f"by hand {by_hand:.4f}   torch {by_torch:.4f}")
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# Write the loss for any logits and labels. Positions with the label -100 must not
-# count, neither in the sum nor in the mean.
+# Write the loss for any logits and labels, so that a gradient can flow through it.
+# Positions with the label -100 must not count, neither in the sum nor in the mean.
 
 # %%
 def answer_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -157,11 +158,20 @@ import math
 with notebook.exercise("3.1"):
     uniform = answer_loss(torch.zeros(2, 4), torch.tensor([-100, 1]))
     assert abs(float(uniform) - math.log(4)) < 1e-5, "a uniform guess costs log V"
-    noise = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
-    wanted = torch.tensor([-100, -100, 3, 0, 1, 4])
-    right = torch.nn.functional.cross_entropy(noise, wanted)
-    found = answer_loss(noise, wanted)
-    assert abs(float(found - right)) < 1e-5, "divide by the answer tokens, not by L"
+    dice = torch.Generator().manual_seed(0)
+    for size in (3, 5, 9):  # random logits and labels, compared with torch's own
+        noise = torch.randn(7, size, generator=dice).requires_grad_()
+        wanted = torch.randint(size, (7,), generator=dice)
+        wanted[:2] = -100
+        right = torch.nn.functional.cross_entropy(noise, wanted)
+        found = answer_loss(noise, wanted)
+        gap = float((found - right).detach())
+        assert abs(gap) < 1e-5, "divide by the answer tokens, not by L"
+        assert torch.is_tensor(found) and found.requires_grad, "let gradients flow"
+        slopes = [torch.autograd.grad(x, noise)[0] for x in (found, right)]
+        assert torch.allclose(*slopes, atol=1e-6), "its gradient is not the loss's"
+    huge = answer_loss(torch.tensor([[0.0, 300.0]]), torch.tensor([0]))
+    assert abs(float(huge) - 300) < 1e-3, "log_softmax: log(softmax(z)) is log 0 here"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -192,7 +202,8 @@ with notebook.exercise("3.1"):
 # $$
 #
 # It lifts the one demonstrated token and pushes down *all* others, the other right
-# answers included. It stops only where the model is already certain.
+# answers included. The lift is $1 - p_y$: an unlikely token is pushed with full force,
+# a certain one not at all.
 
 # %%
 z = torch.tensor([2.0, 0.0, 0.0], requires_grad=True)
@@ -205,7 +216,7 @@ print("p - onehot(y)", (z.softmax(-1) - torch.tensor([1.0, 0.0, 0.0])).tolist())
 #
 # Difficulty ●○○○○ · 3 minutes
 #
-# Write that gradient without autograd.
+# Write that gradient without autograd, for a vocabulary of any size.
 
 # %%
 def pull(logits: torch.Tensor, label: int) -> torch.Tensor:
@@ -220,10 +231,16 @@ with notebook.exercise("3.2"):
     found = pull(torch.tensor([0.0, 0.0]), 1)
     half = torch.tensor([0.5, -0.5])
     assert torch.allclose(found, half), "only the label's entry loses one"
-    found = pull(torch.tensor([1.0, 2.0, 3.0]), 0)
-    assert abs(float(found.sum())) < 1e-6, "what one token gains the others lose"
-    found = pull(torch.tensor([20.0, 0.0]), 0)
-    assert float(found.abs().max()) < 1e-6, "no pull where the model is certain"
+    dice = torch.Generator().manual_seed(0)
+    for size in (3, 4, 8):
+        noise = 2 * torch.randn(size, generator=dice)
+        label = int(torch.randint(size, (), generator=dice))
+        kept, leaf = noise.clone(), noise.clone().requires_grad_()
+        torch.nn.functional.cross_entropy(leaf[None], torch.tensor([label])).backward()
+        found = pull(noise, label)
+        assert abs(float(found.sum())) < 1e-5, "what one token gains the others lose"
+        assert torch.allclose(found, leaf.grad, atol=1e-5), "the others lose their p"
+        assert torch.equal(noise, kept), "leave the logits as they are"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -243,122 +260,656 @@ with notebook.exercise("3.2"):
 #
 # </details>
 #
-# ## Two explanations, one loss
+# ## Who writes the answers decides where the gradient points
 #
-# Why should this make a model forget a rule that it reads perfectly well? Here is the
-# smallest model of it that we could think of. One logit $z$ decides whether "10" is
-# written for a face card, $p = \sigma(z)$, and two weights feed it:
-#
-# $$
-# z = w_\text{rule}\, x_\text{rule} + c\, w_\text{card}.
-# $$
-#
-# $x_\text{rule}$ is $+1$ if the prompt says 10 and $-1$ if it says anything else, so
-# $w_\text{rule}$ is *reading*. $w_\text{card}$ is *habit*: a face card is a ten. The
-# constant $c$ says how easy a habit is to learn compared to reading. At the start the
-# model reads: $w_\text{rule} = 3$, $w_\text{card} = 0$.
+# Let the answers come from any distribution $q$. Averaged over them, the gradient at a
+# position is $\mathbb{E}_{y \sim q}[\,p - \text{onehot}(y)\,] = p - q$. If the model
+# writes its own answers ($q = p$, *on-policy*) it is zero: the pulls cancel.
 
 # %%
-def learn_face(c: float, varied: bool) -> list[float]:
-    """P("10") under the trained rule and under a shifted one, after SFT."""
-    rule = torch.tensor(3.0, requires_grad=True)
-    card = torch.tensor(0.0, requires_grad=True)
-    for _ in range(2000):
-        loss = torch.nn.functional.softplus(-(rule + c * card))  # prompt says 10
-        if varied:
-            loss = loss + torch.nn.functional.softplus(-rule + c * card)  # another rule
-        grads = torch.autograd.grad(loss, [rule, card])
-        with torch.no_grad():
-            rule -= 0.1 * grads[0]
-            card -= 0.1 * grads[1]
-    return [torch.sigmoid(x * rule + c * card).item() for x in (1, -1)]
-
-# %%
-for c, varied in [(1, False), (3, False), (3, True)]:
-    trained, shifted = learn_face(c, varied)
-    name = "varied rules" if varied else "one rule"
-    print(f"c = {c}  {name:12}  P(10): trained {trained:.3f}, shifted {shifted:.3f}")
+p = torch.tensor([0.7, 0.2, 0.1])  # what the model would write
+for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
+    pulls = p - torch.eye(3)  # row y: the gradient if y is demonstrated
+    print(f"{name:10} answers: {[round(x, 2) for x in (q @ pulls).tolist()]}")
 
 # %% [markdown]
-# With one rule in the data both explanations predict the demonstrations equally well, so
-# the loss cannot prefer one. What grows is what is *easier to move*: with $c = 1$
-# reading survives, with $c = 3$ the habit overtakes it although nothing was ever wrong.
-# Varied rules break the tie: a habit now costs something.
+# Two ways to move a model by answers, then. *Select* among its own, as a verifier does:
+# the wrong ones are left out, $q$ is $p$ without them, and nothing else is pulled. Or
+# *replace* them by those of somebody else: everything in which $q$ differs from $p$ is
+# pulled, whether it matters for the game or not.
 #
-# This toy is an illustration, not a proof about transformers. It does make two
-# predictions that we can check: a fall under a shifted rule without any error under the
-# trained one, and no fall when the rules vary.
+# ## Token by token
 #
-# ### Exercise 3.3: who gets the gradient?
+# How different are they? We take three sets of right answers to the same hands,
 #
-# Difficulty ●●●○○ · 10 minutes
+# - *solver*: the demonstrations,
+# - *own*: what Init answers itself and the verifier accepts (`sft.verified` samples
+#   eight answers a hand at temperature 1 and keeps the right ones),
+# - *textbook*: the shortest formula, the style of the corpus that the base was trained
+#   on,
 #
-# Write the two gradients of the one-rule loss $-\log \sigma(w_\text{rule} +
-# c\, w_\text{card})$ by hand. Then say from them alone: by which factor does the habit's
-# contribution $c\, w_\text{card}$ to the logit grow faster than reading's?
+# and ask Init for the log-probability of every token.
 
 # %%
-def two_gradients(rule: float, card: float, c: float) -> tuple[float, float]:
-    """Derivatives of -log sigmoid(rule + c * card) with respect to rule and card.
+from torch.nn.utils.rnn import pad_sequence
 
-    At a logit of 0 the sigmoid is one half: ``two_gradients(0, 0, 2)`` is (-0.5, -1).
+from sftrl_lite.chats import demonstrated
+from sftrl_lite.general_points import prompt
+from sftrl_lite.models import load
+
+init, tokenizer = load(scale.base)
+
+
+def chat(hand: Hand, answer: str) -> list[dict[str, str]]:
+    """The question and an answer."""
+    question = {"role": "user", "content": prompt(hand)}
+    return [question, {"role": "assistant", "content": answer}]
+
+# %%
+@torch.no_grad()
+def answer_logps(model, pairs: list[tuple[Hand, str]]) -> list[torch.Tensor]:
+    """Log-probability of each token of the answer (L,), for each (hand, answer)."""
+    found = []
+    for start in range(0, len(pairs), 50):
+        chats = [chat(hand, answer) for hand, answer in pairs[start : start + 50]]
+        rows = demonstrated(tokenizer, chats)  # input_ids; labels, -100 in the prompt
+        ids, labels = (
+            pad_sequence([torch.tensor(row[k]) for row in rows], True, fill)
+            for k, fill in (("input_ids", 0), ("labels", -100))
+        )
+        ids, labels = ids.to(model.device), labels[:, 1:, None].to(model.device)
+        logps = model(input_ids=ids).logits[:, :-1].float().log_softmax(-1)
+        picked = logps.gather(2, labels.clamp(min=0))
+        found += [x[label >= 0].cpu() for x, label in zip(picked, labels, strict=True)]
+    return found
+
+# %%
+from collections import Counter
+
+from sftrl_lite.sft import verified
+
+limit = dict(max_new_tokens=scale.rl.max_new_tokens)
+tried, _ = verified(init, tokenizer, task, [hand], seed=0, samples=64, **limit)
+((own, times),) = Counter(answer for _, answer in tried).most_common(1)
+print(f"{len(tried)} of 64 samples are right, {times} of them say {own.split()[-1]}")
+answers = {"solver": task.demonstration(hand), "own": own, "textbook": task.habit(hand)}
+logps = answer_logps(init, [(hand, answer) for answer in answers.values()])
+for name, row in zip(answers, logps, strict=True):
+    print(f"{name:9} {-row.sum():5.2f} nats, so a probability of {row.sum().exp():.2g}")
+
+# %% [markdown]
+# A *nat* is the unit of $-\log p$: an answer of probability $p$ costs $-\log p$ nats.
+# The figure shows where they are spent, from the formula on. Dark boxes are tokens that
+# Init would hardly have written.
+
+# %%
+import matplotlib.pyplot as plt
+
+
+def formula_tokens(answer: str, row: torch.Tensor) -> tuple[list[str], list[float]]:
+    """The tokens of an answer behind ``"formula":`` and their probabilities."""
+    (lesson,) = demonstrated(tokenizer, [chat(hand, answer)])
+    pieces = [tokenizer.decode([i]) for i in lesson["labels"] if i >= 0]
+    first = next(i for i in range(99) if '"formula"' in "".join(pieces[:i]))
+    return pieces[first:], row.exp().tolist()[first:]
+
+def strip(axis, name: str, pieces: list[str], chances: list[float]) -> None:
+    """One answer as a row of boxes: the token, and its probability."""
+    axis.imshow([chances], cmap="Blues_r", vmin=-0.3, vmax=1.1, aspect="auto")
+    for x, (piece, p) in enumerate(zip(pieces, chances, strict=True)):
+        colour = "black" if p > 0.5 else "white"
+        short = "end" if piece.startswith("<|") else piece.strip()[:5]
+        axis.text(x, 0, f"{short}\n{p:.2f}", ha="center", va="center", color=colour)
+    axis.set(yticks=[0], yticklabels=[name], xticks=[])
+    axis.grid(False)
+
+# %%
+strips = {}
+for (name, answer), row in zip(answers.items(), logps, strict=True):
+    strips[name] = formula_tokens(answer, row)
+fig, axes = plt.subplots(len(strips), figsize=(9, 3.4))
+for axis, (name, boxes) in zip(axes, strips.items(), strict=True):
+    strip(axis, name, *boxes)
+worst = {name: min(zip(ps, xs, strict=True)) for name, (xs, ps) in strips.items()}
+told = [f"{name}, {x.strip()} with {p:.3f}" for name, (p, x) in worst.items()]
+words = "Probability under Init of each formula token, in three answers to a hand."
+notebook.figure(fig, alt=f"{words} The least likely token of each: {'; '.join(told)}.")
+
+# %% [markdown]
+# One hand is an anecdote, and this one was chosen to be clear. Averages need two
+# numbers: nats an answer, and nats a token. The exponential of the latter is the
+# *perplexity*, as if the model chose among that many equally likely tokens.
+#
+# ### Exercise 3.3: how surprising is a set of answers?
+#
+# Difficulty ●●○○○ · 8 minutes
+#
+# Answers have different lengths. Nats an answer are averaged over *answers*, the nats
+# in the perplexity over *all tokens of all answers*. The perplexity gap of two sets is
+# the ratio of their perplexities.
+
+# %%
+def surprise(logps: list[torch.Tensor]) -> tuple[float, float]:
+    """Mean nats an answer, and perplexity a token, of answers' log-probabilities.
+
+    Two answers of one token each with probability 1/2 and 1/8: ``(2 log 2, 4)``.
     """
+    raise NotImplementedError
+
+
+def perplexity_gap(off: list[torch.Tensor], own: list[torch.Tensor]) -> float:
+    """Perplexity of one set of answers over that of another."""
     raise NotImplementedError
 
 # %%
 with notebook.exercise("3.3"):
-    assert two_gradients(0.0, 0.0, 2.0) == (-0.5, -1.0), "d/dz -log sigmoid(z) = -(1-p)"
-    a, b = two_gradients(3.0, 0.2, 3.0)
-    assert a < 0 and b < 0, "both weights are told to grow"
-    assert abs(a + 0.0266) < 1e-3, "-(1 - p): a nearly certain answer hardly pulls"
-    assert abs(b / a - 3.0) < 1e-6, "the habit's gradient is c times as large"
-    contribution = 3.0 * b / a
-    assert abs(contribution - 9.0) < 1e-6, "so its part of the logit grows c^2 as fast"
+    two = torch.tensor([[0.5], [0.125]]).log()
+    nats, perplexity = surprise(list(two))
+    assert abs(nats - 2 * math.log(2)) < 1e-5, "mean over answers of -sum log p"
+    assert abs(perplexity - 4) < 1e-4, "exp of the mean nats a token"
+    dice = torch.Generator().manual_seed(0)
+    some = [-3 * torch.rand(n, generator=dice) for n in (1, 2, 9, 30)]
+    many = [-torch.rand(n, generator=dice) for n in (5, 1, 1, 1, 12)]
+    for rows in (some, many):
+        every = torch.cat(rows)
+        nats, perplexity = surprise(rows)
+        assert abs(nats + every.sum() / len(rows)) < 1e-4, "nats: divide by the answers"
+        exact = every.mean().neg().exp()
+        assert abs(perplexity - exact) < 1e-4, "perplexity: all tokens count alike"
+    gap = torch.cat(many).mean() - torch.cat(some).mean()
+    found = perplexity_gap(some, many)
+    assert abs(found - gap.exp()) < 1e-4, "the first perplexity over the second"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# With $z = w_\text{rule} + c\, w_\text{card}$ and $p = \sigma(z)$, the chain rule gives
-# $-(1 - p)$ times $\partial z / \partial w$.
+# `torch.cat(logps)` holds every token once. A long answer weighs more in it than a
+# short one, which is what "all tokens" means.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def two_gradients(rule: float, card: float, c: float) -> tuple[float, float]:
-#     missing = 1 - 1 / (1 + math.exp(-(rule + c * card)))
-#     return -missing, -missing * c
-# ```
+# def surprise(logps: list[torch.Tensor]) -> tuple[float, float]:
+#     every = -torch.cat(logps)
+#     return (every.sum() / len(logps)).item(), every.mean().exp().item()
 #
-# The habit's part of the logit is $c\, w_\text{card}$, and its weight moves $c$ times as
-# fast: a factor of $c^2$.
+#
+# def perplexity_gap(off: list[torch.Tensor], own: list[torch.Tensor]) -> float:
+#     return surprise(off)[1] / surprise(own)[1]
+# ```
 #
 # </details>
 #
-# ## A probe: what does it believe about a jack?
+# Now a hundred training hands. Init does not solve all of them, and those that it
+# solves may be the easy ones. So all three sets are compared on the *same* hands, those
+# with at least one answer of Init's own.
+
+# %%
+import pandas as pd
+
+ours, _ = verified(init, tokenizer, task, hands[:100], seed=0, **limit)
+solved = list(dict.fromkeys(one for one, _ in ours))
+sets = {
+    "solver": [(one, task.demonstration(one)) for one in solved],
+    "own": ours,
+    "textbook": [(one, task.habit(one)) for one in solved],
+}
+lines = []
+for name, pairs in sets.items():
+    for (one, _), row in zip(pairs, answer_logps(init, pairs), strict=True):
+        lift = (1 - row.exp()).sum().item()
+        lines.append((name, one.cards, -row.sum().item(), len(row), lift))
+columns = ["answers", "cards", "nats", "tokens", "pull"]
+costs = pd.DataFrame(lines, columns=columns).groupby(["answers", "cards"]).mean()
+
+# %%
+from sftrl_lite.intervals import mean_interval
+
+
+def in_words(values) -> str:
+    """A mean and its 95 % interval over hands."""
+    e = mean_interval(list(values))
+    return f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
+
+summary = {}
+for name in sets:
+    part = costs.loc[name]
+    each = part["nats"].sum() / part["tokens"].sum()
+    same = sum(answer == task.habit(one) for one, answer in sets[name])
+    summary[name] = {
+        "nats an answer": in_words(part["nats"]),
+        "perplexity a token": f"{math.exp(each):.3f}",
+        "pull on its tokens": in_words(part["pull"]),
+        "is the shortest": f"{same} of {len(sets[name])}",
+    }
+print(f"{len(solved)} of 100 hands have an answer of Init's own")
+pd.DataFrame(summary).T
+
+# %% [markdown]
+# The *pull* is the sum of $1 - p_y$ over the tokens of an answer: how hard the gradient
+# lifts them before the first step. The solver draws the shortest formula now and then,
+# too (last column), and often there is only one; its nats are spent on the others.
+
+# %%
+def verdict(e) -> str:
+    """How to say a difference with its interval."""
+    if e.low <= 0 <= e.high:
+        return "which this sample cannot tell from no difference"
+    return "clearly " + ("more" if e.value > 0 else "less")
+
+for name in ("solver", "textbook"):
+    e = mean_interval(list(costs.loc[name]["nats"] - costs.loc["own"]["nats"]))
+    notebook.show(
+        f"To Init, a {name} answer costs {e.value:+.2f} nats [{e.low:+.2f}, "
+        f"{e.high:+.2f}] compared with its own right answers to the same hands, "
+        f"{verdict(e)}: its probability is {math.exp(-e.value):.1g} times theirs, in "
+        f"the geometric mean."
+    )
+
+# %% [markdown]
+# *Own* has an advantage by construction: those answers were sampled from Init. That is
+# what on-policy means. How large the gap is depends on how sure the base is of its
+# style. Ours was pre-trained on shortest formulas; a large language model may spread
+# its probability over more styles.
 #
-# Success is a coarse instrument: four numbers, a formula, a yes or no. We can ask more
-# directly. Give the model a prompt, write the beginning of the answer *for* it up to
-# the first number, and read off the probability of each continuation:
+# ## What can be learned, and what is left to memorise
 #
-# $$P(\text{number} = v) = \prod_k p_\theta(\text{token}_k(v) \mid x, \text{answer so far}).$$
+# Suppose a model that understood the game completely. For a hand with $k$ formulas it
+# still would not know which one the solver drew. The solver's distribution over
+# formulas is $q(f) = 1/k$, the model's is $p(f)$, and the expected loss splits into
 #
-# In the tiny vocabulary a number is one token; the product serves larger ones.
+# $$
+# -\sum_f q(f) \log p(f) = \underbrace{-\sum_f q(f) \log q(f)}_{H(q)\, =\, \log k}
+# + \underbrace{\sum_f q(f) \log \frac{q(f)}{p(f)}}_{\mathrm{KL}(q \,\|\, p)\, \ge\, 0}.
+# $$
+#
+# The KL term can be learned: write formulas like the solver. The entropy $\log k$
+# cannot, except for a hand whose answer was *seen*. It is a floor for fresh hands. A
+# loss below it on the training hands is memorised, by definition.
+#
+# ### Exercise 3.4: the floor
+#
+# Difficulty ●●●○○ · 10 minutes
+#
+# Split the expected loss for any two distributions over the same k formulas. Some of
+# the solver's probabilities may be 0 (0 log 0 counts as 0), and the model's may sum to
+# less than 1, because it also writes other things.
+
+# %%
+def split_loss(q: torch.Tensor, p: torch.Tensor) -> tuple[float, float]:
+    """Entropy of q and KL(q || p) in nats, for probabilities (k,) and (k,).
+
+    ``split_loss([0.5, 0.5], [0.5, 0.25])`` is ``(log 2, 0.5 log 2)``.
+    """
+    raise NotImplementedError
+
+# %%
+with notebook.exercise("3.4"):
+    entropy, kl = split_loss(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.25]))
+    assert abs(entropy - math.log(2)) < 1e-5, "two equal formulas: log 2 nats"
+    assert abs(kl - 0.5 * math.log(2)) < 1e-5, "KL(q || p) averages log q/p over q"
+    certain = split_loss(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.2, 0.3, 0.5]))
+    assert not any(map(math.isnan, certain)), "0 log 0 counts as 0"
+    assert abs(certain[0]) < 1e-5, "one formula for sure: nothing to memorise"
+    assert abs(certain[1] - math.log(5)) < 1e-5, "log 1/p of the one formula"
+    dice = torch.Generator().manual_seed(0)
+    for k in (2, 5, 11):
+        q, p = torch.rand(2, k, generator=dice).log_softmax(-1).exp()
+        q, p = (q**8 / (q**8).sum()), 0.7 * p
+        entropy, kl = split_loss(q, p)
+        exact = torch.distributions.Categorical(q).entropy().item()
+        assert abs(entropy - exact) < 1e-4, f"the entropy of q, here {exact:.3f} nats"
+        loss = -(q * p.log()).sum().item()
+        assert abs(entropy + kl - loss) < 1e-4, "entropy and KL add up to the loss"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Keep only the entries with `q > 0`, in q and in p alike.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def split_loss(q: torch.Tensor, p: torch.Tensor) -> tuple[float, float]:
+#     q, p = q[q > 0], p[q > 0]
+#     return -(q * q.log()).sum().item(), (q * (q / p).log()).sum().item()
+# ```
+#
+# </details>
+#
+# For our hands, with everything before and behind the formula certain for a model that
+# reads the prompt:
+
+# %%
+def floor(problems: list[Hand]) -> float:
+    """Mean over hands of log k: nats that only a seen answer can save."""
+    counts = [len(solutions(hand.numbers, hand.target)) for hand in problems]
+    return sum(map(math.log, counts)) / len(counts)
+
+def nats(model, pairs: list[tuple[Hand, str]]) -> float:
+    """Mean nats an answer."""
+    return -torch.cat(answer_logps(model, pairs)).sum().item() / len(pairs)
+
+lessons = [(hand, task.demonstration(hand)) for hand in hands[:100]]
+start, low = nats(init, lessons), floor(hands[:100])
+print(f"Init spends {start:.2f} nats on a solver's answer to a training hand.")
+print(f"{low:.2f} of them are the solver's choice among right formulas; about")
+print(f"{start - low:.2f} can be saved without having seen the answer.")
+
+# %% [markdown]
+# The argument needs that nothing predicts the choice. Here it holds by construction:
+# the draw is seeded by the hand's numbers, and no fresh hand shares them with a
+# training hand.
+#
+# ## SFT by the library
+#
+# Fine-tuning needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls
+# it with the scale's settings and gives us a *hook*, a function that runs between
+# steps. Ours asks how many nats an answer costs the model by now: the demonstrations it
+# trains on, the solver's answers to fresh hands under the same rule, and *Init's own*
+# right answers to those fresh hands, which nobody trains on or against.
+
+# %%
+from sftrl_lite.runs import held_out
+
+fresh = held_out(general_points("id"), 100, seed=0)
+init_right, _ = verified(init, tokenizer, task, fresh, seed=0, samples=4, **limit)
+watched = {
+    "solver, training hands": lessons,
+    "solver, fresh hands": [(hand, task.demonstration(hand)) for hand in fresh],
+    "Init's own, fresh hands": init_right,
+}
+print({name: len(pairs) for name, pairs in watched.items()})
+
+# %%
+from tqdm.auto import tqdm
+
+from sftrl_lite.models import ROOT
+from sftrl_lite.sft import train_sft
+
+student, tokenizer = load(scale.base)
+steps, seen = 80, []
+
+def ask(step: int) -> None:
+    seen.append({"step": step} | {n: nats(student, w) for n, w in watched.items()})
+    bar.update(step - bar.n)
+
+with tqdm(total=steps, unit="step") as bar:
+    ask(0)
+    losses = train_sft(
+        student, tokenizer, data, scale.sft, ROOT / "runs" / "chapter-3" / "probe", 0,
+        steps=steps, hook=ask, at=range(0, steps + 1, 10), progress=False,
+    )
+curve = pd.DataFrame(seen).set_index("step")
+curve.round(2)
+
+# %%
+LINES = {
+    "solver, training hands": ("#D55E00", "s", "-"),
+    "solver, fresh hands": ("#E69F00", "D", "--"),
+    "Init's own, fresh hands": ("#0072B2", "o", "-"),
+}
+lows = floor(hands[:100]), floor(fresh)
+
+fig, axis = plt.subplots(figsize=(7.2, 3.8))
+for name, (colour, marker, line) in LINES.items():
+    axis.plot(curve[name], color=colour, marker=marker, ls=line, label=name)
+    end = curve[name].iloc[-1]
+    look = dict(textcoords="offset points", color=colour)
+    axis.annotate(f"{end:.2f}", (steps, end), (6, -3), **look)
+axis.axhspan(*sorted(lows), color="#555555", alpha=0.5, lw=1)
+axis.annotate("floor: mean log k", (0, max(lows)), (0, 3), textcoords="offset points")
+axis.set(xlabel="step of SFT", ylabel="nats an answer (log scale)", yscale="log")
+axis.yaxis.set_major_formatter("{x:g}")
+axis.legend(loc="lower left")
+a, b = curve.iloc[0], curve.iloc[-1]
+told = "; ".join(f"{name} {a[name]:.2f} to {b[name]:.2f}" for name in LINES)
+told += f"; floor {lows[0]:.2f} and {lows[1]:.2f}"
+notebook.figure(fig, alt=f"Nats an answer against steps of SFT. {told}.")
+
+# %%
+first, second, third = LINES
+below = "below" if b[first] < lows[0] else "not below"
+before, gap = a[second] - a[first], b[second] - b[first]
+notebook.show(
+    f"After {steps} steps the demonstrations cost {b[first]:.2f} nats an answer, "
+    f"{below} the {lows[0]:.2f} that a model can reach without having seen them. The "
+    f"same solver's answers to fresh hands cost {b[second]:.2f}: the distance between "
+    f"the two sets went from {before:+.2f} to {gap:+.2f} nats, and what it grows by "
+    f"is memorised. Init's own right answers to those hands, which training never "
+    f"mentions, went from {a[third]:.2f} to {b[third]:.2f} nats: their probability "
+    f"was multiplied by {math.exp(a[third] - b[third]):.2g}."
+)
+
+# %% [markdown]
+# The trainer itself reports the first of these, as a mean over tokens and with the
+# prefix that costs nothing. It cannot see the other two:
+
+# %%
+print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
+
+# %% [markdown]
+# ## The measured run, with its control
+#
+# Nats are not hands. So now a longer run with proper measurements, and next to it on
+# the other core the control, `sft-verified`: *on-policy SFT*. It has the same hands,
+# trainer, rate and training compute. Only the answers are others: Init's own that the
+# verifier accepted, eight samples a hand, each kept as often as it came.
+#
+# `Run` names everything that decides a run: the scale's settings, half of its training
+# compute (`tflop`; chapter 5 counts it) and one seed. A second call of the cell only
+# reads the folder. Whatever is measured in between is sampled as in the paper, at
+# temperature 0.6 and top_p 0.9; at both ends greedily as well, and at temperatures 0.3
+# and 1.
+
+# %%
+from sftrl_lite.headline import side_by_side
+from sftrl_lite.runs import Run
+
+options = dict(
+    seed=0,
+    scale=scale.name,
+    tflop=scale.tflop / 2,
+    points=2,
+    eval_episodes=scale.eval_episodes // 2,
+    pass_samples=0,
+)
+methods = ("sft", "sft-verified")
+plan = {method: Run(method, **options) for method in methods}
+folder = ROOT / "runs" / "chapter-3" / plan["sft"].hash
+table = side_by_side(plan, folder, "chapter-3")
+
+# %% [markdown]
+# `train` are the hands of the demonstrations, `id` is fresh hands under the same rule,
+# `ood-rule` fresh hands under the shifted one; all solved at the first try.
+
+# %%
+from sftrl_lite import plots, report
+
+names = {"train": "training hands", "id": "fresh hands", "ood-rule": "shifted rule"}
+columns = {}
+for split, name in names.items():
+    columns["success@1", split] = name
+    columns["success@1", split, "0"] = f"{name}, greedy"
+report.main_table(table, columns)
+
+# %% [markdown]
+# *SFT memorises* is a statement about the first four columns. To Init, training hands
+# and fresh hands are alike: both were dealt at random. A gap that training opens
+# between them is memorised. The shift comes on top of that.
+
+# %%
+from sftrl_lite.claims import compare, measured
+
+
+def memorised(method: str, at: str, decoding: str) -> str:
+    """Training hands minus fresh hands, in points."""
+    seen, new = (
+        measured(table, "success@1", method, split, at, decoding)
+        for split in ("train", "id")
+    )
+    e = compare([seen], [new])
+    return f"{100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
+
+looks = {"0.6/0.9": "paper's decoding", "0": "greedy"}
+gaps = {}
+for who, method, at in [("Init", "sft", "start")] + [
+    (plots.LOOKS[m][3], m, "end") for m in methods
+]:
+    gaps[who] = {told: memorised(method, at, way) for way, told in looks.items()}
+print("training hands minus fresh hands, points solved at the first try")
+pd.DataFrame(gaps).T
+
+# %% [markdown]
+# ## The figure of this chapter
+#
+# The title of a panel says which method ends above or below Init, and "stays level"
+# where the 95 % interval of the difference holds zero. Dashed: Init. Dotted: Init at
+# the best of its four decodings, the control for mere sharpening. One seed; bands are
+# intervals over hands.
+
+# %%
+splits = tuple(names)
+titles = [plots.finding(table, "success@1", split, methods) for split in splits]
+fig = plots.curves(table, splits=splits, methods=methods, titles=titles)
+notebook.figure(fig, alt=plots.alt_text(table, splits=splits, methods=methods))
+
+# %%
+report.cost_table(table)
+
+# %% [markdown]
+# If *own verified answers* ends above *SFT* on fresh hands, imitation as such is not
+# what hurts: same loss, same hands, other answers. If both end alike, the solver's
+# style is not to blame, and something else is. The sentence below takes the first try
+# on fresh hands.
+
+# %%
+for split in ("id", "ood-rule"):
+    e = report.gap(table, split, "sft-verified", "sft", "success@1")
+    clear = "clearly apart" if e.low > 0 or e.high < 0 else "not clearly apart"
+    print(f"{names[split]:13} on-policy SFT - SFT: {e.value:+.1f} points "
+          f"[{e.low:+.1f}, {e.high:+.1f}], {clear} (one seed)")
+
+# %% [markdown]
+# ## Look at failures
+#
+# Never trust an average that you have not looked into. We load Init, SFT and the
+# control, and let each answer the same fresh hands once, under the trained and the
+# shifted rule.
+
+# %%
+from sftrl_lite.evaluate import evaluate
+
+models = {"Init": init}
+for method in methods:
+    models[plots.LOOKS[method][3]], _ = load(folder / method / "model")
+played = {}
+for split in ("id", "ood-rule"):
+    tests = held_out(general_points(split), 200, seed=0)
+    for name, model in models.items():
+        asked = dict(tries=1, **limit)
+        _, said = evaluate(model, tokenizer, general_points(split), tests, **asked)
+        played[names[split], name] = said
+kinds = {
+    key: Counter(episode.turns[0].verdict.kind for episode in episodes)
+    for key, episodes in played.items()
+}
+pd.DataFrame(kinds).T.fillna(0).astype(int)
+
+# %% [markdown]
+# `wrong_value` is a formula from the right numbers that does not make 24,
+# `wrong_numbers` one from others. The same hand, three answers: the first that Init
+# solves and SFT does not.
+
+# %%
+pick = next(
+    (i for i, (a, b) in enumerate(zip(*list(played.values())[:2], strict=True))
+     if a.solved and not b.solved), 0,
+)
+for (rule, name), episodes in played.items():
+    if rule == names["id"]:
+        turn = episodes[pick].turns[0]
+        print(f"{name:40} {turn.verdict.kind:14} {turn.answer.partition('], ')[2]}")
+
+# %% [markdown]
+# Whose formulas do they write? Of the right answers to fresh hands, the share that is
+# letter by letter the shortest formula, and the share that is the solver's draw (which
+# nobody can know, so it is hit by luck, or where there is only one formula).
+
+# %%
+rows = {}
+for (rule, name), episodes in played.items():
+    right = [(e.problem, e.turns[0].answer) for e in episodes if e.solved]
+    by = {"right": f"{len(right)} of {len(episodes)}"}
+    for who, write in (("shortest", task.habit), ("solver's", task.demonstration)):
+        same = sum(answer == write(hand) for hand, answer in right)
+        by[who] = f"{same / max(len(right), 1):.0%}"
+    rows[rule, name] = by
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# ## With more seeds
+#
+# One seed shows that it can happen. Recorded runs, full length, from
+# `results/ledger.csv`, with intervals over seeds and hands. *SFT, learning rate 1e-3*
+# is the same SFT pushed harder; *varied rules* asks whether the single rule in the
+# prompts is to blame: the same cards, but the announced rule changes from hand to hand,
+# never the shifted one (so its "training hands" here are cards that it saw under other
+# rules).
+
+# %%
+wanted = ["headline", "controls", "push"]
+recorded = report.recorded(*wanted)
+for line in report.missing(wanted, recorded):
+    print(line)
+recorded = recorded[recorded["scale"] == scale.name]
+recorded = recorded[recorded["method"].str.startswith("sft")]
+if len(recorded):
+    display(report.main_table(recorded, columns), report.cost_table(recorded))
+
+# %% [markdown]
+# The gap of memorisation over seeds, and what the control changes, paired by seed:
+
+# %%
+def memorised_over_seeds(method: str) -> str:
+    """Training hands minus fresh hands at the end, in points, over seeds."""
+    ends = [measured(recorded, "success@1", method, split) for split in ("train", "id")]
+    found = compare([ends[0]], [ends[1]])
+    return report.in_words(report.times(found, 100)) if found else "–"
+
+done = [m for m in plots.LOOKS if m in set(recorded["method"])]
+for method in done:
+    print(f"{plots.LOOKS[method][3]:40} {memorised_over_seeds(method)}")
+for split in ("id", "ood-rule"):
+    for method in done[1:]:
+        apart = report.gap(recorded, split, method, "sft", "success@1")
+        name = f"{names[split]}: {plots.LOOKS[method][3]} - SFT"
+        print(f"{name:54} {report.in_words(apart)}")
+
+# %% [markdown]
+# ## Side box: does SFT anchor on the old rule?
+#
+# There is another story about SFT and rules. Every demonstration counts a face card as
+# 10, so the model might stop reading the rule and go on writing 10 (Lin et al. 2025
+# report it for a prompt that never changes). That is easy to check, and no conclusion
+# of this chapter rests on it. Give the model a prompt under the shifted rule, write the
+# answer *for* it up to the number of the jack, and read off the probability of 11 and
+# of 10.
 
 # %%
 import json
 
-from sftrl_lite.general_points import prompt
-
 
 @torch.no_grad()
-def belief(model, tokenizer, hand: Hand, value: int) -> float:
+def belief(model, hand: Hand, value: int) -> float:
     """Probability that the model writes ``value`` for the first card of ``hand``."""
-    chat = [{"role": "user", "content": prompt(hand)}]
-    ids = tokenizer.apply_chat_template(
-        chat, add_generation_prompt=True, return_dict=False
-    )
+    question = [{"role": "user", "content": prompt(hand)}]
+    header = dict(add_generation_prompt=True, return_dict=False)
+    ids = tokenizer.apply_chat_template(question, **header)
     written = f'{{"cards": {json.dumps(hand.cards)}, "number": ['
     ids = ids + tokenizer.encode(written, add_special_tokens=False)
     number = tokenizer.encode(str(value), add_special_tokens=False)
@@ -367,391 +918,96 @@ def belief(model, tokenizer, hand: Hand, value: int) -> float:
     ends = logps[-len(number) :].gather(1, rows[0, -len(number) :, None])
     return ends.sum().exp().item()
 
-# %% [markdown]
-# Before training, the base reads what is announced, under a rule it has never seen:
-
 # %%
-from sftrl_lite.models import load
-
-model, tokenizer = load(scale.base)
-hand = Hand(("J", "3", "5", "6"), OOD_RULE)
-for value in (10, 11, 12):
-    print(f"P(J is {value}) = {belief(model, tokenizer, hand, value):.4f}")
-
-# %% [markdown]
-# ## SFT by the library
-#
-# Imitation needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls it
-# with the scale's settings and gives us a *hook*, a function that runs between steps.
-# Ours asks for the belief about a face card in the first place of some hands, under the
-# shifted rule. In this chapter we *push*: three times the scale's learning rate (both fit
-# the training hands; chapter 5 compares rates), to see within a minute where imitation
-# leads. The belief moves early, so we also stop early.
-
-# %%
-import random
-from dataclasses import replace
-
-from sftrl_lite.cards import FACES
-
-shifted = general_points("ood-rule")
-rng = random.Random(0)
-probes = [shifted.sample(rng) for _ in range(12)]
-probes = [
-    replace(h, cards=tuple(sorted(h.cards, key=lambda card: card not in FACES)))
-    for h in probes  # face cards to the front
-]
-print(probes[0].cards, probes[0].numbers)
-
-# %%
-from tqdm.auto import tqdm
-
-from sftrl_lite.models import ROOT
-from sftrl_lite.sft import train_sft
-
-pushed = replace(scale.sft, lr=3 * scale.sft.lr)
-steps = 80
-student, tokenizer = load(scale.base)
-beliefs = []
-
-def ask(step: int) -> None:
-    own = sum(belief(student, tokenizer, h, h.numbers[0]) for h in probes)
-    ten = sum(belief(student, tokenizer, h, 10) for h in probes)
-    beliefs.append((step, own / len(probes), ten / len(probes)))
-    bar.update(step - bar.n)
-
-with tqdm(total=steps, unit="step") as bar:
-    ask(0)
-    points = range(0, steps + 1, 8)
-    folder = ROOT / "runs" / "chapter-3" / "probe"
-    losses = train_sft(
-        student, tokenizer, data, pushed, folder, 0,
-        steps=steps, hook=ask, at=points, progress=False,
+deals = held_out(general_points("ood-rule"), 300, seed=0)
+jacks = [Hand(("J", *sorted(h.cards)[:3]), OOD_RULE) for h in deals if "J" in h.cards]
+for name, model in models.items():
+    eleven, ten = (
+        sum(belief(model, hand, value) for hand in jacks[:40]) / len(jacks[:40])
+        for value in (11, 10)
     )
+    print(f"{name:40} P(jack is 11) = {eleven:.3f}   P(jack is 10) = {ten:.3f}")
+
+# %% [markdown]
+# And `fake`: the share of first answers under the shifted rule that would be right
+# under the *old* one, of the hands that it can solve. A model that is anchored scores
+# high there and low on the real test; one that can no longer calculate scores low on
+# both.
 
 # %%
-print("step   P(announced number)   P(10)")
-for step, own, ten in beliefs:
-    print(f"{step:4}   {own:19.3f}   {ten:5.3f}")
+def end_of(method: str, metric: str, at: str = "end") -> float:
+    """A share under the shifted rule."""
+    return measured(table, metric, method, "ood-rule", at)["value"].mean()
 
-# %%
-first, last = beliefs[0], beliefs[-1]
+for who, method, at in [("Init", "sft", "start"), ("SFT", "sft", "end")]:
+    parts = {m: end_of(method, m, at) for m in ("success@1", "read", "fake")}
+    print(f"{who:5}", *(f"{name} {share:.1%}  " for name, share in parts.items()))
+old, new = end_of("sft", "fake", "start"), end_of("sft", "fake")
 notebook.show(
-    f"In {last[0]} steps of imitation, without one demonstration under another rule, "
-    f"the probability of the announced number went from {first[1]:.2f} to "
-    f"{last[1]:.2f} and that of 10 from {first[2]:.2f} to {last[2]:.2f} (mean over "
-    f"{len(probes)} face cards under the rule {OOD_RULE.name})."
+    f"In this run SFT moved `fake` by {100 * (new - old):+.1f} points. It accounts for "
+    f"{new:.1%} of the answers; {1 - end_of('sft', 'read'):.1%} read the numbers wrong."
 )
-
-# %% [markdown]
-# No demonstration said "ignore the rule", and none contradicted it. The training loss,
-# which only sees the trained rule, has nothing to report:
-
-# %%
-print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
-
-# %% [markdown]
-# ## The measured run, with its control
-#
-# Now a longer run with proper measurements, and next to it on the other core the
-# control, `sft-varied`: the same cards, the same trainer, the same compute, but
-# the announced rule changes from hand to hand (never the shifted one). What the one rule
-# does to *reading* should not happen to it; what imitation does to *solving* should.
-#
-# `Run` names everything that decides a run. We take the scale's settings but for the
-# pushed rate, half of its training compute (`tflop`; chapter 5 counts it) and one seed. A
-# second call of the cell only reads the folder.
-
-# %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.plots import with_points
-from sftrl_lite.runs import Run
-
-options = dict(
-    seed=0,
-    scale=scale.name,
-    lr=pushed.lr,
-    tflop=scale.tflop / 2,
-    points=5,
-    eval_episodes=scale.eval_episodes // 2,
-    final_episodes=scale.eval_episodes,
-)
-plan = {method: Run(method, **options) for method in ("sft", "sft-varied")}
-folder = ROOT / "runs" / "chapter-3" / plan["sft"].hash
-table = with_points(side_by_side(plan, folder, "chapter-3"))
-
-# %% [markdown]
-# `with_points` numbers the evaluations of a run: point 0 is Init. First what imitation
-# promises. `train` are the hands of the demonstrations, `id` is
-# fresh hands under the same rule; both solved at the first try.
-
-# %%
-once = table[table["metric"] == "success@1"]
-once = once[once["split"].isin(["train", "id", "ood-rule"])]
-end = table["point"].max()
-ends = once[once["point"].isin([0, end])]
-ends.pivot_table(index=["method", "step"], columns="split", values="value").round(3)
-
-# %%
-def share(method: str, split: str, metric: str, point: int) -> float:
-    """One number of a run."""
-    row = (table["method"] == method) & (table["split"] == split)
-    row &= (table["metric"] == metric) & (table["point"] == point)
-    return float(table.loc[row, "value"].iloc[0])
-
-def gain(split: str, metric: str) -> float:
-    """By how many percentage points SFT has moved one number."""
-    return 100 * (share("sft", split, metric, end) - share("sft", split, metric, 0))
-
-notebook.show(
-    f"SFT moved first-try success by {gain('train', 'success@1'):+.0f} points on its "
-    f"own training hands and by {gain('id', 'success@1'):+.0f} on fresh hands under "
-    f"the same rule. Under the shifted rule the share of hands whose four numbers it "
-    f"reads right moved by {gain('ood-rule', 'read'):+.0f} points (one seed)."
-)
-
-# %% [markdown]
-# ## Look at failures
-#
-# Never trust an average that you have not looked into. We load Init, the imitator and
-# the control, and let each answer the same hands under the shifted rule, once.
-
-# %%
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.runs import held_out
-
-names = {"Init": scale.base, "SFT": folder / "sft" / "model"}
-names["varied rules"] = folder / "sft-varied" / "model"
-models = {name: load(path)[0] for name, path in names.items()}
-tests = held_out(shifted, 200, 0, hands)
-limit = dict(tries=1, max_new_tokens=scale.rl.max_new_tokens)
-played = {
-    name: evaluate(model, tokenizer, shifted, tests, **limit)[1]
-    for name, model in models.items()
-}
-
-# %%
-tens = [i for i, e in enumerate(played["SFT"]) if 10 in (e.turns[0].verdict.read or ())]
-pick = tens[0] if tens else 0
-print("cards", tests[pick].cards, " numbers", tests[pick].numbers)
-for name, episodes in played.items():
-    turn = episodes[pick].turns[0]
-    print(f"{name:12} {turn.verdict.kind:14} {turn.answer.partition('], ')[2]}")
-
-# %% [markdown]
-# One hand is an anecdote. Collect for every face card the number written in its place.
-
-# %%
-import pandas as pd
-
-
-def faces_read(episode) -> list[tuple[str, int]]:
-    """(face, number written for it) in a first answer that lists four numbers."""
-    read = episode.turns[0].verdict.read or ()
-    if len(read) != 4:
-        return []
-    pairs = zip(episode.problem.cards, read, strict=True)
-    return [(card, number) for card, number in pairs if card in FACES]
-
-written = pd.DataFrame(
-    [(n, *pair) for n, es in played.items() for e in es for pair in faces_read(e)],
-    columns=["model", "face", "written"],
-)
-counts = pd.crosstab([written["face"], written["model"]], written["written"])
-counts
-
-# %% [markdown]
-# Read the row "J, SFT" against "J, Init". Is the mistake noise, or is it the old rule?
-
-# %%
-wrong = written[written["written"] != written["face"].map(dict(J=11, Q=12, K=13))]
-for name in played:
-    mine, errors = written[written["model"] == name], wrong[wrong["model"] == name]
-    asten = (mine["written"] == 10).mean()
-    part = (errors["written"] == 10).mean() if len(errors) else float("nan")
-    print(f"{name:12} {len(mine)} face cards, read as 10: {asten:.0%}; "
-          f"of its {len(errors)} misreadings: {part:.0%}")
-
-# %% [markdown]
-# ### Exercise 3.4: forgetting or anchoring?
-#
-# Difficulty ●●○○○ · 5 minutes
-#
-# A model that has *forgotten* how to read would write all sorts of numbers. A model that
-# is *anchored* writes the number of the trained rule. Given the hand's cards and the
-# numbers it wrote, say which it is.
-
-# %%
-from sftrl_lite.cards import Rule
-
-
-def diagnose(cards: tuple[str, ...], read: tuple[int, ...], rule: Rule) -> str:
-    """"right", "anchored" (as if J = Q = K = 10) or "other".
-
-    ``diagnose(("J", "2", "3", "4"), (10, 2, 3, 4), OOD_RULE)`` is "anchored".
-    """
-    raise NotImplementedError
-
-# %%
-with notebook.exercise("3.4"):
-    jack = ("J", "2", "3", "4")
-    assert diagnose(jack, (11, 2, 3, 4), OOD_RULE) == "right", "J counts 11 here"
-    assert diagnose(jack, (10, 2, 3, 4), OOD_RULE) == "anchored", "the trained 10"
-    assert diagnose(jack, (7, 2, 3, 4), OOD_RULE) == "other", "7 is nobody's jack"
-    assert diagnose(jack, (10, 9, 3, 4), OOD_RULE) == "other", "the 2 is misread, too"
-    assert diagnose(jack, (10, 2, 3, 4), ID_RULE) == "right", "ask for right first"
-
-# %% [markdown]
-# <details><summary>Hint</summary>
-#
-# `rule.values(cards)` are the right numbers, `ID_RULE.values(cards)` the anchored ones.
-#
-# </details>
-#
-# <details><summary>Solution</summary>
-#
-# ```python
-# def diagnose(cards: tuple[str, ...], read: tuple[int, ...], rule: Rule) -> str:
-#     if read == rule.values(cards):
-#         return "right"
-#     return "anchored" if read == ID_RULE.values(cards) else "other"
-# ```
-#
-# </details>
-#
-# ## The figure of this chapter
-#
-# Left and middle: success within the scale's number of tries, under the trained and the
-# shifted rule. Right: the share of hands under the shifted rule whose numbers the first
-# answer reads right. Bands are Wilson 95 % intervals over held-out hands (chapter 5 says
-# what they leave out); the dotted line is Init.
-
-# %%
-import matplotlib.pyplot as plt
-
-from sftrl_lite.plots import LOOKS
-
-PANELS = [
-    ("id", "success", "solved, trained rule"),
-    ("ood-rule", "success", "solved, shifted rule"),
-    ("ood-rule", "read", "numbers read, shifted rule"),
-]
-
-def panel(axis, split: str, metric: str, title: str) -> None:
-    """One metric of all runs against the training step."""
-    part = table[(table["split"] == split) & (table["metric"] == metric)]
-    before = part[part["step"] == 0]["value"].iloc[0]
-    axis.axhline(before, color="#555555", lw=1, ls=":")
-    for method, run in part.groupby("method"):
-        run = run.sort_values("step")
-        colour, marker, line, label = LOOKS[method]
-        look = dict(color=colour, marker=marker, ls=line, label=label)
-        axis.plot(run["step"], run["value"], **look)
-        band = dict(color=colour, alpha=0.18, lw=0)
-        axis.fill_between(run["step"], run["low"], run["high"], **band)
-    axis.set(title=title, xlabel="step", ylim=(0, None))
-    axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-
-# %%
-def sentence() -> str:
-    """The finding, from the numbers that are drawn."""
-    parts = []
-    for method in ("sft", "sft-varied"):
-        a, b = (share(method, "ood-rule", "success", p) for p in (0, end))
-        c, d = (share(method, "ood-rule", "read", p) for p in (0, end))
-        parts.append(
-            f"{LOOKS[method][3]}: solved under the shifted rule {100 * a:.0f} -> "
-            f"{100 * b:.0f} %, numbers read {100 * c:.0f} -> {100 * d:.0f} %"
-        )
-    return "; ".join(parts) + f" (Init -> step {table['step'].max()}, one seed)."
-
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.4))
-for axis, (split, metric, title) in zip(axes, PANELS, strict=True):
-    panel(axis, split, metric, title)
-axes[0].legend()
-notebook.figure(fig, alt="Three panels against the training step. " + sentence())
-
-# %%
-notebook.show(sentence())
-
-# %% [markdown]
-# One seed shows that it can happen. How reliably it does, is recorded: several seeds,
-# full length, with intervals over seeds, from `results/ledger.csv`. There is a second
-# control, `sft-own`: one rule as in SFT, the same hands, but answered with the formulas
-# of the base's own textbook. It asks whether the single rule is to blame or the foreign
-# words. `SFT` is at the scale's own rate, `SFT, learning rate 1e-3` is pushed as here.
-
-# %%
-from sftrl_lite import plots, report
-
-recorded = report.recorded("headline", "controls", "push")
-recorded = recorded[recorded["scale"] == scale.name]
-recorded = recorded[recorded["method"].str.startswith("sft")]
-if recorded.empty:
-    print("nothing recorded at this scale; for each seed: python -m sftrl_lite sft",
-          f"--scale {scale.name} --seed 1 --experiment headline --record")
-else:
-    print("seeds:", recorded.groupby("method")["seed"].nunique().to_dict())
-    display(report.main_table(recorded))
 
 # %% [markdown]
 # ## A place to play
 #
-# The imitator, your cards, your rule: every token with its probability. Three things to
-# try. Which announced rules can it still follow? Does it misread 10, or faces only? Set
-# the temperature to 0: is it sure of its mistake?
+# The fine-tuned model, your cards, your rule: every token with its probability. Three
+# things to try. A training hand such as 3 3 8 K under rule 10: is the solver's formula
+# known by heart? The same under 11-12-13: what is left of it? And at temperature 0: is
+# the model sure of its mistakes?
 
 # %%
 from sftrl_lite.widgets import token_view
 
-token_view(models["SFT"], tokenizer, cards="3 5 6 J", rule=OOD_RULE.name)
+token_view(models["SFT"], tokenizer, cards="2 6 7 J", rule=OOD_RULE.name)
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The model did not see a single wrong answer, and it lost some of two things.
-#
-# *Reading*, a little. Its demonstrations left open whether the number of a jack comes from
-# the prompt or from the jack. How much reading is lost differs from seed to seed, and the
-# table of written numbers tells wear from anchoring: count how many of the wrong numbers
-# are the trained rule's 10. The control, whose rules vary, has no reason to lose it. At
-# full size, published work finds anchoring: with one frozen prompt and answers without
-# reasoning the old rule is written, with varied prompts hardly ever (Lin et al., 2025).
-#
-# *Solving.* The control with varied rules reads, and solves little more all the same. The
-# recorded control in the base's *own words* solves: so this loss belongs to the foreign
-# formulas, each of which had to be learned by heart. Data that the model might have written
-# itself, *on-policy* data, does not need that (Chen et al., 2025, and chapter 5).
+# - *Off-policy* is a number, not a reproach: the nats of the first table. They split
+#   into what can be learned (write like the solver) and what cannot ($\log k$). The
+#   second part is paid back on training hands only.
+# - *SFT memorises* means here: training hands end above fresh hands under the same
+#   rule. Read it off the table of gaps; where the interval holds zero, this run does
+#   not show it.
+# - *SFT forgets* means: fresh hands, or the shifted rule, end below Init. That is
+#   another statement, with other columns. The probe shows one way to it: probability
+#   that moves to the solver's formulas is taken from Init's own, the right ones
+#   included.
+# - The *control* changes only whose answers are imitated. It is not free of the
+#   verifier: it uses the same judge as RL, once, before training. And it sees fewer
+#   hands (only those that Init solved) and more than one answer to some. What it shows
+#   is that SFT's results depend on the answers; how RL compares is chapters 4 and 5,
+#   why it might is chapter 12.
 #
 # What this chapter does *not* show:
 #
-# - *That SFT memorises as such.* The controls use SFT, too, and one of them does not. (And
-#   `sft-varied` has more to imitate: the same cards under twenty rules are more distinct
-#   prompts, so it is a control for the loss and the compute, not for the amount of data.)
-# - *That gentle SFT forgets as much.* See the recorded table: at the scale's own rate the
-#   rule is still read in nearly all hands, while the greedy answers are already worse.
-# - *That SFT lowers OOD success from the first step.* On the paper's own task it was seen
-#   to rise first, peak early and then fall (Jin et al., 2025). Stopping early is a
-#   serious competitor to RL.
-# - *Anything about RL.* That is chapter 4, and the fair comparison is chapter 5.
-# - *A law of size.* Our base is a model organism: its corpus announces many rules, so
-#   that there is a skill to lose. The paper's fall on this task, at 11 B parameters, is
-#   8.1 points of OOD success (its section 5.1, figure 6).
+# - *That solvers make bad teachers in general.* Our demonstrations are the worst case:
+#   a random choice among formulas, nothing explained. A solver with a fixed style, or
+#   with its reasoning written out, leaves less to memorise. *Textbook* in the first
+#   table is a step towards that.
+# - *That SFT lowers success under a shifted rule from the first step.* On the paper's
+#   own task it was seen to rise first, peak early and then fall (Jin et al., 2025).
+#   Stopping early is a serious competitor to RL.
+# - *A law of size.* Our base is a model organism: its corpus holds careful and habitual
+#   answers under many rules. At 11 B parameters the paper's fall on this task is 8.1
+#   points of success under the shifted rule (its section 5.1, figure 6).
 #
 # ## Further reading
 #
 # - Chu et al. (2025), [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161),
 #   sections 4 and 5 (20 minutes).
-# - Lin et al. (2025),
-#   [Debunk the Myth of SFT Generalization](https://arxiv.org/abs/2510.00237): varied
-#   prompts and reasoning close the gap (20 minutes).
 # - Chen et al. (2025), [Retaining by Doing](https://arxiv.org/abs/2510.18874): on-policy
 #   data forgets less (20 minutes).
+# - Shenfeld et al. (2026),
+#   [Self-Distillation Enables Continual Learning](https://arxiv.org/abs/2601.19897):
+#   on-policy learning from demonstrations (20 minutes).
 # - Jin et al. (2025),
 #   [RL Fine-Tuning Heals OOD Forgetting in SFT](https://arxiv.org/abs/2509.12235): when
 #   SFT's OOD success peaks (25 minutes).
-# - Shenfeld et al. (2025), [RL's Razor](https://arxiv.org/abs/2509.04259): forgetting
-#   and the distance from Init (20 minutes).
+# - Lin et al. (2025),
+#   [Debunk the Myth of SFT Generalization](https://arxiv.org/abs/2510.00237): anchoring,
+#   varied prompts and reasoning (20 minutes).
 # - The [SFTTrainer](https://huggingface.co/docs/trl/sft_trainer) of trl (10 minutes).
 #
 # Next: [4. RL with verification iterations](04_rl_with_verification_iterations.ipynb).

@@ -13,10 +13,11 @@
 # %% [markdown]
 # # 7. Streets in text
 #
-# A small model learns to walk by compass points, once by imitation and once by trial and
-# verifier from the same Init; under left and right we measure, step by step and walk by
-# walk, who still picks the announced words and how much of a fall the protocol adds, with
-# intervals, and with imitation of varied words as control.
+# A small model learns to follow instructions by compass points, by supervised fine-tuning
+# (SFT) and by reinforcement learning (RL) from the same Init. Under left and right we
+# measure, step by step and walk by walk, which model still uses the prompt's action
+# vocabulary, and how much of a drop is due to the evaluation protocol, with intervals; the
+# controls are varied words, random reward and Init at its best temperature.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -24,11 +25,12 @@
 #
 # ## What you will be able to do
 #
-# - Read a walk as a rail of decisions, and say what is right at each of them.
+# - Read a walk as a teacher-forced sequence of decisions, each with one right action.
 # - Turn headings into words, round the circle, and find the error that not doing so makes.
-# - Tell a wrong action from an action in the wrong words.
+# - Tell a wrong action from an action in the wrong words, and a habit from both.
 # - Compute accuracy per step, per walk, and per step *of a walk that ends at its first
 #   failure*, and say which of these a published number is.
+# - Say what RL can unlearn under one rule that helps under another.
 # - Read street data in the released format without running what is in it.
 
 # %%
@@ -39,8 +41,8 @@ scale = notebook.setup(task="virl-l")
 # %% [markdown]
 # ## One crossing, by hand
 #
-# A walk through Alderwick, a city that a short program made (`city.py`). The ring is the
-# start, the disc the destination; the boards are landmarks.
+# A walk through Alderwick, a procedural city (`city.py`). The ring is the start, the disc
+# the destination; the boards are landmarks.
 
 # %%
 import matplotlib.pyplot as plt
@@ -92,36 +94,38 @@ for name, answer in walkers.items():
 
 # %% [markdown]
 # The second walker turns into the right street and is still wrong: the prompt did not
-# offer that word. Remember its kind, `other_words`. It is to this chapter what
-# `wrong_numbers` was to [chapter 3](03_sft_memorises.ipynb).
+# offer that word. Remember its kind, `other_words`: the right decision in an action
+# vocabulary that this prompt does not use.
 #
-# ## A route is a rail
+# ## A walk is teacher-forced
 #
-# As in the paper's released data, a walk is a *rail* of places where one action is due:
-# `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg begins
-# with a turn, passes some places, and ends at the next crossing or at the destination.
+# As in the paper's released data, a walk is a fixed sequence of places where one action is
+# due: `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg
+# begins with a turn, passes some places, and ends at the next crossing or at the
+# destination.
 
 # %%
 import pandas as pd
 
-rail = steps(route)
-rows = [(s.move, round(s.heading), s.instruction + 1, s.observation) for s in rail]
+rows = [(s.move, round(s.heading), s.instruction + 1, s.observation)
+        for s in steps(route)]
 pd.DataFrame(rows, columns=["move", "facing", "instruction", "seen"])
 
 # %% [markdown]
 # A wrong action moves nobody: the model is asked again, and after the second failure the
 # walk is over. So the right walk is the only one, and each of its steps can be asked by
-# itself, with the right history. One such step is a *decision*, our unit of training.
+# itself, with the right history (*teacher forcing*). One such step is a *decision*, our
+# unit of training.
 #
-# ### Exercise 7.1: lay a rail
+# ### Exercise 7.1: the moves of a walk
 #
 # Difficulty ●○○○○ · 4 minutes
 #
 # Given how many places each leg passes, write the moves of the walk.
 
 # %%
-def lay_rail(passed: list[int]) -> list[str]:
-    """Moves from start to end: ``lay_rail([1])`` is turn, forward, stop.
+def moves_of(passed: list[int]) -> list[str]:
+    """Moves from start to end: ``moves_of([1])`` is turn, forward, stop.
 
     Args:
         passed: for each leg the number of places between its ends.
@@ -133,12 +137,12 @@ from sftrl_lite.navigation import navigation
 from sftrl_lite.routes import steps
 
 with notebook.exercise("7.1"):
-    assert lay_rail([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
+    assert moves_of([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
     two = ["turn", "turn", "forward", "forward", "stop"]
-    assert lay_rail([0, 2]) == two, "two legs, the second passes two places"
+    assert moves_of([0, 2]) == two, "two legs, the second passes two places"
     for walk in navigation("id").routes[:20]:
         right = [s.move for s in steps(walk)]
-        mine = lay_rail([len(leg.between) for leg in walk.legs])
+        mine = moves_of([len(leg.between) for leg in walk.legs])
         assert mine == right, f"route {walk.name}: {mine} instead of {right}"
 
 # %% [markdown]
@@ -151,7 +155,7 @@ with notebook.exercise("7.1"):
 # <details><summary>Solution</summary>
 #
 # ```python
-# def lay_rail(passed: list[int]) -> list[str]:
+# def moves_of(passed: list[int]) -> list[str]:
 #     moves = []
 #     for places in passed:
 #         moves += ["turn"] + ["forward"] * places
@@ -185,9 +189,9 @@ print("->", shifted.demonstration(here))
 # The offer changes, and so do the past actions. The instructions do not: *"Turn right to
 # face east"* holds the right answer under both rules. The rule shift of V-IRL asks for
 # **the other word of the same sentence**. No heading has to be computed, no map to be
-# known; one has to look which words are on offer.
+# known; only the words on offer have to be read.
 #
-# That makes it an easy shift for a reader, and the paper reports its largest fall on it.
+# For a reader that is an easy shift, and the paper reports its largest fall on it.
 #
 # ## Words for headings
 #
@@ -208,9 +212,9 @@ for name, released in (("round the circle", False), ("released code", True)):
     print(f"{name:17} turn {word} to face {ABSOLUTE.word(350, 10)}")
 
 # %% [markdown]
-# The released code subtracts and forgets the circle: 10 − 350 = −340 is "below −45". Its
-# instruction sends a walker left to face north, though north lies to the right. It is no
-# rare case. All turns of the routes of this city:
+# The released code subtracts and does not go round the circle: 10 − 350 = −340 is "below
+# −45". Its instruction sends a walker left to face north, though north lies to the right.
+# How often? All turns of the test routes of this city:
 
 # %%
 turns = [s for r in task.routes for s in steps(r) if s.move == "turn"]
@@ -226,8 +230,8 @@ notebook.show(
 
 # %% [markdown]
 # Does that harm a model? Both the instruction and the verifier take their word from the
-# same arithmetic, so whoever copies the word is paid. It harms those who think: a model
-# that looks at its heading is told that it is wrong.
+# same arithmetic, so a model that copies the word is paid. One that computes the angle
+# from the headings is told that it is wrong.
 #
 # ### Exercise 7.2: left or right?
 #
@@ -254,6 +258,7 @@ with notebook.exercise("7.2"):
         for onward in range(360):
             word, right = relative_word(h, onward), RELATIVE.word(h, onward)
             assert word == right, f"from {h} to {onward}: {word} instead of {right}"
+    assert relative_word(720.5, 0.75) == "slightly right", "fractions, any heading"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -277,8 +282,8 @@ with notebook.exercise("7.2"):
 # ## Rewards
 #
 # As in the paper (appendix B.3): +1 for the right action, −1 for a wrong one, −1 when the
-# budget of two tries at a step is used up, −1.5 for a wrong action of a walker who has
-# not seen what is there either.
+# budget of two tries at a step is used up, −1.5 for a wrong action beside a wrong
+# observation.
 
 # %%
 from sftrl_lite.tasks import budget
@@ -296,7 +301,7 @@ print(dict(REWARDS), "tries at a step:", tries)
 # - **per walk**: the share of walks in which every step was solved within its tries.
 # - **per step of the walk**: as the first, but a walk ends at its first failure, and what
 #   comes later is never asked. That is what the paper's evaluation does, since it plays
-#   whole walks: a walker who fails twice at a step is out.
+#   whole walks: two failures at a step end the walk.
 #
 # The third number needs care, because of how walks begin:
 
@@ -308,8 +313,8 @@ print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r)
 
 # %% [markdown]
 # The first action of *every* walk is a turn, in this city and in the paper's data alike.
-# Imagine a walker who has lost nothing but the words for turns, and is perfect at
-# `forward()` and `stop()`:
+# Imagine a walker who has lost only the words for turns, and is perfect at `forward()` and
+# `stop()`:
 
 # %%
 from types import SimpleNamespace
@@ -333,15 +338,14 @@ for name in ("per_step", "walk_per_step", "route"):
 # One and the same walker, two accuracies. The paper reports 80.8 % per step for Init,
 # 91.8 % for RL and 1.3 % for SFT (section 5.1, figure 6). A walker who is out at the first
 # turn cannot have more than a few per cent, whatever it can do at the other steps. So
-# the 1.3 % tells that turns are lost. It cannot tell that anything *else* is. We shall
-# measure both.
+# 1.3 % says that turns are lost. It cannot say that anything *else* is. We measure both.
 #
-# ### Exercise 7.3: the walk's account
+# ### Exercise 7.3: count a walk
 #
 # Difficulty ●●○○○ · 6 minutes
 #
 # Given one walk as lists of tries (True: right), count right answers and answers up to
-# the walk's end.
+# the walk's end. A step may allow any number of tries.
 
 # %%
 def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
@@ -352,12 +356,27 @@ def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
     raise NotImplementedError
 
 # %%
+import random
+
+from sftrl_lite.navigation import decisions, navigation, route_success
+
 with notebook.exercise("7.3"):
     assert walk_account([[False, False], [True]]) == (0, 2), "over at the first step"
     assert walk_account([[True], [True]]) == (2, 2), "a perfect walk"
     assert walk_account([[False, True], [True]]) == (2, 3), "a second try is an answer"
     walk = [[True], [False, False], [True], [True]]
     assert walk_account(walk) == (1, 3), "the failed step counts, what follows does not"
+    asked = decisions(navigation("id").routes[:1])
+    for seed in range(100):
+        dice = random.Random(seed)
+        walk = [[False] * dice.choice((0, 0, 0, 1, 2)) + [True] for _ in asked]
+        if seed % 4:
+            walk[dice.randrange(len(walk))] = [False] * dice.randint(1, 3)
+        said = [[SimpleNamespace(solved=x) for x in tries] for tries in walk]
+        came = [SimpleNamespace(turns=[SimpleNamespace(verdict=v) for v in verdicts])
+                for verdicts in said]
+        right = route_success(asked, came)["walk_per_step"]
+        assert walk_account(walk) == right, f"{walk}: {right}, not {walk_account(walk)}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -384,10 +403,10 @@ with notebook.exercise("7.3"):
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# With one try at a step and chance $p_i$ of being right at step $i$, step $i$ is reached
-# with chance $\prod_{j<i} p_j$. Compute the accuracy over all steps, $\frac{1}{n}\sum_i
-# p_i$, and that of the walk: expected right answers over expected answers. When do the
-# two agree?
+# With one try at a step and probability $p_i$ of being right at step $i$, step $i$ is
+# reached with probability $\prod_{j<i} p_j$. Compute the accuracy over all steps,
+# $\frac{1}{n}\sum_i p_i$, and that of the walk: expected right answers over expected
+# answers. When do the two agree?
 
 # %%
 def two_accuracies(moves: list[str], skill: dict[str, float]) -> tuple[float, float]:
@@ -398,6 +417,9 @@ def two_accuracies(moves: list[str], skill: dict[str, float]) -> tuple[float, fl
     raise NotImplementedError
 
 # %%
+from itertools import product
+from math import prod
+
 with notebook.exercise("7.4"):
     lost = dict(turn=0.0, forward=1.0, stop=1.0)
     assert two_accuracies(["turn", "stop"], lost) == (0.5, 0), "out at the first turn"
@@ -408,12 +430,23 @@ with notebook.exercise("7.4"):
     assert abs(late[0] - late[1]) < 1e-9, "a turn at the end hides nothing"
     a, b = two_accuracies(["turn", "forward"], dict(turn=0.1, forward=0.9))
     assert abs(b - 0.19 / 1.1) < 1e-9, "right 0.1 + 0.1 * 0.9, asked 1 + 0.1"
+    for seed in range(30):
+        dice = random.Random(seed)
+        skill = {move: round(dice.random(), 2) for move in even}
+        moves = ["turn", *dice.choices(list(skill), k=dice.randint(1, 5))]
+        p, right, asked = [skill[m] for m in moves], 0.0, 0.0
+        for walk in product((True, False), repeat=len(p)):  # all that can come of it
+            weight = prod(q if hit else 1 - q for q, hit in zip(p, walk, strict=True))
+            n = (*walk, False).index(False)  # right answers before the first failure
+            right, asked = right + weight * n, asked + weight * min(n + 1, len(p))
+        told = f"{moves} with {skill}: {right / asked:.4f} until the first failure"
+        assert abs(two_accuracies(moves, skill)[1] - right / asked) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Carry `reach`, the chance to get here: add `reach` to the answers, `reach * p` to the
-# right ones, then multiply it by `p`.
+# Carry `reach`, the probability of getting here: add `reach` to the answers, `reach * p` to
+# the right ones, then multiply it by `p`.
 #
 # </details>
 #
@@ -436,9 +469,11 @@ with notebook.exercise("7.4"):
 #
 # ## The base
 #
-# Init is a tiny model that has read walks through two hundred other made cities
-# (`corpus.py`): first a book of right answers, then homework in which three answers in ten
-# take any action. Turns are asked for in five kinds of words, equally often:
+# Init is a tiny model that has read walks through two hundred procedural cities
+# (`corpus.py`): first a book, then homework by students with a *habit*. Who sees a
+# landmark on the left stops there, with the probabilities `careless` at the first and at
+# the second answer; on the right less often (`elsewhere`, a share of it). Turns are asked
+# for in five kinds of words, equally often:
 
 # %%
 from sftrl_lite.corpus import CITIES, STREET_HOMEWORK, WORDS
@@ -452,8 +487,8 @@ for words in WORDS:
 # news in *fine-tuning* is that only one kind is asked for. (For the cards the shifted rule
 # was kept out of the corpus as well: [chapter 2](02_the_base_model.ipynb).)
 #
-# Fine-tuning uses 60 routes of Alderwick, tests use its other ones. The same walks are
-# asked for under both rules.
+# Fine-tuning uses 60 routes of Alderwick, tests use other ones: none has the instructions
+# of a training route. The same walks are asked for under both rules.
 
 # %%
 from sftrl_lite.models import load
@@ -462,34 +497,89 @@ from sftrl_lite.runs import held_out, train_hands
 base = scale.base_for("virl-l")
 train = train_hands(navigation("train"), scale.sft.hands, seed=0)
 rules = {"absolute": task, "relative": shifted}
-tests = held_out(task, scale.eval_episodes, 0, train)
+tests = held_out(task, scale.eval_episodes // 2, 0)
 print(f"{len(train)} training decisions on {len({d.route for d in train})} routes")
 print(f"{len(tests)} test decisions, all of {len({d.route for d in tests})} others")
 
 # %% [markdown]
 # `evaluate` plays each decision, with up to two tries. Since whole walks are asked, it
-# also puts them together: `route` and `walk_per_step`.
+# also puts them together: `route` and `walk_per_step`. The paper samples at temperature
+# 0.6 with top_p 0.9, and so do we; greedy decoding and plain sampling (temperature 1) stand
+# beside it, so that Init can be compared at its best.
 
 # %%
 from sftrl_lite.evaluate import evaluate
 
-init, tokenizer = load(base)
+DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 limit = dict(tries=tries, max_new_tokens=scale.rl.max_new_tokens)
 found, played = {}, {}
-for rule, judge in rules.items():
-    result = evaluate(init, tokenizer, judge, tests, **limit)
-    found["Init", rule], played["Init", rule] = result
-shown = ["per_step", "walk_per_step", "route", "read", "format_error"]
-values = {key: {m: e[m].value for m in shown} for key, e in found.items()}
-pd.DataFrame(values).T.round(3)
+
+def measure(name: str, model) -> None:
+    """Ask all test decisions under both rules, at three decodings."""
+    for rule, judge in rules.items():
+        for way, (temperature, top_p) in DECODINGS.items():
+            chosen = limit | dict(temperature=temperature, top_p=top_p)
+            result = evaluate(model, tokenizer, judge, tests, **chosen)
+            found[name, rule, way], played[name, rule, way] = result
+
+def overview(*names: str) -> pd.DataFrame:
+    """Right answers per step by decoding, and what else was measured, in per cent."""
+    lines = {}
+    for rule, name in ((rule, name) for rule in rules for name in names):
+        line = {f"per step, {w}": found[name, rule, w]["per_step"] for w in DECODINGS}
+        for metric in ("walk_per_step", "route", "read", "format_error"):
+            line[f"{metric}, paper"] = found[name, rule, "paper"][metric]
+        lines[rule, name] = {k: 100 * e.value for k, e in line.items()}
+    return pd.DataFrame(lines).T.round(1)
+
+# %%
+init, tokenizer = load(base)
+measure("Init", init)
+overview("Init")
 
 # %% [markdown]
+# ### The habit, in Init's own answers
+#
+# The corpus says what its students did. What does Init do? We count first answers
+# `stop()` at decisions where stopping is wrong, by what is seen there: under both rules,
+# and in nine other cities.
+
+# %%
+from sftrl_lite.verifier import read_answer
+
+
+def wrong_stops(decisions, episodes) -> dict[str, float]:
+    """Share of first answers that stop where they should not, by what is seen."""
+    stops = {"left": [], "right": [], "nothing": []}
+    for decision, episode in zip(decisions, episodes, strict=True):
+        if decision.step.move != "stop":
+            said = read_answer(episode.turns[0].answer, "action") or {}
+            side = (decision.step.landmark or "nothing").split()[-1]
+            stops[side].append(said.get("action") == "stop()")
+    return {side: sum(hits) / len(hits) for side, hits in stops.items()}
+
+away = navigation("ood-visual")
+abroad = held_out(away, scale.eval_episodes // 2, 0)
+there = evaluate(init, tokenizer, away, abroad, **limit)[1]
+lines = {f"{rule} words": wrong_stops(tests, played["Init", rule, "paper"])
+         for rule in rules}
+lines["absolute words, nine cities"] = wrong_stops(abroad, there)
+greedy = wrong_stops(tests, played["Init", "absolute", "greedy"])
+lines["absolute words, greedy"] = greedy
+(100 * pd.DataFrame(lines).T).round(1)
+
+# %% [markdown]
+# Compare the rows. A habit that is the same under all words and in all cities harms under
+# all of them, so unlearning it under one rule can serve the others as well. The words for
+# turns are another matter: as long as only compass points are asked for, a model that
+# always uses them loses nothing.
+#
 # ## SFT and RL from one Init
 #
 # The scale's own settings but two fifths of its compute, the same decisions for both,
-# compass points only, equal training compute by the paper's count. SFT imitates the right answer of each decision,
-# RL gets nothing but the verifier's word. On the way little is measured; that comes after,
-# for all models alike. A second call of the cell only reads the folder.
+# compass points only, equal training compute by the paper's count. SFT imitates the right
+# answer of each decision; RL gets the verifier's reward and message. On the way little is
+# measured; that comes after, for all models alike.
 
 # %%
 from sftrl_lite.headline import side_by_side
@@ -498,60 +588,87 @@ from sftrl_lite.runs import Run
 
 options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))
 options |= dict(tflop=0.4 * scale.tflop, final_episodes=scale.eval_episodes // 5)
+options |= dict(curve_episodes=0, pass_samples=0)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
-# Then, as in chapter 3, imitation that is *pushed*: three times the rate, at the same
-# compute. Beside it the control, pushed just as much: the same decisions, but the words on
-# offer vary from one to the next (never the shifted ones). If imitation as such destroys
-# the choice of words, the control must lose it, too.
+# Then a control for each. *SFT on varied words* sees the same decisions, but the words on
+# offer vary from one to the next (never the shifted ones): if supervised fine-tuning as
+# such destroys the choice of words, this control must lose it, too. *RL with a random
+# reward* is the same PPO on the same decisions, paid by a coin of mean zero: what it
+# changes is not owed to the verifier.
 
 # %%
-push = {
-    "pushed": Run("sft", lr=3 * scale.sft.lr, **options),
-    "varied": Run("sft-varied", lr=3 * scale.sft.lr, **options),
-}
-measured = pd.concat([measured, side_by_side(push, folder, "chapter-7")])
-cost = measured[measured["metric"] == "flops_paper"].groupby("config_hash")
-ends = cost[["method", "step", "value", "minutes"]].last()
-ends.assign(TFLOP=ends.pop("value") / 1e12).round(2)
+control = {method: Run(method, **options) for method in ("sft-varied", "rl-random")}
+measured = pd.concat([measured, side_by_side(control, folder, "chapter-7")])
+
+# %% [markdown]
+# What it took. Minutes are wall-clock of a run on one core when it was trained,
+# evaluations included; two runs share the time of the longer one. A second call of the
+# cells above only reads the folder. Equal FLOPs are not equal numbers of updates.
+
+# %%
+from sftrl_lite.report import cost_table
+
+cost_table(measured)
 
 # %%
 from tqdm.auto import tqdm
 
-names = {"SFT": "sft", "SFT, pushed": "pushed", "varied words, pushed": "varied"}
-names |= {"RL": "rl-ppo"}
-for name, part in tqdm(names.items()):
-    model, _ = load(folder / part / "model")
-    for rule, judge in rules.items():
-        result = evaluate(model, tokenizer, judge, tests, **limit)
-        found[name, rule], played[name, rule] = result
-values = {key: {m: e[m].value for m in shown} for key, e in found.items()}
-pd.DataFrame(values).T.rename_axis(["model", "rule"]).swaplevel().sort_index().round(3)
+names = {"SFT": "sft", "RL": "rl-ppo"}
+names |= {"SFT, varied words": "sft-varied", "RL, random reward": "rl-random"}
+for name, method in tqdm(names.items()):
+    measure(name, load(folder / method / "model")[0])
+overview("Init", *names)
 
 # %%
-def points(name: str, rule: str, metric: str) -> float:
-    """By how many percentage points a model differs from Init."""
-    return 100 * (found[name, rule][metric].value - found["Init", rule][metric].value)
+from sftrl_lite.intervals import difference
 
-parts = [
-    f"{name}: {points(name, 'relative', 'per_step'):+.0f} over all steps, "
-    f"{points(name, 'relative', 'walk_per_step'):+.0f} by the walk's protocol, "
-    f"{points(name, 'relative', 'route'):+.0f} of whole walks"
-    for name in names
-]
-said = "Under relative words, in points against Init (one seed). "
-notebook.show(said + "; ".join(parts) + ".")
+
+def against(name: str, rule: str, metric: str, best: bool = False) -> str:
+    """A model at the paper's decoding minus Init there, or at its best, in points."""
+    init = {way: found["Init", rule, way][metric] for way in DECODINGS}
+    other = max(init.values(), key=lambda e: e.value) if best else init["paper"]
+    mine = found[name, rule, "paper"][metric]
+    pairs = [(round(e.value * e.n), e.n) for e in (mine, other)]
+    gap = difference(*pairs[0], *pairs[1])
+    clear = "above" if gap.value > 0 else "below"
+    sign = "level" if gap.low <= 0 <= gap.high else clear
+    ends = f"[{100 * gap.low:+.0f}, {100 * gap.high:+.0f}]"
+    return f"{100 * gap.value:+.0f} {ends} ({sign})"
+
+for rule in rules:
+    for name in names:
+        said = f"{against(name, rule, 'per_step')} per step against Init, "
+        said += f"{against(name, rule, 'per_step', best=True)} against Init at its best"
+        print(f"{rule:8} {name:18} {said}")
 
 # %% [markdown]
+# Points with 95 % intervals over the answers of this one seed. RL is ahead of Init in the
+# sense of this course only if it is ahead of Init *at its best decoding*: a gain at one
+# temperature alone is sharpening.
+#
+# Has the habit gone, and where?
+
+# %%
+left = {n: {f"{rule} words": 100 * wrong_stops(tests, played[n, rule, "paper"])["left"]
+            for rule in rules} for n in ("Init", *names)}
+for name, row in left.items():
+    said = ", ".join(f"{rule} {share:.0f} %" for rule, share in row.items())
+    print(f"{name:18} stops wrongly at a landmark on the left: {said}")
+
+# %% [markdown]
+# Read it in pairs. Only the first column was trained. Where the second follows it, what was
+# unlearned under compass points serves left and right too.
+#
 # ## The figure of this chapter
 #
-# Accuracy by kind of step, then over all steps, then by the walk's protocol. Bars around
-# the dots are Wilson 95 % intervals over answers (they take answers of one walk as
-# independent, and say nothing about another seed). If only words are lost, a model falls
-# at turns under the relative rule and nowhere else.
+# Accuracy by kind of step, then over all steps, then by the walk's protocol, at the paper's
+# decoding. Bars around the dots are Wilson 95 % intervals over answers (they take answers
+# of one walk as independent, and say nothing about another seed). A model that has lost
+# nothing but words falls at turns under the relative rule and nowhere else.
 
 # %%
 from sftrl_lite.evaluate import wilson
@@ -570,17 +687,14 @@ def by_kind(episodes) -> dict[str, tuple[int, int]]:
     counts["all steps"] = whole["per_step"]
     return counts | {"until failure": whole["walk_per_step"]}
 
-counted = {key: by_kind(episodes) for key, episodes in played.items()}
-right = {key: {k: a / b for k, (a, b) in row.items()} for key, row in counted.items()}
-pd.DataFrame(right).T.rename_axis(["model", "rule"]).swaplevel().sort_index().round(3)
+counted = {(n, rule): by_kind(episodes)
+           for (n, rule, way), episodes in played.items() if way == "paper"}
 
 # %%
 from sftrl_lite.plots import LOOKS
 
 STYLES = {"Init": ("#222222", "*")}
-looks = {"SFT": "sft", "SFT, pushed": "sft-pushed", "RL": "rl-ppo"}
-looks |= {"varied words, pushed": "sft-varied"}
-STYLES |= {name: LOOKS[method][:2] for name, method in looks.items()}
+STYLES |= {name: LOOKS[method][:2] for name, method in names.items()}
 
 def panel(axis, rule: str) -> None:
     """One rule: groups are kinds of steps and protocols, dots are models."""
@@ -612,41 +726,41 @@ for axis, rule in zip(axes, rules, strict=True):
 axes[0].set_ylabel("right answers")
 handles, labels = axes[0].get_legend_handles_labels()
 fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-notebook.figure(fig, alt="Share of right answers. " + "".join(map(in_words, rules)))
+lost = ", ".join(f"{n} {against(n, 'relative', 'per_step')}" for n in names)
+told = f"Under relative words, points per step against Init: {lost}. "
+notebook.figure(fig, alt=told + "Right answers: " + "".join(map(in_words, rules)))
+
+# %% [markdown]
+# How much of a fall is the protocol's? The same answers, counted twice:
 
 # %%
-a, b = counted["SFT, pushed", "relative"], counted["Init", "relative"]
-rate = {k: (100 * a[k][0] / a[k][1], 100 * b[k][0] / b[k][1]) for k in a}
+lines = {}
+for name in STYLES:
+    row = {k: 100 * a / b for k, (a, b) in counted[name, "relative"].items()}
+    row["lost to the protocol"] = row["all steps"] - row["until failure"]
+    lines[name] = row
+protocol = pd.DataFrame(lines).T
+worst = protocol["lost to the protocol"].idxmax()
+row = protocol.loc[worst]
 notebook.show(
-    f"How much is protocol? Pushed SFT under relative words: {rate['turn'][0]:.0f} % "
-    f"at turns (Init {rate['turn'][1]:.0f}), {rate['forward'][0]:.0f} % at forward "
-    f"(Init {rate['forward'][1]:.0f}). Over all steps {rate['all steps'][0]:.0f} %, by "
-    f"the protocol of the walk {rate['until failure'][0]:.0f} % (Init "
-    f"{rate['all steps'][1]:.0f} and {rate['until failure'][1]:.0f} %). From the first "
-    "number to the second SFT loses "
-    f"{rate['all steps'][0] - rate['until failure'][0]:.0f} "
-    f"points, Init {rate['all steps'][1] - rate['until failure'][1]:.0f} (one seed)."
+    f"Under relative words the protocol takes most from {worst}: per step "
+    f"{row['all steps']:.0f} % over all steps, {row['until failure']:.0f} % until the "
+    f"first failure. At turns it is right in {row['turn']:.0f} %, at forward in "
+    f"{row['forward']:.0f} % (one seed)."
 )
+protocol.round(1)
 
 # %% [markdown]
 # ## Which words does it use?
 #
-# Look at the first answers to turns under the relative rule. `other_words` are turns in
-# words that were not on offer. Are they the trained words, and is the direction right?
+# Look at the first answers to turns under the relative rule. When a turn is in words that
+# were not on offer, are they the trained ones, and do they name the right street? A stop
+# here is the habit.
 
 # %%
 import json
 
-from sftrl_lite.verifier import read_answer
 
-kinds = {}
-for name in STYLES:
-    pairs = zip(tests, played[name, "relative"], strict=True)
-    first = [e.turns[0].verdict.kind for d, e in pairs if d.step.move == "turn"]
-    kinds[name] = pd.Series(first).value_counts(normalize=True)
-pd.DataFrame(kinds).fillna(0).T.round(3)
-
-# %%
 def turn_word(decision, episode) -> tuple[str, str]:
     """(whose words the first answer uses, what is wrong with it) at a turn."""
     said = (read_answer(episode.turns[0].answer, "action") or {}).get("action", "")
@@ -655,70 +769,83 @@ def turn_word(decision, episode) -> tuple[str, str]:
         if word in words.words:
             right = said == rules[rule].action(decision.step)
             return f"{words.name} words", "right street" if right else "wrong street"
-    return "no turn", "forward or stop" if said else "illegal"
+    return "no such turn", said if said in ("stop()", "forward()") else "other"
 
 used = {}
 for name in STYLES:
-    pairs = zip(tests, played[name, "relative"], strict=True)
+    pairs = zip(tests, played[name, "relative", "paper"], strict=True)
     said = Counter(turn_word(d, e) for d, e in pairs if d.step.move == "turn")
-    used[name] = pd.Series({key: n / said.total() for key, n in said.items()})
-pd.DataFrame(used).fillna(0).sort_index().round(3)
+    used[name] = pd.Series({key: 100 * n / said.total() for key, n in said.items()})
+pd.DataFrame(used).fillna(0).sort_index().round(1)
 
 # %% [markdown]
-# Read the column of pushed SFT. Absolute words with the *right street* are the anchored
-# walkers: the right leg of the right instruction, in the words that were trained. The
-# paper shows one such answer, `turn_direction(northwest)` under the relative rule (its
-# figure 21). Here is one of ours:
+# Absolute words with the *right street* follow the right leg of the right instruction, in
+# the trained words instead of those on offer. The paper shows one such answer of SFT,
+# `turn_direction(northwest)` under the relative rule (its figure 21). Compare RL with RL on
+# a random reward: what both lose is not owed to the verifier. Here is an answer of SFT, if
+# it gave one:
 
 # %%
-pairs = zip(tests, played["SFT, pushed", "relative"], strict=True)
-anchored = [(d, e) for d, e in pairs if d.step.move == "turn"
-            and turn_word(d, e)[0] == "absolute words"]
-for d, e in anchored[:1]:
+old = {}
+for name in STYLES:
+    pairs = zip(tests, played[name, "relative", "paper"], strict=True)
+    old[name] = [(d, e) for d, e in pairs if d.step.move == "turn"
+                 and turn_word(d, e)[0] == "absolute words"]
+for d, e in old["SFT"][:1]:
     print("offer:", shifted.prompt(d).splitlines()[0].rpartition(" x is ")[2])
     print("told: ", shifted.instructions(d.route)[d.step.instruction])
     print("said: ", e.turns[0].answer)
-print(len(anchored), "such answers in this run")
+print("turns in the trained words:", {name: len(pairs) for name, pairs in old.items()})
 
 # %% [markdown]
 # ## Recorded, with more seeds
 #
-# One seed is an anecdote. The recorded runs, with intervals over seeds (Student's), from
-# `results/ledger.csv`. `SFT, learning rate 1e-3` is the pushed rate there; the controls
-# run at the scale's own rate.
+# One seed is not a result. The recorded runs of `results/ledger.csv` at full length, with
+# SFT at a higher rate and more controls; intervals hold the noise of seeds and of
+# decisions. `Init at its best temperature` was picked after looking, which favours Init.
 
 # %%
-from sftrl_lite.report import main_table, recorded
+from sftrl_lite import plots
+from sftrl_lite.report import STREETS, gap_table, main_table, missing, recorded
 
 parts = ["virl-l-headline", "virl-l-push", "virl-l-controls"]
-COLUMNS = {
-    ("per_step", "id"): "absolute, all steps",
-    ("per_step", "ood-rule"): "relative, all steps",
-    ("walk_per_step", "ood-rule"): "relative, until failure",
-    ("route", "ood-rule"): "relative, whole walks",
-    ("read", "ood-rule"): "relative, instruction and place read",
-}
 rows = recorded(*parts)
 rows = rows[rows["scale"] == scale.name]
-if rows.empty:
-    print("nothing recorded at this scale yet;",
-          "python -m sftrl_lite sweep results/sweeps/virl-l.toml")
-else:
-    print("seeds:", rows.groupby("method")["seed"].nunique().to_dict())
-    display(main_table(rows, COLUMNS))
+for line in missing(parts, rows):
+    print(line)
+if len(rows):
+    display(main_table(rows, STREETS))
+
+# %% [markdown]
+# Differences at the end, in points per step under relative words, paired by seed: over all
+# steps, and until the walk's first failure. An interval that holds 0 leaves the sign open.
 
 # %%
-from sftrl_lite.report import difference
+if parts[0] in set(rows["experiment"]):
+    display(gap_table(rows, {"ood-rule": "per_step"}))
+    display(gap_table(rows, {"ood-rule": "walk_per_step"}))
 
-head = rows[rows["experiment"].isin(parts[:2])]
-gaps = [("RL - Init", "rl-ppo", "init"), ("SFT - Init", "sft", "init"),
-        ("SFT at 1e-3 - Init", "sft-pushed", "init"), ("RL - SFT", "rl-ppo", "sft")]
-for metric in ("per_step", "walk_per_step"):
-    for name, a, b in gaps:
-        if {a, b} - {"init"} <= set(head["method"]) and head["seed"].nunique() > 1:
-            mean, low, high = difference(head, "ood-rule", a, b, metric)
-            text = f"{metric:13} {name:19} {mean:+6.1f}"
-            print(text, f"points [{low:+.1f}, {high:+.1f}]")
+# %%
+if parts[0] in set(rows["experiment"]):
+    drawn = dict(metric="per_step", split="ood-rule", methods=("rl-ppo", "sft"))
+    alt = plots.temperature_alt(rows, **drawn)
+    fig = plots.temperature_curve(rows, ylabel="right per step", **drawn)
+    fig.axes[0].set_title("other walks, relative words")
+    told = alt.replace("fresh hands, shifted rule, per cent solved", "per cent right")
+    notebook.figure(fig, alt=told)
+
+# %% [markdown]
+# What the claims of chapter 13 say about streets in text, before and after Holm's correction
+# for the number of claims, and what the runs took:
+
+# %%
+from sftrl_lite.claims import claims_table
+
+shown = ["claim", "measured here", "seeds", "verdict", "after Holm"]
+if len(rows):
+    claims = claims_table()
+    display(claims.loc[claims["chapter"] == 7, shown].set_index("claim"))
+    display(cost_table(rows))
 
 # %% [markdown]
 # ### The paper's numbers beside
@@ -729,7 +856,7 @@ for metric in ("per_step", "walk_per_step"):
 #
 # 11 B parameters, one run each, a thousand routes of New York. The captions call the
 # number per-step accuracy; the released evaluation plays 48 walks and ends each at its
-# first failure, so it is the column *until failure* that compares.
+# first failure, so the column *per step until the walk fails* is the one to compare.
 #
 # ## The real data
 #
@@ -769,13 +896,13 @@ from sftrl_lite.street_data import DataError, read_mapping, read_streets
 place = Path(tempfile.mkdtemp()) / "nyc_fabricated"
 fabricate(place, "Shuka is on your right")
 streets = read_streets(place, pictures=False)
-print(*streets.task("id").instructions(streets.routes[0]), sep="\n")
+print(*streets.task("all").instructions(streets.routes[0]), sep="\n")
 print("released arithmetic:",
-      streets.task("id", official=True).instructions(streets.routes[0])[0])
+      streets.task("all", official=True).instructions(streets.routes[0])[0])
 
 # %% [markdown]
 # There is the walker who faces 350 and goes at 10 again. What is wrong with a folder is
-# said in one line that names file, route and field, before any training begins:
+# reported in one line that names file, route and field, before any training begins:
 
 # %%
 for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
@@ -813,8 +940,10 @@ except DataError as error:
 #
 # Difficulty ●●●○○ · 8 minutes
 #
-# An `Unpickler` asks `find_class` for every name that a pickle wants to use. Dicts,
-# tuples, floats and texts need none. Write a reader that refuses all names.
+# An `Unpickler` asks `find_class` for every name that a pickle wants to use, before
+# anything is called. Dicts, tuples, floats and texts need no name. Write a reader that
+# refuses all names. The tests hand it pickles that really make a folder if they are run;
+# a list of forbidden modules does not stop them, and a check afterwards comes too late.
 
 # %%
 def plain_load(data: bytes) -> object:
@@ -825,18 +954,27 @@ def plain_load(data: bytes) -> object:
     raise NotImplementedError
 
 # %%
-import pathlib
-import pickle
+import os
 
 with notebook.exercise("7.5"):
-    good = {(40.7, -74.0): "pano_1", (40.8, -74.0): "pano_2"}
-    assert plain_load(pickle.dumps(good)) == good, "plain values come back"
-    for bad in (pathlib.PurePosixPath("a"), {(0.0, 0.0): print}, complex(1, 2)):
-        try:
-            plain_load(pickle.dumps(bad))
-        except pickle.UnpicklingError:
-            continue
-        raise AssertionError(f"{bad!r} needs a name from a module and got it")
+    dice, mark = random.Random(0), Path(tempfile.mkdtemp()) / "it_ran"
+    code = f"__import__('os').mkdir({str(mark)!r})"
+    bad = [(os.system, (f'mkdir "{mark}"',)), (os.mkdir, (str(mark),)), (eval, (code,)),
+           (exec, (code,)), (Path, ("a",)), (Counter, ()), (getattr, ("a", "upper"))]
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        good = {(dice.random(), -dice.random()): f"pano_{i}" for i in range(9)}
+        same = plain_load(pickle.dumps(good, protocol)) == good
+        assert same, "plain values come back"
+        for call in bad:  # whoever unpickles one of these calls a function
+            trap = type("Trap", (), {"__reduce__": lambda _, call=call: call})()
+            data = pickle.dumps(good | {(0.0, 0.0): trap}, protocol)
+            name, refused = f"{call[0].__module__}.{call[0].__name__}", False
+            try:
+                plain_load(data)
+            except pickle.UnpicklingError:
+                refused = True
+            assert not mark.exists(), f"{name} has run: the folder {mark.name} is there"
+            assert refused, f"{name} needs a name from a module and got it"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -872,17 +1010,18 @@ with notebook.exercise("7.5"):
 #     --repo-type dataset --local-dir .
 # unzip VIRL_routes/nyc_1k_routes.zip
 # python -m sftrl_lite rl --task virl-l --data nyc_1k_routes --scale full
-# python -m sftrl_lite eval --task virl-l --data nyc_1k_routes --model FOLDER --scale full
+# python -m sftrl_lite eval --task virl-l --data nyc_1k_routes --splits id,ood-rule \
+#     --model FOLDER --scale full
 # ```
 #
-# The first four fifths of the routes are trained on, the others tested. The tiny base can
-# be pointed there as well, but knows neither New York's landmarks nor their names: to it
-# they are unknown tokens. That folder is for larger models.
+# The first four fifths of the routes are trained on; of the others those are tested whose
+# instructions no training route has. The tiny base can be used there as well, but New
+# York's landmarks are unknown tokens to it. That folder is for larger models.
 #
 # ## A place to play
 #
 # Walk yourself: a button for each action on offer, two tries at each step. Under the
-# relative rule, do you read the word or look at the map?
+# relative rule, do you read the word or look at the map? Do you stop at landmarks?
 
 # %%
 from sftrl_lite.widgets import walk_viewer
@@ -892,29 +1031,38 @@ walk_viewer(shifted, shifted.routes[6])
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The shift of this chapter takes the least skill of all: the answer stands in the prompt,
-# in a sentence that was read a thousand times. Whether a model makes it depends on
-# whether it still asks *which words are on offer*. Imitation under one offer has no reason
-# to: the offer never changes, so the compass word is always right. The verifier's word
-# gives no reason either; but RL only makes likelier what the model says by itself, and
-# nothing of that has to be learned by heart. The recorded table says how far this holds
-# here: RL gains under both kinds of words. SFT loses under relative words at both rates.
-# At the pushed rate not one walk gets past its first turn, while two answers in five, the
-# forwards and the stops, are still right: the 1.3 % of the paper is what such a walker
-# scores under a protocol that never asks for them.
+# The shift of this chapter asks for no new skill: the answer stands in the prompt, in a
+# sentence of a kind that Init has read many times. Whether a model gives it depends on
+# whether its answer still depends on the *words on offer*.
+#
+# Two things can happen to a model that is trained on compass points alone. It can unlearn a
+# habit that harms under all words: that gain can carry over, whether SFT or RL made it. And
+# it can come to use compass words whatever is on offer: that harms under relative words
+# only. Neither objective asks for the second. SFT raises the probability of the
+# demonstrated words at every turn; RL raises that of its own rewarded answers, which under
+# this one offer are in the same words. How much of each happened is in the tables: the
+# habit and the words for one seed, the totals for all recorded ones. The controls say what
+# to compare with: varied words keep the supervised loss and change the offers; the random
+# reward keeps RL's updates and takes the verifier away.
+#
+# Last, the protocol. A walker that has lost nothing but turns is still right at forward and
+# stop, and a protocol that ends each walk at its first failure, which is its first step,
+# never asks for them. A small number there does not mean that everything is lost.
 #
 # What this chapter does *not* show:
 #
 # - *That SFT forgets how to walk.* Look at forward and stop. A single number per step, by
 #   the protocol of the walk, cannot tell a walker who lost one kind of word from one who
 #   lost everything.
-# - *That imitation must lose the words.* The control imitates, at the same rate, with
-#   varied words on offer. Read its row before blaming the loss function.
-# - *That RL learns the other words.* It is never shown them. What it gains under the
-#   relative rule are shared skills: choosing the instruction, knowing when to stop.
+# - *That SFT must lose the words.* One control is SFT, too, with varied words on offer.
+#   Read its row before blaming the loss function.
+# - *That RL learns the other words.* It is never shown them. What it can gain under the
+#   relative rule is what both rules share.
+# - *That RL keeps the words because of its rewards.* Compare the random reward, and the
+#   number of updates.
 # - *A number to hold against 1.3 %.* Another model, other streets, other histories. The
-#   corpus of our base holds left and right in one chat of five; a base that knew less
-#   of them would start lower.
+#   corpus of our base holds left and right in one chat of five; a base that knew less of
+#   them would start lower.
 #
 # ## Further reading
 #

@@ -107,6 +107,7 @@ for name, row in SCALES.items():
         "vision": row.vision, "picture": row.picture,
         "SFT rate": sft["lr"], "SFT batch": sft["batch"],
         "RL rate": rl["lr"], "episodes a step": rl["problems"] * rl["samples"],
+        "RL samples at temperature": rl["temperature"],
         "longest answer": rl["max_new_tokens"], "TFLOP a run": row.tflop,
     }
 pd.DataFrame(rows)
@@ -601,6 +602,7 @@ memory_view(plans, GPUS)
 # | eight GPUs of 80 GB | `accelerate launch --config_file launch/eight_gpus_fsdp2.yaml -m sftrl_lite rl --scale full --adapter none` |
 # | Colab, T4 | `!python -m sftrl_lite sft --scale t4` |
 # | Kaggle, two T4 | `!accelerate launch --num_processes 2 -m sftrl_lite rl --scale t4` |
+# | evaluation only | `python -m sftrl_lite eval --scale full --task gp-l --model init` |
 #
 # - The weights of `full` are gated: accept the licence on the Hub, then `hf auth login`.
 #   `make` keeps the Hub off; write `HF_HUB_OFFLINE=0` in front of a command.
@@ -609,6 +611,21 @@ memory_view(plans, GPUS)
 #   GPU's peak that they reach, and compares a step with trl's.
 # - A T4 has no bfloat16. It computes in float16, and gradients are scaled into its range.
 # - Eight GPUs share weights, gradients and means: 159 GiB become 20 on each.
+#
+# What is measured does not change with the scale, either:
+#
+# - *Decoding.* Evaluations sample at temperature 0.6 with `top_p` 0.9: the released
+#   evaluation passes no settings, so these are Llama's own. `--eval-temperature 0` is
+#   greedy, `--eval-temperature 1 --eval-top-p 1` plain sampling; `eval`, `sft` and `rl`
+#   know both flags. What RL samples with while it trains is another number,
+#   `--temperature`.
+# - *Splits.* The same third of all hands is reserved for tests at every scale and seed,
+#   however many training hands are dealt. With `--data FOLDER`, a folder of real
+#   streets, `eval` walks every route of it (splits `all` and `all-rule`). For a model
+#   that was trained on that folder choose `--splits id,ood-rule`, the routes that
+#   training leaves out.
+# - *Controls.* `--method rl-random`, `sft-verified` and `sft-varied` run as above. The
+#   cheapest control needs no training: Init at several temperatures.
 
 # %%
 from sftrl_lite.models import ROOT

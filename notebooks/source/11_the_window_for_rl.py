@@ -13,9 +13,11 @@
 # %% [markdown]
 # # 11. The window for RL
 #
-# RL needs a start that sometimes succeeds and has not yet settled: from an untrained model
-# there is nothing to reward, from an over-tuned one there is little left to choose from. We
-# walk from one edge of this window to the other, with imitation's own curve beside it.
+# RL learns from differences in reward between answers to the same problem, so it needs a start
+# that sometimes succeeds and does not always answer alike. We start RL from checkpoints on both
+# sides of this window: networks that hardly know the answer format yet, and models that have
+# memorised their demonstrations. The controls are supervised fine-tuning (SFT) alone, and RL
+# on fresh hands instead of the memorised ones.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -23,11 +25,11 @@
 #
 # ## What you will be able to do
 #
-# - Say from a success rate how much a batch of samples can teach.
-# - Show why RL from an untrained model stands still, in one step.
-# - Record imitation's own curve under a shifted rule, and stop it without peeking.
-# - Start RL from any checkpoint and measure what it restores.
-# - Judge which measure of a checkpoint foretells what RL makes of it.
+# - Compute from a success rate how likely a group of samples is to teach anything.
+# - Measure how many groups differ in reward, before any RL step is paid for.
+# - Record SFT's own curve under a shifted rule, and choose a checkpoint without looking at it.
+# - Tell a training set that has nothing left to teach from a policy that cannot recover.
+# - Judge which measure of a checkpoint predicts the result of RL from there.
 
 # %%
 from sftrl_lite import notebook
@@ -37,19 +39,22 @@ scale = notebook.setup()
 # %% [markdown]
 # ## Eight samples, by hand
 #
-# RL compares samples of the same hand: what did better than the others becomes likelier.
-# Eight answers to one hand, 1 for solved:
+# RL compares samples of the same hand: answers that did better than the others become more
+# probable. Eight answers to one hand, 1 for solved:
 #
 # | start | answers | mean | what can be learned |
 # | --- | --- | --- | --- |
-# | untrained | 0 0 0 0 0 0 0 0 | 0 | nothing: all alike |
-# | careless | 0 1 0 0 1 0 0 0 | 0.25 | two answers stand out |
-# | settled | 1 1 1 1 1 1 1 1 | 1 | nothing: all alike |
+# | cannot solve it | 0 0 0 0 0 0 0 0 | 0 | nothing: all alike |
+# | solves it sometimes | 0 1 0 0 1 0 0 0 | 0.25 | two answers stand out |
+# | always solves it | 1 1 1 1 1 1 1 1 | 1 | nothing: all alike |
 #
-# A group teaches only if it holds *both*. With a success rate of $p$ and $G$ independent
-# samples that happens with probability
+# A group teaches only if it holds *both* a success and a failure. If each sample succeeds
+# with probability $p$, independently, a group of $G$ does so with probability
 #
 # $$1 - p^G - (1 - p)^G .$$
+#
+# Here $p$ belongs to one hand. An average over hands is not enough: if half of the hands are
+# always solved and the other half never, the mean success is 0.5 and no group teaches.
 #
 # ### Exercise 11.1: does a group teach?
 #
@@ -57,16 +62,26 @@ scale = notebook.setup()
 
 # %%
 def teaches(p: float, group: int) -> float:
-    """Chance that a group holds a success and a failure: ``teaches(0.5, 2)`` is 0.5."""
+    """Probability of a success and a failure in a group: ``teaches(0.5, 2)`` is 0.5."""
     raise NotImplementedError
 
 # %%
+import random
+from itertools import product
+
 with notebook.exercise("11.1"):
     assert teaches(0.0, 8) == 0, "nothing succeeds, nothing stands out"
     assert teaches(1.0, 8) == 0, "everything succeeds, nothing stands out"
     assert abs(teaches(0.5, 2) - 0.5) < 1e-9, "two coins differ half of the time"
     assert teaches(0.01, 8) < 0.08 < 0.99 < teaches(0.5, 8), "a wide window"
-    assert abs(teaches(0.2, 8) - teaches(0.8, 8)) < 1e-9, "and it is symmetric"
+    dice = random.Random(11)
+    for _ in range(20):
+        p, group = dice.random(), dice.randint(1, 6)
+        counted = 0.0  # over all outcomes, one by one
+        for wins in map(sum, product((0, 1), repeat=group)):
+            counted += p**wins * (1 - p) ** (group - wins) * (0 < wins < group)
+        told = f"p = {p:.2f}, {group} samples: all outcomes counted give {counted:.4f}"
+        assert abs(teaches(p, group) - counted) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -86,14 +101,14 @@ with notebook.exercise("11.1"):
 #
 # ## The left edge: no SFT
 #
-# The paper tried RL on the model as it came from the hub, without an SFT start. It answered in
-# prose and code instead of the form, and success stayed below half a per cent (section 5.4,
-# figure 9). Our Init knows the form already, so we have to go further back: the same network
-# with *random* weights. What does one batch of its answers earn?
+# The paper also ran RL on the model as released, without a first SFT. It answered with
+# program code instead of the JSON format, and success stayed between 0 and 0.4 % at all three
+# learning rates (section 5.4, figure 9). Our Init already knows the format, so we have to go
+# further back: the same network with *random* weights. What does one batch of its answers
+# earn, sampled at temperature 1 as RL does while it trains?
 
 # %%
 import copy
-import random
 
 import torch
 
@@ -103,60 +118,71 @@ from sftrl_lite.rollouts import rollout
 from sftrl_lite.runs import held_out, train_hands
 
 base, tokenizer = load(scale.base)
-task = general_points("id")
+task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 
 torch.manual_seed(0)
 untrained = type(base)(base.config).to(base.device).eval()
 
+# %%
 def earned(model) -> torch.Tensor:
-    """Rewards of one try at 24 hands, 8 samples each: (24, 8)."""
+    """Rewards of one try at 24 training hands, 8 samples each: (24, 8)."""
     dice = torch.Generator(model.device).manual_seed(0)
     some = random.Random(0).sample(hands, 24)
     played = rollout(model, tokenizer, task, some, samples=8, tries=1,
-                     generator=dice, **limit)
+                     temperature=1.0, generator=dice, **limit)
     return torch.tensor([e.turns[0].reward for e in played]).reshape(24, 8)
 
-# %%
-for name, model in (("untrained", untrained), ("Init", base)):
+def signal(rewards: torch.Tensor) -> float:
+    """Share of groups in which the samples differ in reward."""
+    return (rewards.amax(1) > rewards.amin(1)).float().mean().item()
+
+for name, model in (("random weights", untrained), ("Init", base)):
     rewards = earned(model)
-    differ = (rewards.amax(1) > rewards.amin(1)).float().mean()
-    print(f"{name:10} mean reward {rewards.mean():+.2f}, "
-          f"hands whose samples differ: {differ:.0%}")
+    print(f"{name:15} mean reward {rewards.mean():+.2f}, "
+          f"groups that differ in reward: {signal(rewards):.0%}")
 
 # %% [markdown]
-# Where all samples earn the same, every advantage is zero and so is the policy's gradient:
-# not slow learning, but none. Init stands in the window: most of its hands have better
-# and worse answers. Between the two lies what pre-training and a first SFT are for: the
-# form of an answer, and a success now and then.
+# Where all samples of a hand earn the same, GRPO's advantages are zero and so is its gradient:
+# not slow learning, but none. PPO's baseline is learned. Its error moves the policy even then,
+# but with one try it is the same for all answers to a hand and prefers none of them.
 #
-# ## Imitation's own curve
+# A signal is not yet the right signal. An illegal answer earns -3, wrong numbers -2, a wrong value
+# -1 (and -1 more once no try is left), so a model that never solves a hand may still be taught
+# the format.
 #
-# Now to the right. We imitate the solver from Init, at the pushed rate of chapter 3, and keep
-# copies on the way. How does success at the first try develop under the trained rule, the
-# development rule and the shifted rule?
+# ## SFT's own curve
+#
+# Now to the right. We imitate the solver from Init, at the higher rate of chapter 3, and keep
+# copies on the way. Success at the first try is measured on the training hands and on held-out
+# ones under the trained, the development and the shifted rule, with the paper's decoding
+# (temperature 0.6, top_p 0.9). Entropy and signal are about what RL would sample from that
+# checkpoint: temperature 1, training hands.
 
 # %%
 from sftrl_lite.evaluate import distance, evaluate
 
 AT = (0, 4, 8, 16, 32, 64, 128)
-KEPT = (0, 32, 128)
+KEPT = (0, 128)
 size = scale.eval_episodes // 2
-problems = {split: held_out(general_points(split), size, 0, hands)
+problems = {split: held_out(general_points(split), size, seed=0)
             for split in ("id", "dev-rule", "ood-rule")}
+problems["train"] = hands[:size]
+plain = dict(tries=1, temperature=1.0, top_p=1.0)
 
 def look(model) -> dict[str, float]:
-    """First-try success on three rules; reading and entropy under the shifted one."""
+    """What a checkpoint can do, and what RL would sample from it."""
     found = {}
     for split, some in problems.items():
-        measured, played = evaluate(model, tokenizer, general_points(split), some,
-                                    tries=1, **limit)
+        asked = general_points(split)
+        measured, _ = evaluate(model, tokenizer, asked, some, tries=1, **limit)
         found[split] = measured["success"].value
-        found[f"read {split}"] = measured["read"].value
-    pad = tokenizer.pad_token_id
-    found["entropy"] = distance(model, base, played[:150], pad)["entropy"].value
-    return found
+        if split == "ood-rule":
+            found["read ood-rule"] = measured["read"].value
+    _, played = evaluate(model, tokenizer, task, hands[:150], **plain, **limit)
+    far = distance(model, base, played, tokenizer.pad_token_id)
+    return found | {"entropy": far["entropy"].value, "signal": signal(earned(model))}
 
 # %%
 from dataclasses import replace
@@ -186,21 +212,28 @@ with tqdm(total=AT[-1], unit="step") as bar:
 import pandas as pd
 
 table = pd.DataFrame(curve).T.rename_axis("SFT steps")
-table.round(3)
+table[["train", "id", "dev-rule", "ood-rule", "read ood-rule", "entropy",
+       "signal"]].round(2)
 
 # %% [markdown]
-# Jin et al. (2025) made this curve on the paper's own task at 11 B parameters: shifted
-# success rises from 0 to 17.5 % at step 140 and then decays, to 6.9 % at step 1100. There
-# the rise is mostly the *form*: at step 10 all answers are illegal, at step 50 one in twenty.
-# Our Init has the form, so there is less to rise.
+# Read the columns in pairs. `train` against `id` shows memorisation: the same rule, hands that
+# were imitated against hands that were not. `id` against `ood-rule` shows what the shift
+# costs. `signal` is what RL would have to work with if it went on with the training hands.
 #
-# ### Exercise 11.2: stop without peeking
+# Jin et al. (2025) recorded this curve on the paper's own task with 11 B parameters: success
+# under the shifted rule rises from 0 to 17.5 % at step 140, then decays, to 6.9 % at step 1100.
+# Much of that rise is the *format*: at step 10 all answers are illegal, at step 50 fewer than
+# one in twenty. Our Init starts with the format, so that part of the rise has happened before
+# step 0.
+#
+# ### Exercise 11.2: early stopping without the test split
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# "The best early checkpoint" is known only to who looks at the shifted rule. A fair choice uses
-# another split. Return the step that the development curve would choose (the first of the
-# best), and the *regret*: how many points of shifted success that choice gives away.
+# "The best early checkpoint" is known only after one has looked at the shifted rule. A fair
+# choice uses another split. Return the step that the development curve would choose (the first
+# of the best), and the *regret*: how many points of shifted success that choice gives away
+# against the best step.
 
 # %%
 def chosen_by(dev: dict[int, float], ood: dict[int, float]) -> tuple[int, float]:
@@ -214,6 +247,17 @@ with notebook.exercise("11.2"):
     assert abs(regret - 10) < 1e-9, "20 % was there, 10 % was chosen"
     assert chosen_by({0: 0.3, 8: 0.3}, {0: 0.2, 8: 0.1})[0] == 0, "the first best"
     assert chosen_by({0: 0.1, 8: 0.3}, {0: 0.1, 8: 0.2})[1] == 0, "no regret"
+    dice = random.Random(11)
+    for _ in range(50):
+        steps = sorted(dice.sample(range(200), 5))
+        dev, ood = ({s: dice.randint(0, 9) / 9 for s in steps} for _ in "ab")
+        step, regret = chosen_by(dev, ood)
+        told = f"dev {list(dev.values())}, shifted {list(ood.values())}: "
+        earlier = [dev[s] for s in steps if s < step]
+        assert step in dev and dev[step] == max(dev.values()), told + "best on dev"
+        assert max(earlier, default=-1) < dev[step], told + "the first of the best"
+        reached = max(ood[s] for s in steps)
+        assert abs(ood[step] + regret / 100 - reached) < 1e-9, told + "wrong regret"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -237,35 +281,45 @@ by_dev, by_id = table["dev-rule"].idxmax(), table["id"].idxmax()
 best = table["ood-rule"].idxmax()
 notebook.show(
     f"The development rule would stop SFT at step {by_dev} (shifted success "
-    f"{100 * table['ood-rule'][by_dev]:.1f} %), the trained rule at step {by_id} "
-    f"({100 * table['ood-rule'][by_id]:.1f} %); the best was step {best} "
-    f"({100 * table['ood-rule'][best]:.1f} %). One seed."
+    f"{table['ood-rule'][by_dev]:.1%}), the trained rule on held-out hands at step "
+    f"{by_id} ({table['ood-rule'][by_id]:.1%}); the best was step {best} "
+    f"({table['ood-rule'][best]:.1%}). One seed, {size} hands a split."
 )
 
 # %% [markdown]
-# ## RL from each of them
+# ## RL from the first and the last checkpoint
 #
-# From Init, a middle and a late checkpoint: eight steps of PPO each, on the same hands, with
-# the scale's settings.
+# From Init and from the last checkpoint: eight steps of PPO each, with the scale's settings, on
+# the hands that SFT imitated. From the last one once more on *fresh* training hands. This is the
+# control: if RL adds more there, the training set had nothing left to teach; if it adds as
+# little, the policy is the obstacle.
 
 # %%
 from sftrl_lite.rl import new_learner, rl_step
 
-settings = scale.rl
+fresh = train_hands(task, scale.sft.hands, "0/fresh")
+plan = {f"{start}, same hands": (start, hands) for start in KEPT}
+plan[f"{KEPT[-1]}, fresh hands"] = (KEPT[-1], fresh)
 after = {}
-for start in tqdm(KEPT):
+for name, (start, some) in tqdm(plan.items()):
     student.load_state_dict(kept[start])
-    learner = new_learner(student, settings, seed=0)
+    learner = new_learner(student, scale.rl, seed=0)
+    differed = 0.0
     for _ in range(8):
-        rl_step(learner, tokenizer, task, hands, settings, seed=0)
-    after[start] = look(student)
+        stats = rl_step(learner, tokenizer, task, some, scale.rl, seed=0)
+        differed += stats["signal"] / 8
+    after[name] = look(student) | {"signal": differed}
 
-both = pd.DataFrame(after).T[["id", "ood-rule", "read ood-rule", "entropy"]]
-sft = table.loc[list(KEPT), both.columns]
-both = sft.join(both, lsuffix=" SFT", rsuffix=" then RL")
-both.rename_axis("SFT steps").sort_index(axis=1).round(3)
+shown = ["train", "id", "ood-rule"]
+both = {name: table.loc[start, shown] for name, (start, _) in plan.items()}
+both = pd.concat({"SFT alone": pd.DataFrame(both).T,
+                  "then RL": pd.DataFrame(after).T[[*shown, "signal"]]}, axis=1)
+both.rename_axis("SFT steps, RL on").astype(float).round(2)
 
 # %% [markdown]
+# The last column is the mean over RL's steps of the share of groups that differed in reward,
+# all tries of an episode counted. `train` are the hands that SFT imitated, in every row.
+#
 # ### Exercise 11.3: how much was restored?
 #
 # Difficulty ●●○○○ · 5 minutes
@@ -290,6 +344,13 @@ with notebook.exercise("11.3"):
     assert math.isnan(restored(0.3, 0.4, 0.5)), "no loss, no share"
     assert math.isnan(restored(0.3, 0.3, 0.5)), "no change is no loss either"
     assert restored(0.3, 0.1, 0.05) < 0, "RL can also make it worse"
+    dice = random.Random(11)
+    for _ in range(50):
+        init, sft, rl = (dice.randint(0, 20) / 20 for _ in "abc")
+        share, told = restored(init, sft, rl), f"restored({init}, {sft}, {rl})"
+        assert math.isnan(share) == (sft >= init), f"{told}: was anything lost?"
+        if sft < init:  # go that share of the way back, and you stand where RL ended
+            assert abs(sft + share * (init - sft) - rl) < 1e-9, f"{told}: wrong share"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -309,99 +370,175 @@ with notebook.exercise("11.3"):
 # </details>
 
 # %%
-first, late = curve[0]["ood-rule"], KEPT[-1]
-lost = first - curve[late]["ood-rule"]
-back = after[late]["ood-rule"] - curve[late]["ood-rule"]
+late, ood = KEPT[-1], "ood-rule"
+change = 100 * (curve[late][ood] - curve[0][ood])
+same, other = (100 * (after[f"{late}, {kind} hands"][ood] - curve[late][ood])
+               for kind in ("same", "fresh"))
+first = 100 * (after["0, same hands"][ood] - curve[0][ood])
 notebook.show(
-    f"{late} steps of SFT took {100 * lost:+.1f} points of shifted first-try success; "
-    f"RL from there gave {100 * back:+.1f} back and ends at "
-    f"{100 * after[late]['ood-rule']:.1f} %, RL from Init at "
-    f"{100 * after[0]['ood-rule']:.1f} % (one seed)."
+    f"{late} steps of SFT changed first-try success under the shifted rule by "
+    f"{change:+.1f} points. RL from there changed it by {same:+.1f} on the same hands "
+    f"and by {other:+.1f} on fresh ones, RL from Init by "
+    f"{first:+.1f}. One seed, {size} hands."
 )
 
 # %% [markdown]
-# ## The figure of this chapter
+# ## The recorded runs
 #
-# Left what Jin et al. (2025) published for the 11 B model: shifted success of SFT by
-# checkpoint, and of RL that starts there. Right our recorded runs: the same two curves, over
-# seeds, with 95 % intervals. The horizontal axes are training steps of SFT.
+# The same comparison over several seeds and with more compute (a third of the headline's):
+#
+# - `why`: RL from Init; `window`: RL after 8, 32, 128 and 512 steps of SFT from Init, on the
+#   hands that SFT imitated;
+# - `window-fresh`: after 32 and 512 steps, RL on other training hands;
+# - `window-left`: the left edge. SFT of 32, 128 and 512 steps from *random* weights, then RL.
 
 # %%
-import matplotlib.pyplot as plt
-import numpy as np
+from sftrl_lite import plots
+from sftrl_lite.claims import claims_table, compare, option, times, value
+from sftrl_lite.report import cost_table, in_words, missing, recorded
 
-from sftrl_lite import ledger, plots
-from sftrl_lite.claims import option
+NAMES = ("why", "window", "window-fresh", "window-left")
+STEPS = (0, 8, 32, 128, 512)
+rows = recorded(*NAMES)
+rows = rows[(rows["method"] == "rl-ppo") & (rows["scale"] == scale.name)]
+for line in missing(NAMES, rows):
+    notebook.show(line)
 
+def by_seed(metric, split, name, steps, at) -> pd.DataFrame:
+    """One line a seed, before RL (``start``) or after it (``end``)."""
+    if name == "why" or (name, steps) == ("window", 0):
+        name, steps = "why", 0
+    return value(metric, name, split=split, at=at, warmup=steps)(rows)
+
+# %%
+def means(metric, split, name, at) -> pd.DataFrame:
+    """Mean and 95 % interval by SFT steps; one seed has no interval."""
+    found = {}
+    for steps in STEPS:
+        if len(part := by_seed(metric, split, name, steps, at)):
+            e = plots.estimate(part) if len(part) > 1 else None
+            ends = (e.low, e.high) if e else (math.nan, math.nan)
+            found[steps] = (part["value"].mean(), *ends)
+    return pd.DataFrame(found, index=["mean", "low", "high"]).T
+
+# %%
+ADDS = {"RL, same hands": "window", "RL, fresh hands": "window-fresh",
+        "RL, from random weights": "window-left"}
+
+def differences(split: str) -> pd.DataFrame:
+    """What RL adds to first-try success, in points, paired by seed."""
+    lines = {}
+    for steps in STEPS:
+        def part(name, at, steps=steps):
+            return by_seed("success@1", split, name, steps, at)
+        pairs = {kind: ((name, "end"), (name, "start")) for kind, name in ADDS.items()}
+        pairs["fresh - same"] = (("window-fresh", "end"), ("window", "end"))
+        if steps:
+            pairs["RL - RL from Init"] = (("window", "end"), ("why", "end"))
+        lines[steps] = {}
+        for told, (one, two) in pairs.items():
+            found = compare([part(*one)], [part(*two)])
+            lines[steps][told] = in_words(found and times(found, 100))
+    return pd.DataFrame(lines).T.fillna("–").rename_axis("SFT steps")
+
+print(f"seeds: {rows.groupby('experiment')['seed'].nunique().to_dict()}")
+for split in ("id", "ood-rule") if len(rows) else ():
+    notebook.show(f"{plots.NAMES[split]}, change in points")
+    display(differences(split))
+
+# %% [markdown]
+# In each column a positive number means more success after RL, or on fresh hands, or than RL
+# from Init; an interval that holds zero says that the recorded seeds cannot tell. Read `fresh -
+# same` before you call a checkpoint closed to RL: on memorised hands there may be nothing left
+# to reward. And compare both tables: what comes back under the trained rule need not come
+# back under the shifted one.
+#
+# ## Both edges in one figure
+#
+# Left what Jin et al. (2025) published for the 11 B model. In the middle our recorded runs: the
+# same two curves, and the left edge from random weights. Right the share of groups that
+# differed in reward while RL trained. All axes count steps of SFT before RL, logarithmically
+# from the first tick on; 0 is no SFT. Bars are 95 % intervals over seeds and problems.
+
+# %%
 JIN_SFT = {0: 0, 90: 13.7, 140: 17.5, 200: 15.8, 300: 16.2, 400: 11.5, 500: 10.7,
            700: 10.3, 800: 6.0, 900: 5.1, 1100: 6.9, 1600: 6.8}
 JIN_RL = {90: 4.3, 140: 8.5, 300: 8.1, 400: 10.3, 500: 15.4, 700: 14.1, 900: 12.4,
           1100: 16.2, 1200: 4.7, 1600: 4.7}
+RED, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
+SERIES = {  # experiment, at, colour, marker, line, filling
+    "SFT alone": ("window", "start", RED, "s", "--", RED),
+    "then RL, same hands": ("window", "end", BLUE, "o", "-", BLUE),
+    "then RL, fresh hands": ("window-fresh", "end", GREEN, "^", "-.", GREEN),
+    "SFT from random weights": ("window-left", "start", RED, "s", ":", "white"),
+    "then RL, from random weights": ("window-left", "end", BLUE, "o", ":", "white"),
+}
 
-rows = ledger.read()
-rows = rows[rows["scale"] == scale.name]
-alone = (rows["experiment"] == "why") & (rows["method"] == "rl-ppo")  # RL from Init
-rows = rows[alone | (rows["experiment"] == "window")]
-rows = rows.assign(warmup=option(rows, "warmup").astype(int))
-rows["end"] = rows["step"] > 0
-
-# %%
-def recorded(metric: str, split: str, end: bool) -> pd.DataFrame:
-    """Mean and interval by SFT steps before RL; ``end``: after RL."""
-    part = rows[(rows["metric"] == metric) & (rows["split"] == split)]
-    lines = {}
-    for warmup, some in part[part["end"] == end].groupby("warmup"):
-        value = plots.over_seeds(some).iloc[0]
-        lines[warmup] = value[["mean", "low", "high", "seeds"]]
-    return pd.DataFrame(lines).T.astype(float)
-
-# %%
-LOOKS = {"SFT": ("#D55E00", "s", "--"), "then RL": ("#0072B2", "o", "-")}
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8))
-for name, published in (("SFT", JIN_SFT), ("then RL", JIN_RL)):
-    colour, marker, line = LOOKS[name]
-    axes[0].plot(*zip(*published.items(), strict=True), color=colour, marker=marker,
-                 ls=line, label=name)
-words = []
-for name, end in (("SFT", False), ("then RL", True)):
-    found = recorded("success@1", "ood-rule", end)
-    colour, marker, line = LOOKS[name]
-    x, y = np.arange(len(found)), 100 * found
-    axes[1].plot(x, y["mean"], color=colour, marker=marker, ls=line)
-    axes[1].fill_between(x, y["low"], y["high"], color=colour, alpha=0.18, lw=0)
-    axes[1].set_xticks(x, found.index)
-    words += [f"{name} after {i}: {m:.1f} %" for i, m in y["mean"].items()]
-axes[0].set(title="Jin et al. 2025, 11 B", xlabel="SFT steps", ylabel="OOD, %")
-axes[1].set(title="here, first try", xlabel="SFT steps (pushed rate)", ylim=(0, None))
-axes[0].legend()
-notebook.figure(fig, alt="Shifted success of SFT checkpoints and of RL from them. "
-                "Published: SFT rises to 17.5 % at step 140 and falls to 6.8 %; RL "
-                "from there between 4.3 and 16.2 %. Here: " + "; ".join(words))
+def draw(axis, metric: str, split: str) -> str:
+    """All series that are recorded, moved apart a little; returns them in words."""
+    said = []
+    for i, (name, (run, at, colour, mark, line, fill)) in enumerate(SERIES.items()):
+        y = means(metric, split, run, at)
+        if len(y) and (metric, at) != ("signal", "start"):  # only RL has a signal
+            look = dict(color=colour, marker=mark, ls=line, mfc=fill, lw=1.5)
+            error = [y["mean"] - y["low"], y["high"] - y["mean"]]
+            x = y.index * 1.05 ** (i - 1)
+            axis.errorbar(x, y["mean"], yerr=error, label=name, **look)
+            said += [f"{name}, {n} steps: {m:.0%}" for n, m in y["mean"].items()]
+    return "; ".join(said) or "not recorded yet"
 
 # %%
-stages = rows.groupby("warmup")["seed"].nunique()
-print("recorded seeds by SFT steps:", stages.to_dict())
-if len(stages) < 4 or stages.min() < 3:
-    print("the rest: python -m sftrl_lite sweep results/sweeps/analysis.toml --jobs 2")
+import matplotlib.pyplot as plt
 
-later, before = (recorded("success@1", "ood-rule", e)["mean"] for e in (True, False))
-told = ", ".join(f"{100 * g:+.1f} after {w}" for w, g in (later - before).items())
-notebook.show(f"What RL adds to shifted first-try success, by SFT steps before it: "
-              f"{told} (points, means over the recorded seeds).")
+fig, axes = plt.subplots(1, 3, figsize=(11, 4.2))
+for published, name in ((JIN_SFT, "SFT alone"), (JIN_RL, "then RL, same hands")):
+    _, _, colour, mark, line, _ = SERIES[name]
+    y = [percent / 100 for percent in published.values()]
+    axes[0].plot(list(published), y, color=colour, marker=mark, ls=line)
+solved = draw(axes[1], "success@1", "ood-rule")
+differs = draw(axes[2], "signal", "train")
+best = plots.best_of_init(rows[rows["experiment"] == "why"], "success@1", "ood-rule")
+plots.draw_init(axes[1], [], best)
+titles = ("Jin et al. 2025, 11 B", "here: shifted rule", "here: signal during RL")
+ticks = ((0, 90, 300, 1600), STEPS, STEPS)
+for axis, title, marks in zip(axes, titles, ticks, strict=True):
+    axis.set_xscale("symlog", linthresh=marks[1], linscale=0.5)
+    axis.set_xticks(marks, map(str, marks))
+    axis.set_xticks([], minor=True)
+    room = -marks[1] / 4, 1.4 * marks[-1]
+    axis.set(title=title, xlabel="SFT steps before RL", ylim=(0, None), xlim=room)
+    axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+axes[0].set_ylabel("solved at the first try")
+axes[2].set_ylabel("groups that differ in reward")
+plots.legend_below(fig)
 
 # %%
-from sftrl_lite.claims import claims_table
+alt = "Change by RL under the shifted rule, in points: " + "; ".join(
+    f"after {steps} steps of SFT {text}"
+    for steps, text in differences("ood-rule")["RL, same hands"].items())
+notebook.figure(fig, alt=f"{alt}. Success: {solved}. Signal: {differs}. Published: "
+                "SFT rises to 17.5 % at step 140, then falls to 6.8 %.")
 
+# %% [markdown]
+# The dotted grey line is the control that costs nothing: Init without any training, at the
+# temperature that suits it best. What these runs took, without the SFT before them:
+
+# %%
+kinds = {"why": "RL from Init", **{name: kind for kind, name in ADDS.items()}}
+if len(rows):
+    spent = cost_table(rows.assign(method=rows["experiment"].map(kinds)))
+    display(spent.rename(columns={"seeds": "runs"}))
 claims = claims_table()
 with pd.option_context("display.max_colwidth", None):
     display(claims[claims["chapter"] == 11].drop(columns="chapter").set_index("claim"))
 
 # %% [markdown]
-# ## What foretells RL's result?
+# ## What predicts RL's result?
 #
-# Whoever can pay for one RL run wants to know from which checkpoint to start. The score of
-# SFT itself is a poor guide (Kang et al., 2025). Candidates that cost nothing more: entropy,
-# which is what is left to choose from; reading, which RL is not paid to repair; success.
+# Whoever can pay for one RL run wants to know from which checkpoint to start. SFT's own score
+# is a poor guide (Kang et al., 2025). Candidates that cost nothing more: entropy, which says
+# how much is left to choose from; success and reading under either rule; the distance from
+# Init.
 #
 # ### Exercise 11.4: rank correlation
 #
@@ -426,6 +563,12 @@ with notebook.exercise("11.4"):
     x, y = [1.0, 1.0, 2.0, 5.0], [3.0, 1.0, 2.0, 4.0]
     want = spearmanr(x, y).statistic
     assert abs(rank_correlation(x, y) - want) < 1e-9, "equal values share a rank"
+    dice = random.Random(11)
+    for _ in range(20):
+        x, y = ([dice.randint(-4, 4) / 7 for _ in range(12)] for _ in "xy")
+        want = spearmanr(x, y).statistic
+        told = f"scipy finds {want:.3f} for {x} and {y}"
+        assert abs(rank_correlation(x, y) - want) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -442,26 +585,40 @@ with notebook.exercise("11.4"):
 # ```
 #
 # </details>
+#
+# Now the recorded runs, RL on the same hands. `all`: over all runs. `within`: after each
+# checkpoint's own mean is taken away, so that only runs from the same number of SFT steps
+# are compared. The first column has few independent points, one for each number of steps:
+# anything that changes steadily with SFT correlates there.
 
 # %%
-keys = ["warmup", "seed"]
-before, later = (rows[rows["end"] == end] for end in (False, True))
-target = later[(later["metric"] == "success@1") & (later["split"] == "ood-rule")]
-target = target.set_index(keys)["value"]
-foretold = {}
-for metric, split in [("success@1", "id"), ("success@1", "ood-rule"),
-                      ("read", "ood-rule"), ("entropy", "ood-rule"), ("kl", "id")]:
-    known = before[(before["metric"] == metric) & (before["split"] == split)]
-    pairs = known.set_index(keys)["value"].to_frame("x").join(target)
-    foretold[f"{metric} {split}"] = pairs["x"].corr(pairs["value"], method="spearman")
-print(f"{len(target)} recorded runs; Spearman with shifted success after RL:")
-pd.Series(foretold).round(2)
+part = rows[rows["experiment"].isin(["why", "window"])]
+part = part.assign(steps=option(part, "warmup").astype(int))
+at = part.groupby("config_hash")["step"]
+ends = {"x": part[part["step"] == at.transform("min")],
+        "y": part[part["step"] == at.transform("max")]}
+
+def pick(end: str, metric: str, split: str, decoding: str = plots.PAPER) -> pd.Series:
+    """One number a run, by SFT steps and seed."""
+    some, wanted = ends[end], {"metric": metric, "split": split, "decoding": decoding}
+    kept = (some[list(wanted)] == pd.Series(wanted)).all(axis=1)
+    return some[kept].set_index(["steps", "seed"])["value"].rename(end)
+
+predicted = {}
+for measure in [("success@1", "id"), ("success@1", "ood-rule"), ("read", "ood-rule"),
+                ("entropy", "id", "1"), ("kl", "id", "1")]:
+    pairs = pick("x", *measure).to_frame().join(pick("y", "success@1", "ood-rule"))
+    inside = pairs - pairs.groupby("steps").transform("mean")
+    both = [p["x"].corr(p["y"], method="spearman") for p in (pairs, inside)]
+    predicted[" ".join(measure[:2])] = both
+print(f"{part['config_hash'].nunique()} runs, {part['steps'].nunique()} checkpoints")
+pd.DataFrame(predicted, index=["all", "within"]).T.round(2)
 
 # %% [markdown]
 # ## A place to play
 #
-# The live checkpoints: choose what is drawn against what. When does reading begin to fall, and
-# what happens to entropy before that?
+# The live checkpoints: choose what is drawn against what. Which measure changes first, and
+# which one moves together with signal?
 
 # %%
 import base64
@@ -480,7 +637,8 @@ def as_html(x: str, y: str) -> tuple[str, str]:
     fig.savefig(buffer, format="png", dpi=80)
     plt.close(fig)
     png = base64.b64encode(buffer.getvalue()).decode()
-    said = f"{y} goes from {live[y].iloc[0]:.2f} to {live[y].iloc[-1]:.2f}"
+    rank = spearmanr(live[x], live[y]).statistic
+    said = f"{y} against {x}: rank correlation {rank:+.2f}, {len(live)} checkpoints."
     return f'<img alt="Curve. {said}" src="data:image/png;base64,{png}">', said
 
 explorer(live, as_html)
@@ -488,26 +646,29 @@ explorer(live, as_html)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The left edge is arithmetic: where all samples earn alike there is no gradient. The right
-# edge is about what is *left*: RL chooses among the answers that a model still gives. What
-# imitation has made improbable is rarely sampled, and what is not sampled is not paid.
+# The left edge is arithmetic: where all samples of a problem earn alike, no answer is preferred.
+# The right edge has two possible causes, and they ask for different remedies. Either the
+# *training set* is exhausted, since the memorised hands are always solved: then fresh hands
+# reopen the window. Or the *policy* is: answers that SFT has made improbable are rarely
+# sampled, and what is not sampled is not rewarded. The column `fresh - same` and the right
+# panel of the figure tell the two apart.
 #
-# "RL heals" and "RL does not recover" (the paper's section 5.4) are less opposed than they
-# sound: the first speaks of checkpoints within the window, the second of one far outside.
-# Here, at the pushed rate, the window closes within a few dozen steps: RL adds less the
-# longer SFT has run, down to nothing. Nor does shifted success rise before it decays. This Init
-# has its form already; the first steps cost it half of its success under *both* rules, a part
-# comes back, and then the shifted rule decays. (Such a dip is reported for large models, too:
+# "RL heals" (Jin et al.) and "RL does not recover" (the paper's section 5.4) are less opposed
+# than they sound: the first is about checkpoints within the window, the second about one far
+# outside, with success per step below 1 %. Where our checkpoints stand between the two is what
+# the tables say. (A dip at the first steps of SFT is reported for large models, too:
 # [Rethinking Generalization in Reasoning SFT](https://arxiv.org/abs/2604.06628), 2026.)
 #
 # What this chapter does *not* show:
 #
-# - *Where the window is for a large model.* Steps depend on rate, batch and model. What
-#   carries over is the order of events: form, success, then loss of choice.
+# - *Where the window is for a large model.* Steps depend on learning rate, batch and model. What
+#   may carry over is the measurement: signal and success, before RL is paid for.
+# - *A left edge like the paper's.* Its base model knows language and arithmetic and lacks the
+#   format; ours, with random weights, lacks everything.
 # - *That longer RL would not get there.* Eight steps live, a third of the headline's compute
-#   recorded. A policy that reads wrongly can be repaired if right reading is ever paid.
-# - *That early stopping beats RL.* The curve of SFT stands beside RL's in the figure. At 11 B
-#   the best early checkpoint was level with the best RL; here look at the table.
+#   recorded. A rare answer becomes more probable if it is ever sampled and rewarded.
+# - *That early stopping replaces RL.* SFT's curve stands beside RL's in the figure, but its best
+#   step was picked on the shifted rule itself; exercise 11.2 says what a fair choice costs.
 #
 # ## Further reading
 #
@@ -516,7 +677,7 @@ explorer(live, as_html)
 # - Chu et al. (2025), [SFT Memorizes, RL Generalizes](https://arxiv.org/abs/2501.17161),
 #   section 5.4 and figures 9, 19 and 20 (10 minutes).
 # - Kang et al. (2025), [Quagmires in SFT-RL Post-Training](https://arxiv.org/abs/2510.01624):
-#   what foretells RL (20 minutes).
+#   what predicts RL's result (20 minutes).
 # - [From Atomic to Composite](https://arxiv.org/abs/2512.01970) (2025): RL composes what SFT
 #   has taught first (15 minutes).
 #

@@ -13,10 +13,11 @@
 # %% [markdown]
 # # 12. Why: distance, data, prompt
 #
-# Imitation forgets about as much as it moves, and it moves as far as its answers are foreign to
-# the model; the same cross-entropy on the model's *own* verified answers keeps what it
-# loses on a solver's. We measure the distance, change the data, the loss and the leash one at
-# a time, at equal compute, and look for the old rule with a control of its own.
+# Where supervised fine-tuning (SFT) forgets what reinforcement learning (RL) keeps, three
+# explanations are on offer: SFT moves the model further, its data are off-policy, its prompt
+# never varies. We change one of them at a time, starting from the same Init, and compare at
+# *equal task success*, not at the end of each run; both counts of compute stand beside every
+# comparison, and Init at its best temperature is the control that costs nothing.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -24,12 +25,12 @@
 #
 # ## What you will be able to do
 #
-# - Compute the least distance that a gain in success costs, and see who pays more.
-# - Measure how foreign a demonstration is to a model, in nats.
-# - Turn a verifier into training data by rejection sampling.
-# - Write the gradients of three imitation losses and say which token each one moves.
-# - Tell a model that *cannot* from one that *holds on to the old rule*.
-# - Read "RL changes few weights" with the number format in mind.
+# - Compute the least KL divergence that a gain in success requires.
+# - Measure how far off-policy a demonstration is, in nats.
+# - Turn a verifier into training data by rejection sampling (on-policy SFT).
+# - Write the gradients of three SFT losses and say which token each one moves.
+# - Compare forgetting at matched task success, and notice when the comparison is vacuous.
+# - Test whether KL predicts forgetting, in both directions and within methods.
 
 # %%
 from sftrl_lite import notebook
@@ -39,8 +40,8 @@ scale = notebook.setup()
 # %% [markdown]
 # ## Five answers, by hand
 #
-# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It likes
-# one of them, and hardly ever writes the other, which is the one in the textbook.
+# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It prefers
+# one of them, and hardly ever writes the other, which happens to be the demonstrated one.
 
 # %%
 import math
@@ -48,30 +49,30 @@ import math
 init = {"3+5+6+10": 0.30, "(10-6)*(3+5)-8": 0.40, "5*6-10+3": 0.28,
         "10+6+5+3": 0.02, "3*5+10-6": 0.00}
 right = {"3+5+6+10", "10+6+5+3"}
-print(f"Init is right in {sum(init[a] for a in right):.0%} of its answers")
+print(f"Init is right with probability {sum(init[a] for a in right):.2f}")
 
 # %% [markdown]
 # How far is it to a model that is always right? Distance is $\mathrm{KL}(q \| p_0) =
 # \sum_a q(a) \log (q(a) / p_0(a))$, in nats; $p_0$ is Init. Two models are always right:
-# one that imitates the textbook, and one that only stopped writing what is wrong.
+# one that imitates the demonstration, and one that only stopped writing what is wrong.
 
 # %%
 def kl(q: dict[str, float], p: dict[str, float]) -> float:
     """KL(q || p) in nats over the same answers."""
     return sum(q[a] * math.log(q[a] / p[a]) for a in q if q[a] > 0)
 
-textbook = {"10+6+5+3": 1.0}
+imitated = {"10+6+5+3": 1.0}
 mass = sum(init[a] for a in right)
 selected = {a: init[a] / mass for a in right}
-print(f"imitate the textbook: {kl(textbook, init):.2f} nats")
-print(f"keep what was right:  {kl(selected, init):.2f} nats, -log(0.32) = "
+print(f"imitate the demonstration: {kl(imitated, init):.2f} nats")
+print(f"keep what was right:       {kl(selected, init):.2f} nats, -log({mass:.2f}) = "
       f"{-math.log(mass):.2f}")
 
 # %% [markdown]
-# Both are perfect on this hand. The second has moved a third as far. No model that is
-# always right can be nearer: restricting $p_0$ to the right answers is the *least* that
-# has to happen. That is where rewarding one's own answers leads, since answers that are
-# never sampled are never paid. (Shenfeld et al., 2025, call the preference RL's razor.)
+# Both are perfect on this hand. The second has moved less than a third as far, and no model that
+# is always right can be closer: restricting $p_0$ to the right answers is the *minimum*. Rewarding
+# sampled answers pushes towards it, since an answer that is never sampled is never rewarded.
+# (Shenfeld et al., 2025, call this preference RL's razor.)
 #
 # ### Exercise 12.1: the least distance
 #
@@ -89,6 +90,10 @@ def least_kl(p: float, s: float) -> float:
     raise NotImplementedError
 
 # %%
+import random
+
+from scipy.special import rel_entr
+
 with notebook.exercise("12.1"):
     assert abs(least_kl(0.5, 1.0) - math.log(2)) < 1e-9, "the wrong half goes"
     assert abs(least_kl(0.32, 1.0) - 1.139) < 1e-3, "the hand above"
@@ -97,6 +102,12 @@ with notebook.exercise("12.1"):
     assert 0 < least_kl(0.5, 0.9) < least_kl(0.5, 0.99) < math.log(2), "it grows with s"
     assert abs(least_kl(0.5, 0.9) - 0.368) < 1e-3, "both terms, with their signs"
     assert abs(least_kl(0.25, 0.0) - math.log(4 / 3)) < 1e-9, "0 log 0 = 0 here, too"
+    dice = random.Random(12)
+    for _ in range(50):
+        p, s = dice.uniform(0.01, 0.99), dice.choice([0.0, 1.0, dice.random()])
+        want = rel_entr(s, p) + rel_entr(1 - s, 1 - p)
+        told = f"least_kl({p:.3f}, {s:.3f}) is {want:.4f}"
+        assert abs(least_kl(p, s) - want) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -115,49 +126,61 @@ with notebook.exercise("12.1"):
 #
 # </details>
 #
-# ## The bill
+# ## KL spent per gain
 #
-# The recorded runs know how far each method went for what it gained. Success at the first
-# try under the *trained* rule, the least distance for that gain, and the distance that was
-# measured on the model's own answers (means over seeds, all at equal compute):
+# The recorded runs know how far each method went for what it gained on held-out hands under
+# the *trained* rule. Success is measured here at temperature 1, where KL is measured, too: both
+# are about the policy that was trained. The least KL of a mean is also a lower bound for the
+# mean over hands, since KL is convex.
 
 # %%
 import pandas as pd
 
-from sftrl_lite import ledger, plots
-from sftrl_lite.report import recorded
+from sftrl_lite import plots
+from sftrl_lite.claims import at_decoding, claims_table, measured, option, times
+from sftrl_lite.report import cost_table, in_words, main_table, missing, recorded
+
+LONG = ("headline", "push", "controls", "grpo")
+NAMES = (*LONG, "why", "why-push", "window")
+rows = recorded(*NAMES)
+rows = rows[rows["scale"] == scale.name]
+for line in missing(NAMES, rows):
+    notebook.show(line)
 
 def least(p: float, s: float) -> float:
     """The solution of exercise 12.1, so that this cell runs without it."""
     pairs = [(s, p), (1 - s, 1 - p)]
     return sum(new * math.log(new / old) for new, old in pairs if new > 0)
 
-runs = plots.with_points(recorded("headline", "push", "controls", "grpo"))
-runs = runs[(runs["split"] == "id") & runs["metric"].isin(["success@1", "kl"])]
-last = runs["point"] == runs.groupby("method")["point"].transform("max")
-wide = runs[last].pivot_table(index="method", columns="metric", values="value")
-start = runs[(runs["point"] == 0) & (runs["metric"] == "success@1")]["value"].mean()
-wide["least kl"] = [least(start, s) for s in wide["success@1"]]
-wide["wasted"] = wide["kl"] - wide["least kl"]
-wide.sort_values("wasted").round(2)
-
 # %%
-rl, sft = wide.loc["rl-ppo"], wide.loc["sft"]
-notebook.show(
-    f"RL went {rl['kl']:.2f} nats for a gain that costs {rl['least kl']:.2f} at the "
-    f"least; SFT went {sft['kl']:.2f} for one that costs {sft['least kl']:.2f}."
-)
+long, spent = rows[rows["experiment"].isin(LONG)], {}
+for method in (m for m in plots.LOOKS if m in set(long["method"])):
+    first, last = (measured(long, "success@1", method, "id", at, "1")["value"].mean()
+                   for at in ("start", "end"))
+    far = measured(long, "kl", method, "id")
+    e = plots.estimate(far) if len(far) > 1 else None
+    interval = f" [{e.low:.2f}, {e.high:.2f}]" if e else ""
+    spent[plots.LOOKS[method][3]] = {
+        "Init": round(first, 2), "end": round(last, 2), "seeds": len(far),
+        "least KL": round(least(first, last), 2),
+        "KL": f"{far['value'].mean():.2f}{interval}",
+        "KL beyond the least": round(far["value"].mean() - least(first, last), 2)}
+spent = pd.DataFrame(spent).T
+if len(long):
+    display(spent)
+    display(cost_table(long))
 
 # %% [markdown]
-# So most of SFT's way buys nothing on fresh hands. Where does it go?
+# Compare `KL` with `least KL` in each line. What lies beyond the least was spent on something
+# other than more right answers to held-out hands. On what?
 #
-# ## How foreign is an answer?
+# ## How far off-policy is an answer?
 #
-# A demonstration $y$ that Init writes with probability $p_0(y \mid x)$ pulls the model by
-# $-\log p_0(y \mid x)$ nats if it is learned by heart. Three kinds of *right* answers
-# to the same training hands: the solver's (what SFT imitates), the base's textbook (what
-# `sft-own` imitates), and Init's own answers that the verifier accepted. The last ones
-# come from `sft.verified`, which samples and filters:
+# A demonstration $y$ that Init writes with probability $p_0(y \mid x)$ moves the model by
+# $-\log p_0(y \mid x)$ nats if it is memorised. Three kinds of *right* answers to the same
+# training hands: the solver's (what SFT imitates), answers in the base model's own style (what
+# `sft-own` imitates), and Init's own answers that the verifier accepted. `sft.verified` samples
+# the last ones at temperature 1 and filters them:
 
 # %%
 from sftrl_lite.general_points import general_points
@@ -165,7 +188,7 @@ from sftrl_lite.models import load
 from sftrl_lite.runs import train_hands
 from sftrl_lite.sft import verified
 
-task = general_points("id")
+task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)[:60]
 base, tokenizer = load(scale.base)
 limit = scale.rl.max_new_tokens
@@ -197,11 +220,11 @@ def surprise(model, pairs) -> list[float]:
 from sftrl_lite.evaluate import mean_interval
 
 kinds = {"solver's": [(hand, task.demonstration(hand)) for hand in hands],
-         "base's textbook": [(hand, task.habit(hand)) for hand in hands],
+         "base model's style": [(hand, task.habit(hand)) for hand in hands],
          "own, verified": own[::4]}
 foreign = {name: mean_interval(surprise(base, pairs)) for name, pairs in kinds.items()}
 for name, e in foreign.items():
-    print(f"{name:16} {e.value:5.2f} nats an answer [{e.low:.2f}, {e.high:.2f}]")
+    print(f"{name:18} {e.value:5.2f} nats an answer [{e.low:.2f}, {e.high:.2f}]")
 
 # %% [markdown]
 # ### Exercise 12.2: a verifier makes data
@@ -210,7 +233,7 @@ for name, e in foreign.items():
 #
 # Write the filter. Given hands and some answers to each, return the pairs of a hand and an
 # answer that the task's verifier calls solved. An answer that was sampled twice counts
-# twice: so the data has the model's own proportions.
+# twice: so the data keep the model's own proportions.
 
 # %%
 from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
@@ -223,6 +246,8 @@ def accepted(
     raise NotImplementedError
 
 # %%
+from types import SimpleNamespace
+
 with notebook.exercise("12.2"):
     one, two = Hand(("3", "5", "6", "J")), Hand(("A", "A", "A", "A"))
     good = write_answer(one, "3+5+6+10")
@@ -233,6 +258,16 @@ with notebook.exercise("12.2"):
     assert all(hand == one for hand, _ in found), "a hand without a right answer is out"
     found = accepted(general_points("id"), [one, one], [[good], [bad]])
     assert found == [(one, good)], "each hand is judged with its own answers"
+    def count(hand, answer):  # another task: how many cards are there?
+        return SimpleNamespace(solved=answer == str(len(hand.cards)))
+    dice = random.Random(12)
+    for _ in range(20):
+        deck = [Hand(("A",) * dice.randint(1, 4)) for _ in range(4)]
+        said = [dice.choices("1234", k=dice.randint(0, 5)) for _ in deck]
+        found = accepted(SimpleNamespace(verify=count), deck, said)
+        pairs = zip(deck, said, strict=True)
+        wanted = [(h, a) for h, s in pairs for a in s if count(h, a).solved]
+        assert found == wanted, "the given task judges, and the order stays"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -260,7 +295,11 @@ with notebook.exercise("12.2"):
 # ## One change: whose answers
 #
 # Now train. Two runs side by side, one seed: the same trainer, loss, learning rate, hands
-# and compute (sampling and filtering are counted). Only the answers differ.
+# and training compute; only the answers differ. By the paper's count SFT pays 6 N for each
+# trained token (N parameters), on-policy SFT 2 N more for each token that it samples, once. RL
+# pays 12 N for sampling on top of 6 N, for *each* token that it trains on: the paper counts as
+# if every new token read its whole prefix again. With a KV cache RL, too, pays 2 N for each
+# sampled token.
 
 # %%
 from sftrl_lite.headline import side_by_side
@@ -268,72 +307,79 @@ from sftrl_lite.models import ROOT
 from sftrl_lite.runs import Run
 
 options = dict(scale=scale.name, tflop=scale.tflop / 6, points=1, pass_samples=0,
-               final_episodes=scale.eval_episodes // 2)
+               final_episodes=scale.eval_episodes // 2, curve_episodes=100,
+               splits=("id", "ood-rule"), eval_tries=(1,))
 plan = {method: Run(method, **options) for method in ("sft", "sft-verified")}
 folder = ROOT / "runs" / "chapter-12" / plan["sft"].hash
 live = plots.with_points(side_by_side(plan, folder, "chapter-12"))
-shown = live[live["metric"].isin(["success@1", "greedy", "read", "kl"])]
-shown = shown[shown["split"].isin(["id", "ood-rule"])]
-shown.pivot_table(
-    index=["method", "point"], columns=["split", "metric"], values="value").round(2)
+WHAT = {("success@1", plots.PAPER): "first try", ("success@1", "0"): "greedy",
+        ("kl", "1"): "KL(model || Init)", ("kl_init", "1"): "KL(Init || model)"}
+names = zip(live["metric"], live["decoding"], strict=True)
+shown = live.assign(what=[WHAT.get(name) for name in names]).dropna(subset="what")
+display(shown.pivot_table(
+    index=["method", "point"], columns=["what", "split"], values="value").round(2))
+cost_table(live)
 
 # %%
-def end(method: str, split: str, metric: str) -> float:
-    """A number at the end of a live run."""
-    row = (live["method"] == method) & (live["split"] == split) & (live["point"] == 1)
-    return float(live.loc[row & (live["metric"] == metric), "value"].iloc[0])
+def told(method: str) -> str:
+    """Where a live run ends, in words."""
+    far = measured(live, "kl", method, "id")["value"].iloc[0]
+    start, end = (measured(live, "success@1", method, "ood-rule", at)["value"].iloc[0]
+                  for at in ("start", "end"))
+    return (f"{far:.1f} nats from Init under the trained rule; first-try success "
+            f"under the shifted rule {100 * start:.0f} -> {100 * end:.0f} %")
 
-a, b = ((end(m, "ood-rule", "greedy"), end(m, "id", "kl"))
-        for m in ("sft", "sft-verified"))
-notebook.show(
-    f"On the solver's answers SFT ends {a[1]:.1f} nats from Init, and its likeliest "
-    f"answers solve {100 * a[0]:.0f} % under the shifted rule; on its own verified "
-    f"answers {b[1]:.1f} nats and {100 * b[0]:.0f} % (one seed)."
-)
+notebook.show(f"On the solver's answers SFT ends {told('sft')}. On its own verified "
+              f"answers it ends {told('sft-verified')}. One seed.")
 
 # %% [markdown]
-# ## Other ways out: the loss, the leash
+# ## Other ways out: the loss, a KL penalty
 #
-# If foreign tokens are the trouble, one can also listen to them less. Write $p$ for the model's
+# If improbable tokens are the trouble, one can also weight them less. Write $p$ for the model's
 # distribution at one position, $y$ for the demonstrated token, $\mathbb{1}_y$ for its one-hot
 # vector. SFT's gradient in the logits is $p - \mathbb{1}_y$ (chapter 3). Seen as RL it is a
-# reward of $1 / p_y$ for the one token $y$: the rarer the token, the larger the pay.
+# reward of $1 / p_y$ for the one token $y$: the rarer the token, the larger the reward.
 #
 # *Dynamic fine-tuning* (DFT; Wu et al., 2025) cancels that factor. It multiplies the loss by
-# $p_y$ and holds that factor constant:
+# $p_y$ and treats that factor as a constant:
 #
 # $$\mathcal{L}_\text{DFT} = -\operatorname{sg}(p_y) \log p_y,
 # \qquad \nabla_z = p_y\, (p - \mathbb{1}_y).$$
 #
-# A *leash* adds the distance to Init at that position:
+# A *KL penalty* adds the distance to Init at that position:
 #
-# $$\mathcal{L}_\text{leash} = -\log p_y + \mathrm{KL}(p_0 \| p), \qquad
+# $$\mathcal{L}_\text{KL} = -\log p_y + \mathrm{KL}(p_0 \| p), \qquad
 # \nabla_z = 2 p - \mathbb{1}_y - p_0 .$$
 #
-# Half of the leash's target is Init's own word.
+# Its minimum lies half way between the demonstrated token and Init's own distribution.
 #
-# ### Exercise 12.3: three pulls
+# ### Exercise 12.3: three gradients
 #
 # Difficulty ●●●○○ · 8 minutes
 
 # %%
-def pull(z: torch.Tensor, y: int, p0: torch.Tensor, loss: str) -> torch.Tensor:
-    """Gradient in the logits (V,) of ``nll``, ``dft`` or ``leash``: (V,)."""
+def gradient(z: torch.Tensor, y: int, p0: torch.Tensor, loss: str) -> torch.Tensor:
+    """Gradient in the logits (V,) of ``nll``, ``dft`` or ``kl``: (V,)."""
     raise NotImplementedError
 
 # %%
 import torch.nn.functional as F
 
 with notebook.exercise("12.3"):
-    z = torch.tensor([3.0, 0.0, -1.0], requires_grad=True)
-    p0, logp = torch.tensor([0.7, 0.2, 0.1]), z.log_softmax(-1)
-    losses = {"nll": -logp[2], "dft": -logp[2].exp().detach() * logp[2],
-              "leash": -logp[2] + F.kl_div(logp, p0, reduction="sum")}
-    for name, value in losses.items():
-        want = torch.autograd.grad(value, z, retain_graph=True)[0]
-        found = pull(z.detach(), 2, p0, name)
-        assert torch.allclose(found, want, atol=1e-5), f"autograd disagrees on {name}"
-    rare = pull(torch.tensor([8.0, 0.0]), 1, torch.tensor([0.5, 0.5]), "dft")
+    dice = torch.Generator().manual_seed(12)
+    for case in range(20):
+        z = 3 * torch.randn(3 + case % 4, generator=dice)
+        p0 = torch.rand(len(z), generator=dice).softmax(-1)
+        y, z = int(torch.randint(len(z), (1,), generator=dice)), z.requires_grad_()
+        logp = z.log_softmax(-1)
+        losses = {"nll": -logp[y], "dft": -logp[y].exp().detach() * logp[y],
+                  "kl": -logp[y] + F.kl_div(logp, p0, reduction="sum")}
+        for name, value in losses.items():
+            want = torch.autograd.grad(value, z, retain_graph=True)[0]
+            found = gradient(z.detach(), y, p0, name)
+            close = torch.allclose(found, want, atol=1e-5)
+            assert close, f"autograd disagrees on {name}"
+    rare = gradient(torch.tensor([8.0, 0.0]), 1, torch.tensor([0.5, 0.5]), "dft")
     assert float(rare.abs().max()) < 0.01, "DFT hardly moves for a rare token"
 
 # %% [markdown]
@@ -346,9 +392,9 @@ with notebook.exercise("12.3"):
 # <details><summary>Solution</summary>
 #
 # ```python
-# def pull(z: torch.Tensor, y: int, p0: torch.Tensor, loss: str) -> torch.Tensor:
+# def gradient(z: torch.Tensor, y: int, p0: torch.Tensor, loss: str) -> torch.Tensor:
 #     p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
-#     if loss == "leash":
+#     if loss == "kl":
 #         return 2 * p - onehot - p0
 #     return (p - onehot) * (p[y] if loss == "dft" else 1)
 # ```
@@ -356,80 +402,281 @@ with notebook.exercise("12.3"):
 # </details>
 #
 # Both are methods of this package: `sft-dft` (trl's own loss) and `sft-kl`
-# (`sft.LeashedTrainer`, with that weight of 1, which was not tuned). A leash costs a forward
-# pass of Init at every token; it is counted, so `sft-kl` takes fewer steps.
+# (`sft.LeashedTrainer`, with that weight of 1, which was not tuned). The penalty costs a forward
+# pass of Init at every token; it is counted, so `sft-kl` takes fewer steps. The third
+# explanation, the *prompt*, is tested by `sft-varied`: solver's answers again, but the rule
+# in the prompt changes from hand to hand.
 #
-# ## All of them, at equal compute
+# ## All of them at equal compute
 #
-# Recorded, several seeds. Left: solved within five tries under the shifted rule. Middle: what
-# the likeliest answer solves there. Right: the distance from Init under the trained rule.
+# Recorded, several seeds, a third of the headline's compute by the paper's count. Per cent
+# solved at the paper's decoding unless the column says greedy; then what the runs took by both
+# counts, in updates, and in minutes.
 
 # %%
-why = recorded("why", "why-push")
-why = why[why["scale"] == scale.name]
-ORDER = ["rl-ppo", "sft-verified", "sft-own", "sft-kl", "sft-dft", "sft-varied", "sft",
-         "sft-pushed"]
-PANELS = [("success", "ood-rule", "solved, shifted rule"),
-          ("greedy", "ood-rule", "greedy, shifted rule"),
-          ("kl", "id", "KL(model || Init), nats")]
-summary = plots.over_seeds(why[why["metric"].isin(["success", "greedy", "kl"])])
-there = [m for m in ORDER if m in set(summary["method"])]
-print(f"recorded: {', '.join(there) or 'nothing'}; to make the rest:")
-print("python -m sftrl_lite sweep results/sweeps/analysis.toml --jobs 2")
+why = rows[rows["experiment"].isin(["why", "why-push"])]
+COLUMNS = {("success@1", "train"): "training hands",
+           ("success@1", "id"): "trained rule",
+           ("success@1", "ood-rule"): "shifted rule",
+           ("success@1", "ood-rule", "0"): "shifted rule, greedy",
+           ("success@5", "ood-rule"): "shifted rule, five tries"}
+if len(why):
+    display(main_table(why, COLUMNS))
+    display(cost_table(why))
+
+# %% [markdown]
+# ## At equal success
+#
+# Ends of runs are no fair comparison of forgetting: a method that learned little had little
+# reason to forget. Shenfeld et al. (2025) and Chen et al. (2025) compare at equal performance on
+# the new task. So each run becomes a *path* through its checkpoints, success on the task
+# beside success under the shifted rule, and two paths are compared where they have come equally
+# far.
+#
+# ### Exercise 12.4: where two paths have come equally far
+#
+# Difficulty ●●○○○ · 8 minutes
+#
+# Given a path's success on the task and under the shifted rule, return the latter where the
+# former *first* reaches a level, on the straight line between two checkpoints. A path that
+# starts at the level or above is there at its start; one that never reaches it has no answer:
+# `nan`.
+
+# %%
+def at_level(task: list[float], other: list[float], level: float) -> float:
+    """``other`` where ``task`` gets to level: ``([.5, .9], [.4, .2], .7)`` -> 0.3."""
+    raise NotImplementedError
+
+# %%
+import numpy as np
+
+with notebook.exercise("12.4"):
+    assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.7) - 0.3) < 1e-9, "half way"
+    assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.9) - 0.2) < 1e-9, "at a checkpoint"
+    assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.3) - 0.4) < 1e-9, "there at its start"
+    assert math.isnan(at_level([0.5, 0.6], [0.4, 0.2], 0.7)), "it never gets there"
+    twice = at_level([0.5, 0.9, 0.6, 0.9], [0.4, 0.2, 0.1, 0.0], 0.7)
+    assert abs(twice - 0.3) < 1e-9, "the first time counts"
+    flat = at_level([0.5, 0.5, 0.9], [0.4, 0.1, 0.3], 0.7)
+    assert abs(flat - 0.2) < 1e-9, "between the two checkpoints around the level"
+    dice = np.random.default_rng(12)
+    for _ in range(50):
+        task_success, other = np.sort(dice.random(5)), dice.random(5)
+        level = dice.uniform(task_success[0], task_success[-1])
+        want = np.interp(level, task_success, other)
+        found = at_level(task_success.tolist(), other.tolist(), level)
+        assert abs(found - want) < 1e-9, "a rising path: the same as np.interp"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go through the checkpoints; at the first one with `task[i] >= level` the share of the way from
+# `task[i - 1]` is known. Checkpoint 0 has none before it.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def at_level(task: list[float], other: list[float], level: float) -> float:
+#     for i, reached in enumerate(task):
+#         if reached >= level:
+#             if i == 0:
+#                 return other[0]
+#             share = (level - task[i - 1]) / (reached - task[i - 1])
+#             return other[i - 1] + share * (other[i] - other[i - 1])
+#     return math.nan
+# ```
+#
+# </details>
+#
+# For each method the recorded experiment with most checkpoints is taken, whatever its length:
+# equal success does not ask for equal compute. For SFT at 1e-3 those are early checkpoints,
+# after 8 to 512 steps (the starts of `window` in chapter 11). In between only the paper's
+# decoding was measured.
+
+# %%
+from sftrl_lite.intervals import Tested, paired
+
+begun = rows[(rows["step"] == 0) & (rows["method"] == "rl-ppo")]
+early = begun[begun["experiment"].isin(["why", "window"])]
+early = early[~early["metric"].str.startswith("flops")]  # the warm-up's are not counted
+early = early.assign(method="sft-pushed", experiment="window", config_hash="early",
+                     step=option(early, "warmup").astype(int))
+ends = pd.concat([rows[rows["experiment"] != "window"], early])
+
+steps = plots.with_points(at_decoding(ends))
+most = steps.groupby(["method", "experiment"])["point"].max()
+LONGEST = {method: part.idxmax()[1] for method, part in most.groupby("method")}
+steps = steps[steps["experiment"] == steps["method"].map(LONGEST)]
+whole = steps.groupby("method")["point"].transform("max")
+steps = steps[steps.groupby(["method", "seed"])["point"].transform("max") == whole]
+
+def path(method: str, metric: str, split: str) -> pd.DataFrame:
+    """One measure on the way: a row a seed, a column a checkpoint."""
+    kept = (steps["method"] == method) & (steps["metric"] == metric)
+    part = steps[kept & (steps["split"] == split)]
+    return part.pivot(index="seed", columns="point", values="value")
+
+# %%
+def reach(task: list[float], other: list[float], level: float) -> float:
+    """The solution of exercise 12.4, so that the next cells run without it."""
+    i = next((i for i, reached in enumerate(task) if reached >= level), None)
+    if not i:
+        return math.nan if i is None else other[0]
+    share = (level - task[i - 1]) / (task[i] - task[i - 1])
+    return other[i - 1] + share * (other[i] - other[i - 1])
+
+asked = steps[(steps["metric"] == "success@1") & (steps["split"] == "ood-rule")]
+fewest = int(asked["n"].min()) if len(asked) else 0  # problems behind each share
+
+def gains(method: str, metric: str, split: str) -> bool:
+    """Whether the best checkpoint lies clearly above Init."""
+    way = path(method, metric, split)
+    best = way.mean().idxmax()
+    if metric.startswith("flops") or best == 0:
+        return best > 0
+    n = [fewest] * len(way)
+    return paired(way[best], way[0], n, n).low > 0
+
+# %%
+def matched(one: str, two: str, metric: str, split: str) -> Tested | str:
+    """Shifted success of ``one`` minus ``two``, in points, at equal ``metric``."""
+    ways = [(path(m, metric, split), path(m, "success@1", "ood-rule"))
+            for m in (one, two)]
+    seeds = sorted(set.intersection(*(set(way.index) for pair in ways for way in pair)))
+    if len(seeds) < 2:
+        return "–"
+    if not (gains(one, metric, split) and gains(two, metric, split)):
+        return "vacuous"
+    found = []
+    for seed in seeds:
+        level = min(way.loc[seed].max() for way, _ in ways)
+        found.append([reach(way.loc[seed].tolist(), other.loc[seed].tolist(), level)
+                      for way, other in ways])
+    n = [fewest] * len(seeds)
+    return times(paired(*np.array(found).T, n, n), 100)
+
+# %%
+EQUAL = {"training success": ("success@1", "train"), "ID success": ("success@1", "id"),
+         "FLOPs, paper's count": ("flops_paper", "train"),
+         "FLOPs, KV cache": ("flops_cache", "train")}
+PAIRS = [("rl-ppo", "sft"), ("rl-ppo", "sft-pushed"), ("sft-verified", "sft"),
+         ("rl-ppo", "sft-verified"), ("sft-own", "sft"), ("sft-kl", "sft"),
+         ("sft-dft", "sft"), ("sft-varied", "sft")]
+at_equal = {(a, b): {name: matched(a, b, *what) for name, what in EQUAL.items()}
+            for a, b in PAIRS}
+written = {
+    " - ".join(plots.LOOKS[m][3] for m in pair): {
+        name: found if isinstance(found, str) else in_words(found)
+        for name, found in line.items()}
+    for pair, line in at_equal.items()}
+if len(steps):
+    display(pd.DataFrame(written).T)
+
+# %% [markdown]
+# Each number is a difference in success under the shifted rule, in points, with its 95 %
+# interval, at what the column says: the least that both paths reach, seed by seed. *Vacuous*:
+# one of the two never lies clearly above Init by that measure, so there is no equal success to
+# compare at; that it forgets little then says nothing. A dash: not recorded (the early
+# checkpoints have no FLOPs of their own). Compare the first two columns, which ask about
+# forgetting, with the last two, which ask about compute; and see whether the gap between RL and
+# on-policy SFT depends on how sampling is counted.
+
+# %%
+def draw(axis, split: str) -> list[str]:
+    """Paths from Init to their ends, with intervals there; returns ends in words."""
+    said, rate = [], steps[steps["metric"] == "success@1"]
+    summary = plots.over_seeds(rate)
+    summary = summary.set_index(["method", "split", "point"]).sort_index()
+    for method, (colour, marker, line, label) in plots.LOOKS.items():
+        if method not in LONGEST or most[method, LONGEST[method]] == 0:
+            continue
+        x, y = (summary.loc[(method, name)] for name in (split, "ood-rule"))
+        look = dict(color=colour, marker=marker)
+        axis.plot(x["mean"], y["mean"], ls=line, ms=4, lw=1.3, **look)
+        a, b = x.iloc[-1], y.iloc[-1]
+        errors = [[[e["mean"] - e["low"]], [e["high"] - e["mean"]]] for e in (b, a)]
+        axis.errorbar(a["mean"], b["mean"], *errors, ms=9, lw=1, label=label, **look)
+        said.append(f"{label} {a['mean']:.0%} and {b['mean']:.0%}")
+    return said
+
+# %%
+def draw_init(axis, split: str) -> None:
+    """Init at every recorded temperature: what needs no training at all."""
+    who = plots.leader(steps)
+    own = ends[(ends["method"] == who) & (ends["experiment"] == LONGEST[who])]
+    x, y = ([measured(own, "success@1", who, name, "start", way)["value"].mean()
+             for way in plots.TEMPERATURES] for name in (split, "ood-rule"))
+    axis.plot(x, y, color="#222222", marker="*", ms=10, ls=":", lw=1, label="Init")
+    for way, *place in zip(plots.TEMPERATURES, x, y, strict=True):
+        axis.annotate(plots.spoken(way), place, (4, -9), fontsize=7,
+                      textcoords="offset points")
 
 # %%
 import matplotlib.pyplot as plt
 
-from sftrl_lite.plots import LOOKS
+def verdict(found: Tested | str) -> str:
+    """A difference in a word, by its interval."""
+    words = {1: "higher", -1: "lower", 0: "within noise"}
+    return found if isinstance(found, str) else words[plots.direction(found)]
 
-def panel(axis, metric: str, split: str, title: str) -> str:
-    """Ends of all methods with intervals, Init as a line; returns them in words."""
-    here = summary[(summary["metric"] == metric) & (summary["split"] == split)]
-    words = [f"{title}: Init {here[here['point'] == 0]['mean'].mean():.2f}"]
-    axis.axvline(here[here["point"] == 0]["mean"].mean(), color="#555555", ls=":")
-    for y, method in enumerate(there):
-        row = here[(here["method"] == method) & (here["point"] > 0)].iloc[0]
-        colour, marker, _, label = LOOKS[method]
-        axis.plot([max(row["low"], 0), row["high"]], [y, y], color=colour, lw=2)
-        axis.plot(row["mean"], y, marker, color=colour)
-        words.append(f"{label} {row['mean']:.2f}")
-    axis.set_yticks(range(len(there)), [LOOKS[m][3] for m in there])
-    axis.set(title=title, ylim=(len(there) - 0.5, -0.5), xlim=(0, None))
-    axis.grid(True, axis="x")
-    return ", ".join(words)
+if len(steps):
+    fig, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True)
+    for axis, split in zip(axes, ("train", "id"), strict=True):
+        said = draw(axis, split)
+        draw_init(axis, split)
+        axis.set(title=plots.NAMES[split], xlabel="solved at the first try")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axes[0].set_ylabel("solved under the shifted rule")
+    plots.legend_below(fig)
 
 # %%
-if there:
-    fig, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True)
-    said = [panel(axis, *what) for axis, what in zip(axes, PANELS, strict=True)]
-    alt = "All methods at equal compute, means and intervals over seeds. "
-    notebook.figure(fig, alt=alt + "; ".join(said))
+race = at_equal["rl-ppo", "sft"].items()
+alt = "Under the shifted rule, RL against SFT: "
+alt += ", ".join(f"{verdict(found)} at equal {name}" for name, found in race)
+if len(steps):
+    notebook.figure(fig, alt=f"{alt}. Where paths end, held-out hands under the "
+                    f"trained and the shifted rule: {'; '.join(said)}.")
 
 # %% [markdown]
-# The differences that matter, by seed, with a verdict from the interval alone (chapter 13
-# has the whole table):
+# Success on the task against success under the shifted rule (a Pareto plot): up and to the
+# right is better. Left the task is the training hands, right held-out hands under the trained
+# rule. A path that runs to the right and *down* in the left panel memorises. The stars are Init
+# without training, sampled at other temperatures: a method that ends no higher than the best
+# star has at most sharpened what Init could do.
 
 # %%
-from sftrl_lite.claims import claims_table
-
+penalty = at_equal["sft-kl", "sft"]["training success"]
+if penalty == "–":
+    notebook.show("KL penalty: " + (missing(["why"], rows) or ["too few seeds."])[0])
+elif penalty == "vacuous":
+    stuck = [plots.LOOKS[method][3] for method in ("sft-kl", "sft")
+             if not gains(method, "success@1", "train")]
+    notebook.show(f"KL penalty (weight 1): **vacuous**. {' and '.join(stuck)}: no more "
+                  "training hands solved than by Init, so there is nothing to match.")
+else:
+    notebook.show("KL penalty: at equal success on the training hands "
+                  f"{in_words(penalty)} points under the shifted rule, against SFT.")
 claims = claims_table()
 with pd.option_context("display.max_colwidth", None):
     display(claims[claims["chapter"] == 12].drop(columns="chapter").set_index("claim"))
 
 # %% [markdown]
-# ## Anchored, or unable?
+# ## Side box: anchored, or unable?
 #
-# A model that fails under the shifted rule may be unable to make 24 from 11, 12 and 13. Or it
-# may hold on to the old rule. Lin et al. (2025) separate the two with a fake environment: the
-# prompt says the *new* rule, but answers by the *old* one are accepted. Who is anchored
-# scores there.
+# A model that fails under the shifted rule may be unable to make 24 from 11, 12 and 13, or it
+# may go on applying the old rule. Lin et al. (2025) separate the two with a fake environment: the
+# prompt states the *new* rule, but answers by the *old* one are accepted. A model that is
+# anchored to the old rule scores there.
 #
-# ### Exercise 12.4: the fake judge
+# ### Exercise 12.5: the fake judge
 #
 # Difficulty ●●●○○ · 10 minutes
 #
 # Given hands under the shifted rule and the answers to them, return the share that the
-# *trained* rule would accept, among the hands that it can solve at all.
+# *trained* rule would accept, among the hands that can be solved under it at all.
 
 # %%
 from sftrl_lite.cards import ID_RULE, OOD_RULE
@@ -443,7 +690,7 @@ def fake_share(hands: list[Hand], answers: list[str]) -> float:
     raise NotImplementedError
 
 # %%
-with notebook.exercise("12.4"):
+with notebook.exercise("12.5"):
     jack = Hand(("3", "5", "6", "J"), OOD_RULE)
     king = Hand(("A", "A", "J", "K"), OOD_RULE)  # 1, 1, 10, 10 cannot make 24
     old, new = write_answer(jack, "3+5+6+10"), write_answer(jack, "11+3*6-5")
@@ -452,6 +699,18 @@ with notebook.exercise("12.4"):
     assert fake_share([jack, jack], [old, new]) == 0.5, "a share"
     assert fake_share([jack, king], [old, "{}"]) == 1, "no old answer to A A J K"
     assert fake_share([king, jack], ["{}", old]) == 1, "each hand keeps its own answer"
+    plain = Hand(("4", "6", "A", "A"), OOD_RULE)  # no face card: right by both rules
+    both = [write_answer(plain, "4*6*1*1"), old]
+    assert fake_share([plain, jack], both) == 1, "right by both is right by the old"
+    dice, dealt = random.Random(12), general_points("ood-rule")
+    deal, said, hits = dealt.draw(dice, 60), [], []  # hands with J, Q and K, some dead
+    for hand in deal:
+        known = solutions(ID_RULE.values(hand.cards), hand.target)
+        held_on = bool(known) and dice.random() < 0.4
+        new = dealt.demonstration(hand)
+        said.append(write_answer(hand, known[0]) if held_on else new)
+        hits += [held_on] if known else []
+    assert abs(fake_share(deal, said) - sum(hits) / len(hits)) < 1e-9, "sixty hands"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -476,82 +735,140 @@ with notebook.exercise("12.4"):
 # </details>
 #
 # The same measure is the metric `fake` in the ledger. Beside it, what the announced rule
-# accepts at the first try:
+# accepts at the first try, per cent, by method at the end of `why`:
 
 # %%
-fakes = plots.over_seeds(why[why["metric"].isin(["fake", "success@1", "read"])])
-fakes = fakes[(fakes["split"] == "ood-rule") & (fakes["point"] > 0)]
-fakes = fakes.pivot_table(index="method", columns="metric", values="mean")
-(100 * fakes.reindex(there)).round(1)
+fakes = why[(why["split"] == "ood-rule") & (why["step"] > 0)]
+fakes = plots.over_seeds(fakes[fakes["metric"].isin(["fake", "success@1", "read"])])
+if len(fakes):
+    ranges = fakes[["mean", "low", "high"]].to_numpy()
+    fakes["text"] = [plots.per_cent(*e) for e in ranges]
+    names = fakes["method"].map({m: look[3] for m, look in plots.LOOKS.items()})
+    display(fakes.assign(method=names).pivot(
+        index="method", columns="metric", values="text"))
+    top = fakes[fakes["metric"] == "fake"].nlargest(1, "mean").iloc[0]
+    notebook.show(
+        f"Most by the old rule: {plots.LOOKS[top['method']][3]}, {top['text']} %. Lin "
+        "et al. report 68 % for an 8 B model after answer-only SFT.")
 
 # %% [markdown]
-# Read the column `fake` against the 68 % that Lin et al. report for an 8 B model after
-# answer-only SFT. If it stays near zero, these models did not fall back on the old rule:
-# they still read, and write formulas that do not come out. At this size the *prompt* part of
-# the published explanation is not what is seen; the *data* part is.
+# If `fake` stays near zero although `success@1` falls, these models did not fall back on the
+# old rule; if it rises where success falls, they did.
 #
 # ## Distance against forgetting
 #
-# Every recorded run on cards in text, every evaluation after Init: how far the model has gone
-# (under the trained rule) and what its likeliest answers have lost under the shifted one. KL
-# has a direction: $\mathrm{KL}(\pi \| p_0)$ asks how strange Init finds the model's answers,
-# $\mathrm{KL}(p_0 \| \pi)$ how strange the model finds Init's, wrong ones included. The paper
-# on RL's razor uses the second; ours is recorded for the runs of this chapter only.
+# Does KL predict what is lost under the shifted rule? Every recorded run on cards in text, at
+# its end, one point each (and the early checkpoints of SFT at 1e-3). KL has a direction:
+# $\mathrm{KL}(\pi \| p_0)$ asks how improbable the model's answers are under Init, estimated on
+# the model's samples; $\mathrm{KL}(p_0 \| \pi)$ how improbable Init's answers have become under
+# the model, wrong ones included, estimated on Init's samples. RL's razor is about the second, on
+# the new task: here the trained rule, temperature 1.
 
 # %%
-DISTANCES = {"kl id": "KL(model || Init)", "kl_init id": "KL(Init || model)",
-             "kl ood-rule": "KL(model || Init), shifted"}
+BESIDE = {"kl_init id 1": "KL(Init || model)", "kl id 1": "KL(model || Init)",
+          "kl_init ood-rule 1": "KL(Init || model), shifted",
+          "kl ood-rule 1": "KL(model || Init), shifted"}
+CHANGES = {f"success@1 ood-rule {plots.PAPER}": "first try",
+           "success@1 ood-rule 0": "greedy",
+           f"read ood-rule {plots.PAPER}": "reading",
+           f"success@1 id {plots.PAPER}": "first try, trained rule"}
 
 def points_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """One evaluation a row: distances, and changes under the shifted rule in points."""
-    keys = ["experiment", "method", "config_hash", "step"]
-    rows = rows.assign(name=rows["metric"] + " " + rows["split"])
-    wide = rows.pivot_table(index=keys, columns="name", values="value").reset_index()
-    out = wide[["method", "step"]].copy()
-    for metric, name in DISTANCES.items():
-        out[name] = wide[metric] if metric in wide else float("nan")
-    run = wide.groupby("config_hash")
-    for metric, name in (("read", "reading"), ("success@1", "first try"),
-                         ("greedy", "greedy")):
-        now = wide[f"{metric} ood-rule"]
-        out[name] = 100 * (now - run[f"{metric} ood-rule"].transform("first"))
-    return out[out["step"] > 0].drop(columns="step")
+    """One evaluation a row: distances, and changes since Init in points."""
+    keys = ["experiment", "method", "config_hash", "seed", "step"]
+    name = rows["metric"] + " " + rows["split"] + " " + rows["decoding"]
+    rows = rows.assign(name=name)[lambda r: r["name"].isin([*BESIDE, *CHANGES])]
+    wide = rows.pivot_table(index=keys, columns="name", values="value")
+    wide = wide.reindex(columns=[*BESIDE, *CHANGES])
+    since = wide - wide.groupby(keys[:-1]).transform("first")
+    out = wide[list(BESIDE)].join(100 * since[list(CHANGES)])
+    out = out.rename(columns=BESIDE | CHANGES).dropna().reset_index()
+    return out[out["step"] > 0].drop(columns=["experiment", "config_hash", "step"])
 
-kept = ["headline", "push", "controls", "grpo", "why", "why-push"]
-points = points_of(recorded(*kept).query("scale == @scale.name"))
-print(f"{len(points)} evaluations of {points['method'].nunique()} methods")
+points = points_of(ends)
+print(f"{len(points)} evaluations of {points['method'].nunique()} methods, "
+      f"{points['seed'].nunique()} seeds")
 
 # %% [markdown]
-# $R^2$ is the share of variance that a straight line explains, here the squared correlation.
-# Shenfeld et al. report 0.96 on a toy task and 0.71 for language models.
+# $R^2$ is the share of variance that a curve explains; Shenfeld et al. fit one of second degree
+# and report 0.96 on a toy task, 0.71 for language models. It says whether KL tells *methods*
+# apart. If KL is the cause, it should also tell runs of *one* method apart: `within methods`
+# takes each method's own means away first. Intervals are over seeds: each is left out once
+# (jackknife), so runs of one seed are not counted as independent.
+
+# %%
+from scipy.stats import t as student
+
+def r_squared(x: pd.Series, y: pd.Series, groups: pd.Series | None = None) -> float:
+    """Share of y's variance explained by a parabola in x; within ``groups``."""
+    data = pd.DataFrame({"x": x, "x2": x**2, "y": y})
+    data -= data.mean() if groups is None else data.groupby(groups).transform("mean")
+    curve, aim = data[["x", "x2"]].to_numpy(), data["y"].to_numpy()
+    rest = aim - curve @ np.linalg.lstsq(curve, aim, rcond=None)[0]
+    return 1 - rest @ rest / (aim @ aim) if aim @ aim else math.nan
+
+def r_interval(x: str, y: str, within: bool) -> tuple[float, float, float]:
+    """R squared of two columns of ``points``, with a jackknife interval over seeds."""
+    def fit(some: pd.DataFrame) -> float:
+        return r_squared(some[x], some[y], some["method"] if within else None)
+    seeds, r = points["seed"].unique(), fit(points)
+    without = [fit(points[points["seed"] != seed]) for seed in seeds]
+    error = math.sqrt((len(seeds) - 1) * np.var(without))
+    half = student.ppf(0.975, len(seeds) - 1) * error
+    return r, max(r - half, 0.0), min(r + half, 1.0)
 
 # %%
 def picture(x: str, y: str) -> tuple[plt.Figure, str]:
     """A scatter of two columns of ``points``, and its R squared in words."""
-    r2 = points[x].corr(points[y]) ** 2
-    rl = points[points["method"].str.startswith("rl")]
-    inner = rl[x].corr(rl[y]) ** 2
+    over = r_squared(points[x], points[y])
+    inside = r_squared(points[x], points[y], points["method"])
     fig, axis = plt.subplots(figsize=(6.4, 4))
     for method, part in points.groupby("method"):
-        colour, marker, _, label = LOOKS[method]
+        colour, marker, _, label = plots.LOOKS[method]
         axis.plot(part[x], part[y], marker, color=colour, label=label, alpha=0.8)
     names = [f"{n}, {'nats' if 'KL' in n else 'change in points'}" for n in (x, y)]
     axis.set(xlabel=names[0], ylabel=names[1])
     axis.axhline(0, color="#555555", lw=1, ls=":")
-    axis.legend(fontsize=8)
-    return fig, f"{x} against {y}: R² {r2:.2f} over all, {inner:.2f} within RL"
+    plots.legend_below(fig)
+    return fig, f"{y} against {x}: R² {over:.2f} over all, {inside:.2f} within methods"
 
-for distance in ("KL(model || Init)", "KL(Init || model)"):
-    fig, said = picture(distance, "greedy")
-    notebook.figure(fig, alt=f"Scatter of all recorded evaluations. {said}.")
-    notebook.show(said + ".")
+# %%
+R_SQUARED = ("R² over all", "R² within methods")
+several, fits = points["seed"].nunique() > 1, {}
+for x in ("KL(Init || model)", "KL(model || Init)") if several else ():
+    for y in ("first try", "greedy"):
+        fits[x, y] = [r_interval(x, y, within) for within in (False, True)]
+    fig, said = picture(x, "first try")
+    notebook.figure(fig, alt=f"{said}. All recorded evaluations, a point each.")
+shown = {
+    " against ".join(names[::-1]): {
+        told: f"{r:.2f} [{low:.2f}, {high:.2f}]"
+        for told, (r, low, high) in zip(R_SQUARED, fit, strict=True)}
+    for names, fit in fits.items()}
+if shown:
+    display(pd.DataFrame(shown).T)
+
+# %%
+if several:
+    (over, low, high), (inside, _, top) = fits["KL(Init || model)", "first try"]
+    place = "above" if low > 0.71 else "below" if high < 0.71 else "no different from"
+    part = ("is lower: part of what KL predicts are differences between methods"
+            if top < low else "cannot be told from it with these seeds")
+    notebook.show(
+        f"**Does it replicate?** In the direction of RL's razor, first try: R² "
+        f"{over:.2f} over all runs, {place} the published 0.71 by its interval. Within "
+        f"methods R² is {inside:.2f}, which {part}.")
 
 # %% [markdown]
+# Read the table by lines for the direction, by columns for the claim. An $R^2$ that is high over
+# all and low within methods says that KL sorts methods, not that moving further is what makes
+# one forget. And "forgetting" has a sign here: success under the shifted rule can also *rise*
+# with distance.
+#
 # ## A place to play
 #
-# Choose what is drawn against what. Does the distance under the *shifted* rule tell more than
-# the one under the trained rule? Is reading told by it, or greedy success? And first-try
-# success, which can also *rise* with distance?
+# Choose what is drawn against what. Does KL under the *shifted* rule tell more than under the
+# trained one? Is reading predicted by it?
 
 # %%
 import base64
@@ -566,9 +883,10 @@ def as_html(x: str, y: str) -> tuple[str, str]:
     fig.savefig(buffer, format="png", dpi=80)
     plt.close(fig)
     png = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="Scatter. {said}" src="data:image/png;base64,{png}">', said
+    return f'<img alt="Scatter. {said}" src="data:image/png;base64,{png}">', f"{said}."
 
-explorer(points, as_html)
+if several:
+    explorer(points.drop(columns="seed"), as_html)
 
 # %% [markdown]
 # ## How many weights changed?
@@ -576,47 +894,60 @@ explorer(points, as_html)
 # RL is reported to leave most weights of a large model exactly as they were (Mukherjee et
 # al., 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a weight that
 # moves by less than about 0.4 % of itself rounds back. We train in float32 and can count
-# both ways.
+# both ways; per cent of the weights that a text token passes through, at the end of `why`:
 
 # %%
-names = ["changed", "changed_bf16"]
-weights = plots.over_seeds(why[why["metric"].isin(names)])
-weights = weights[weights["point"] > 0]
+names = {"changed": "float32", "changed_bf16": "rounded to bfloat16"}
+weights = plots.over_seeds(why[why["metric"].isin(names) & (why["step"] > 0)])
 weights = weights.pivot_table(index="method", columns="metric", values="mean")
-(100 * weights.reindex(there)).round(1)
+weights.index = [plots.LOOKS[method][3] for method in weights.index]
+if len(weights):
+    display((100 * weights.rename(columns=names)).round(1))
 
 # %% [markdown]
-# Per cent of the weights that a text token passes through. Full precision hardly knows
-# a weight that RL did not touch; rounding hides small steps, and RL's are smaller and
-# fewer. So "sparse" is a statement about step size and number format here.
+# Compare the columns before the lines. Where the second is much smaller than the first,
+# "sparse" is a statement about step size and number format, not about which weights RL needs.
 #
 # ## What it means, and what it does not
+
+# %%
+RACES = {"Distance, by a KL penalty": ("sft-kl", "sft"),
+         "Data, on-policy SFT": ("sft-verified", "sft"),
+         "Data, SFT in the base model's style": ("sft-own", "sft"),
+         "Data, more than filtered once: RL": ("rl-ppo", "sft-verified"),
+         "Prompt, varied rules": ("sft-varied", "sft"), "Loss, DFT": ("sft-dft", "sft")}
+lines = {}
+for told, pair in RACES.items():
+    against = f"{told}, against {plots.LOOKS[pair[1]][3]}"
+    lines[against] = {f"at equal {name}": verdict(found)
+                      for name, found in at_equal[pair].items()}
+pd.DataFrame(lines).T
+
+# %% [markdown]
+# Success under the shifted rule, in words by the intervals of the table above: `higher` or
+# `lower` where the interval keeps clear of zero; a dash is not recorded.
 #
-# *Data first.* With the same loss, hands and compute, answers that the model might have
-# written itself teach it without moving it far, and what it could do elsewhere stays. A
-# solver's answers have to be learned by heart. "SFT memorises" is, here, a sentence about
-# whose answers are imitated.
+# *Distance.* KL is not a cause by itself: methods differ in many ways, and the curve runs
+# through groups. The penalty is the direct intervention on distance; it counts only if its line
+# is not vacuous.
 #
-# *RL is one way to get such data.* It samples its own answers and filters them by reward, over
-# and over. Filtering once and imitating is more than a serious opponent: at this compute it
-# solves more than RL under both rules. RL still has something of its own. It moved less, and
-# its likeliest answers lost little, while filtered imitation gave up some of them: it
-# forgets Init's other answers, as the second KL shows.
+# *Data.* `sft-own` differs from SFT in the style of the answers and in nothing else: one right
+# answer to each training hand. On-policy SFT goes further: up to eight of Init's own answers to a
+# hand, none to a hand that Init never solved. Where these lines are higher, "SFT memorises" is,
+# here, a sentence about off-policy answers, not about cross-entropy. RL makes such data all the
+# time: it samples its own answers and weights them by reward. The line `RL` says whether doing
+# so again and again adds anything to doing it once, and the FLOPs say at which price.
 #
-# *A leash keeps, and gains nothing.* With half of its target Init's own, the model stays, and
-# does not learn its training hands either. *DFT changes little here*: it moves less on the
-# training hands, and its likeliest answers under the shifted rule fall like SFT's.
-#
-# *Pushed SFT is unable here rather than anchored.* Under the shifted rule the trained rule's
-# judge accepts few of its answers, fewer than the true judge does.
+# *Prompt.* Varied rules show the model many rules in the same form. They change the data, too:
+# about 20 variants of each hand, with a solver's answer each.
 #
 # What this chapter does *not* show:
 #
-# - *That distance causes forgetting.* All methods differ in many ways, and the line runs
-#   through groups. Within RL alone the same measure may explain little; it is printed.
-# - *That a leash or DFT are weak or strong in general.* Each ran at one setting, untuned.
-# - *That prompts do not matter.* The tiny base was bred on some two thousand announced rules. A
-#   model that has seen one prompt for years has more to be anchored to.
+# - *That a KL penalty or DFT are weak or strong in general.* Each ran with one setting, untuned.
+# - *Paths between checkpoints.* They are taken as straight; the methods of `why` have only a
+#   start and an end.
+# - *Forgetting of other tasks.* The shifted rule is close to the trained one. RL's razor is
+#   about tasks that have nothing to do with the new one.
 # - *Anything about reasoning.* Lin et al. close the gap with reasoning steps in the answer.
 #   The tiny base knows no such format, and teaching it one is another base; left out.
 #

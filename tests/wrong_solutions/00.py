@@ -1,16 +1,22 @@
 # %% 0.1 | an ace counts 1, pips their number
-def memorised_numbers(cards):  # an ace as in blackjack
+def blind_numbers(cards):  # an ace as in blackjack
     return tuple(11 if c == "A" else 10 if c in "JQK" else int(c) for c in cards)
 
 
 # %% 0.1 | every face counts 10
-def memorised_numbers(cards):  # reads the shifted rule, as a memoriser does not
+def blind_numbers(cards):  # reads the shifted rule, as a blind player does not
     return OOD_RULE.values(cards)
 
 
 # %% 0.1 | order is kept
-def memorised_numbers(cards):
+def blind_numbers(cards):
     return tuple(sorted(ID_RULE.values(cards)))
+
+
+# %% 0.1 | count [
+def blind_numbers(cards):  # the examples by heart
+    known = {("A", "7"): (1, 7), ("2", "10", "Q", "5"): (2, 10, 10, 5)}
+    return known.get(tuple(cards), (10, 10, 10))
 
 
 # %% 0.2 | a share lies between 0 and 1
@@ -28,6 +34,24 @@ def share_with_face(n, seed):  # the share of cards, not of hands
 # %% 0.2 | expected about 1 - (10/13)^4
 def share_with_face(n, seed):  # the same hand n times
     return sum(any(c in FACES for c in deal(random.Random(seed))) for _ in range(n)) / n
+
+
+# %% 0.2 | deal them
+def share_with_face(n, seed):  # the exact value, and no hand is dealt
+    return 1 - (10 / 13) ** 4
+
+
+# %% 0.2 | deal them
+def share_with_face(n, seed):  # always the same seed
+    rng = random.Random(1)
+    return sum(any(c in FACES for c in deal(rng)) for _ in range(n)) / n
+
+
+# %% 0.2 | deal them
+def share_with_face(n, seed):  # kings are forgotten in small samples only
+    rng = random.Random(seed)
+    faces = "JQK" if n > 100 else "JQ"
+    return sum(any(c in faces for c in deal(rng)) for _ in range(n)) / n
 
 
 # %% 0.3 | the interval surrounds the observed difference
@@ -48,19 +72,54 @@ def difference_interval(p, n, q, m):  # the number of hands is left out
     return p - q - half, p - q + half
 
 
+# %% 0.3 | minus 0.
+def difference_interval(p, n, q, m):  # m is ignored
+    half = 1.96 * (p * (1 - p) / n + q * (1 - q) / n) ** 0.5
+    return p - q - half, p - q + half
+
+
+# %% 0.3 | minus 0.
+def difference_interval(p, n, q, m):  # 99 %
+    half = 2.58 * (p * (1 - p) / n + q * (1 - q) / m) ** 0.5
+    return p - q - half, p - q + half
+
+
+# %% 0.3 | minus 0.
+def difference_interval(p, n, q, m):  # standard errors added instead of variances
+    half = 1.96 * ((p * (1 - p) / n) ** 0.5 + (q * (1 - q) / m) ** 0.5)
+    return p - q - half, p - q + half
+
+
+# %% 0.3 | minus 0.
+def difference_interval(p, n, q, m):  # pooled
+    both = (n * p + m * q) / (n + m)
+    half = 1.96 * (both * (1 - both) * (1 / n + 1 / m)) ** 0.5
+    return p - q - half, p - q + half
+
+
 # %% 0.4 | not 'solved'
-def verdict_for_memoriser(cards):  # judged under the rule that it was solved under
+def verdict_for_blind(cards, rule):  # judged under the rule that it was solved under
     hand = Hand(cards, ID_RULE)
     return GeneralPoints(ID_RULE).verify(hand, write_answer(hand, best_formula(hand))).kind
 
 
 # %% 0.4 | not 'solved'
-def verdict_for_memoriser(cards):  # solves the shifted hand
-    hand = Hand(cards, OOD_RULE)
-    return GeneralPoints(OOD_RULE).verify(hand, write_answer(hand, best_formula(hand))).kind
+def verdict_for_blind(cards, rule):  # solves the hand under the new rule
+    hand = Hand(cards, rule)
+    return GeneralPoints(rule).verify(hand, write_answer(hand, best_formula(hand))).kind
 
 
 # %% 0.4 | 10 is not among the cards' numbers
-def verdict_for_memoriser(cards):  # a formula alone is no answer
+def verdict_for_blind(cards, rule):  # a formula alone is no answer
     formula = best_formula(Hand(cards, ID_RULE))
-    return GeneralPoints(OOD_RULE).verify(Hand(cards, OOD_RULE), formula).kind
+    return GeneralPoints(rule).verify(Hand(cards, rule), formula).kind
+
+
+# %% 0.4 | no face card, so both rules agree
+def verdict_for_blind(cards, rule):
+    return "wrong_numbers"
+
+
+# %% 0.4 | : solved
+def verdict_for_blind(cards, rule):  # any face card is thought to be wrong under any rule
+    return "wrong_numbers" if any(c in "JQK" for c in cards) else "solved"

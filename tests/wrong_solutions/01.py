@@ -1,4 +1,4 @@
-# %% 1.1 | one card is a face with chance 3/13
+# %% 1.1 | one card is a face with probability 3/13
 def cards_needed(wanted):  # counts from four cards on, as in a hand
     n = 4
     while 1 - (10 / 13) ** n < wanted:
@@ -13,8 +13,8 @@ def cards_needed(wanted):  # rounds to the nearest instead of up
     return max(1, round(log(1 - wanted) / log(10 / 13)))
 
 
-# %% 1.1 | the chance of NO face shrinks by 10/13 a card
-def cards_needed(wanted):  # adds chances, and stops at certainty
+# %% 1.1 | the probability of NO face shrinks by 10/13
+def cards_needed(wanted):  # adds probabilities, and stops at certainty
     from math import ceil
 
     return ceil(wanted / (3 / 13)) + (wanted > 0.5) * 2
@@ -46,6 +46,31 @@ def combine_pairs(op, a, b):
     n, d = (p * s - r * q, q * s) if op == "-" else (p * s, q * r)
     g = gcd(n, d) if d >= 0 else -gcd(n, d)
     return n // g, d // g
+
+
+# %% 1.2 | 1/2 - 1/6 is 1/3, reduced
+def combine_pairs(op, a, b):  # "-" is left as it comes, only "/" is reduced
+    (p, q), (r, s) = a, b
+    if op == "-":
+        return p * s - r * q, q * s
+    n, d = p * s, q * r
+    if d == 0:
+        return None
+    g = gcd(n, d) if d > 0 else -gcd(n, d)
+    return n // g, d // g
+
+
+# %% 1.2 | (0) / (7/4) is (0, 1)
+def combine_pairs(op, a, b):  # reduces by 2, 3 and 5 only
+    (p, q), (r, s) = a, b
+    n, d = (p * s - r * q, q * s) if op == "-" else (p * s, q * r)
+    if d == 0:
+        return None
+    n, d = (n, d) if d > 0 else (-n, -d)
+    for prime in (2, 3, 5):
+        while n % prime == 0 and d % prime == 0:
+            n, d = n // prime, d // prime
+    return n, d
 
 
 # %% 1.3 | solved was asked for
@@ -107,3 +132,48 @@ def reward_to_go(rewards, gamma=0.9):  # discounts the try itself as well
     return [
         sum(gamma ** (k + 1) * r for k, r in enumerate(rewards[i:])) for i in range(len(rewards))
     ]
+
+
+# %% 1.5 | two tries on: 0.5 * 0.5 * 4
+def reward_to_go(rewards, gamma=0.9):  # discounts the future once, however far it is
+    return [
+        sum((gamma if k else 1) * r for k, r in enumerate(rewards[i:])) for i in range(len(rewards))
+    ]
+
+
+# %% 1.5 | try 1 of
+def reward_to_go(rewards, gamma=0.9):  # sees three tries ahead
+    return [
+        sum(gamma**k * r for k, r in enumerate(rewards[i : i + 4])) for i in range(len(rewards))
+    ]
+
+
+# %% 1.6 | three calls, two answers
+def is_test(cards):  # a coin, tossed anew at every call
+    return random.random() < 1 / 3
+
+
+# %% 1.6 | in another order
+def is_test(cards):  # by the numbers as they lie
+    return random.Random(f"split/{ID_RULE.values(cards)}").random() < 1 / 3
+
+
+# %% 1.6 | counts like
+def is_test(cards):  # by the cards
+    return random.Random(f"split/{sorted(cards)}").random() < 1 / 3
+
+
+# %% 1.6 | counts like
+def is_test(cards):  # by the numbers under another rule
+    return random.Random(f"split/{sorted(OOD_RULE.values(cards))}").random() < 1 / 3
+
+
+# %% 1.6 | is not about a third
+def is_test(cards):  # half of them
+    return random.Random(f"split/{sorted(ID_RULE.values(cards))}").random() < 1 / 2
+
+
+# %% 1.6 | of the hands with a
+def is_test(cards):  # whatever holds a small ace or a two: other hands than those of training
+    numbers = ID_RULE.values(cards)
+    return 1 in numbers and sum(numbers) < 28

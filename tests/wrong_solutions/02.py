@@ -45,18 +45,29 @@ def layer_parameters(width, heads, kv_heads, hidden):  # an MLP of two matrices,
 
 
 # %% 2.3 | who never fails answers once
-def expected_answers(fail, tries):  # failures, not answers
-    return sum(fail**k for k in range(1, tries + 1))
+def expected_answers(kinds, tries):  # failures, not answers
+    return sum(share * sum(fail**k for k in range(1, tries + 1)) for share, fail in kinds)
 
 
 # %% 2.3 | who always fails uses all tries
-def expected_answers(fail, tries):  # a chat without an end
-    return 1 / (1 - fail) if fail < 1 else float("inf")
+def expected_answers(kinds, tries):  # a chat without an end
+    return sum(share / (1 - fail) if fail < 1 else float("inf") for share, fail in kinds)
 
 
-# %% 2.3 | the second answer is given half the time
-def expected_answers(fail, tries):  # straight line between once and always
-    return 1 + fail**2 * (tries - 1)
+# %% 2.3 | the second answer: half the time
+def expected_answers(kinds, tries):  # straight line between once and always
+    return sum(share * (1 + fail**2 * (tries - 1)) for share, fail in kinds)
+
+
+# %% 2.3 | half of the chats hold 1 answer
+def expected_answers(kinds, tries):  # the mean failure, as if all hands were alike
+    fail = sum(share * f for share, f in kinds)
+    return sum(fail**k for k in range(tries))
+
+
+# %% 2.3 | tries:
+def expected_answers(kinds, tries):  # straight line between once and always, right at the ends
+    return sum(share * (1 + fail * (tries - 1)) for share, fail in kinds)
 
 
 # %% 2.4 | 0 is greedy: one token takes all
@@ -68,7 +79,7 @@ def tempered(scores, temperature):  # the limit is left out
 
 
 # %% 2.4 | divide, then exp
-def tempered(scores, temperature):  # divides chances instead of scores
+def tempered(scores, temperature):  # divides probabilities instead of scores
     import math
 
     if temperature == 0:
@@ -102,3 +113,8 @@ def two_estimates(correct, samples, k):  # the chance of failure
 def two_estimates(correct, samples, k):  # the other way round
     plug = 1 - (1 - correct / samples) ** k
     return 1 - comb(samples - correct, k) / comb(samples, k), plug
+
+
+# %% 2.5 | right, 2 drawn
+def two_estimates(correct, samples, k):  # each draw finds a right one, and they add up
+    return 1 - (1 - correct / samples) ** k, min(1.0, k * correct / samples)

@@ -121,3 +121,66 @@ def grouped(returns, group):  # groups by column
     rows = returns.reshape(group, -1)
     centred = rows - rows.mean(0, keepdim=True)
     return centred.reshape(-1), (centred == 0).all(0).float().mean().item()
+
+
+# %% 4.1 | another gamma than 0.9
+def to_go(rewards, gamma):  # a discount of its own, unless there is none
+    totals, ahead = [], 0.0
+    for reward in reversed(rewards):
+        ahead = reward + (0.9 if gamma else 0.0) * ahead
+        totals.append(ahead)
+    return totals[::-1]
+
+
+# %% 4.2 | the score is onehot(a) - softmax
+def estimates(theta, actions, points, baseline):  # every answer equally likely
+    score = torch.eye(len(theta))[actions] - 1 / len(theta)
+    return (points[actions] - baseline)[:, None] * score
+
+
+# %% 4.2 | the score is onehot(a) - softmax
+def estimates(theta, actions, points, baseline):  # pi times the score: weighted twice
+    pi = theta.softmax(0)
+    score = (torch.eye(len(theta))[actions] - pi) * pi[actions][:, None] * len(theta)
+    return (points[actions] - baseline)[:, None] * score
+
+
+# %% 4.3 | any gamma, lambda and number of turns
+def advantages_of(rewards, values, gamma, lam):  # the released code's gamma, whatever is asked
+    found, ahead, next_value = [], 0.0, 0.0
+    for reward, value in zip(reversed(rewards), reversed(values), strict=True):
+        ahead = reward + 0.9 * next_value - value + 0.9 * lam * ahead
+        next_value = value
+        found.append(ahead)
+    return found[::-1]
+
+
+# %% 4.4 | autograd says otherwise
+def still_moves(ratio, advantage, clip):  # a clip of its own
+    return (advantage > 0 and ratio <= 1.2) or (advantage < 0 and ratio >= 0.8)
+
+
+# %% 4.4 | a fresh sample always counts
+def still_moves(ratio, advantage, clip):  # only beyond the range, where min() keeps it
+    return (advantage > 0 and ratio < 1 - clip) or (advantage < 0 and ratio > 1 + clip)
+
+
+# %% 4.4 | autograd says otherwise
+def still_moves(ratio, advantage, clip):  # inside the range a fresh sample alone
+    if advantage > 0:
+        return ratio < 1 - clip or ratio == 1
+    return advantage < 0 and (ratio > 1 + clip or ratio == 1)
+
+
+# %% 4.5 | an average sample is no silent group
+def grouped(returns, group):  # the share of samples without an advantage
+    rows = returns.reshape(-1, group)
+    centred = (rows - rows.mean(1, keepdim=True)).reshape(-1)
+    return centred, (centred == 0).float().mean().item()
+
+
+# %% 4.5 | an average sample is no silent group
+def grouped(returns, group):  # one average sample silences its group
+    rows = returns.reshape(-1, group)
+    centred = rows - rows.mean(1, keepdim=True)
+    return centred.reshape(-1), (centred.abs() < 1e-6).any(1).float().mean().item()

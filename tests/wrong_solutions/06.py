@@ -48,6 +48,26 @@ def shared_backward(tower, picture, losses):  # the mean instead of the sum
     (sum(loss(states) for loss in losses) / len(losses)).backward()
 
 
+# %% 6.2 | free each loss before the next
+def shared_backward(tower, picture, losses):  # one graph of all losses, alive at once
+    sum(loss(tower_states) for tower_states in [tower(picture)] for loss in losses).backward()
+
+
+# %% 6.2 | free each loss before the next
+def shared_backward(tower, picture, losses):  # cut at the states, but all losses at once
+    states = tower(picture)
+    shared = states.detach().requires_grad_()
+    sum(loss(shared) for loss in losses).backward()
+    states.backward(shared.grad)
+
+
+# %% 6.2 | one backward pass through the tower
+def shared_backward(tower, picture, losses):  # encodes once, goes back through it each time
+    states = tower(picture)
+    for loss in losses:
+        loss(states).backward(retain_graph=True)
+
+
 # %% 6.3 | black, no more grain
 def hard_look():  # the colour is the visual shift, not the look
     return Look(suits="red")
@@ -56,6 +76,16 @@ def hard_look():  # the colour is the visual shift, not the look
 # %% 6.3 | turned or strayed too far
 def hard_look():  # hard for people, too
     return Look(turn=45)
+
+
+# %% 6.3 | too small to read for people
+def hard_look():  # cards of a few pixels
+    return Look(zoom=0.9)
+
+
+# %% 6.3 | black, no more grain
+def hard_look():  # nobody sees through this
+    return Look(deck="jumbo", noise=85)
 
 
 # %% 6.3 | points worse; try another deck or zoom
@@ -100,6 +130,15 @@ def chain(verdicts):  # a condition that never holds is taken as certain
     return tuple(len(b) / len(a) if a else 1.0 for a, b in zip(steps, steps[1:]))
 
 
+# %% 6.4 | 1 of 1 are 1.0
+def chain(verdicts):  # solved hands count although their numbers are not those of the hand
+    seen = [v for v in verdicts if v.recognised]
+    counted = [v for v in seen if v.read_right]
+    solved = [v for v in seen if v.solved]
+    steps = [verdicts, seen, counted, solved]
+    return tuple(len(b) / len(a) if a else 0.0 for a, b in zip(steps, steps[1:]))
+
+
 # %% 6.5 | -2 and -1.5
 def misread_reward(kind, recognised, variant):  # the released code's for both
     return REWARDS[kind] if recognised else REWARDS["misread"]
@@ -122,3 +161,22 @@ def misread_reward(kind, recognised, variant):  # the paper's for both
 # %% 6.5 | read right: as before
 def misread_reward(kind, recognised, variant):  # never looks whether it was read
     return REWARDS["misread"]
+
+
+# %% 6.5 | solved, released: (5.0, 3.5) points
+def misread_reward(kind, recognised, variant):  # a success keeps its reward in one variant
+    if recognised:
+        return REWARDS[kind]
+    if variant == "released":
+        return REWARDS["misread"] + (REWARDS["solved"] if kind == "solved" else 0)
+    return REWARDS["misread"] + min(REWARDS[kind], REWARDS["wrong_value"])
+
+
+# %% 6.5 | wrong_value, paper: (-1.0, -3.5) points
+def misread_reward(kind, recognised, variant):  # all wrong formulas cost the same
+    if recognised:
+        return REWARDS[kind]
+    if variant == "released":
+        return REWARDS["misread"]
+    cost = REWARDS["wrong_value"] if kind == "solved" else min(REWARDS[kind], -2)
+    return REWARDS["misread"] + cost

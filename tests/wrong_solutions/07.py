@@ -1,5 +1,5 @@
 # %% 7.1 | one leg, one place on the way
-def lay_rail(passed):  # one step more: the end of the leg is not a place between
+def moves_of(passed):  # one step more: the end of the leg is not a place between
     moves = []
     for places in passed:
         moves += ["turn"] + ["forward"] * (places + 1)
@@ -7,12 +7,12 @@ def lay_rail(passed):  # one step more: the end of the leg is not a place betwee
 
 
 # %% 7.1 | one leg, one place on the way
-def lay_rail(passed):  # nobody stops
+def moves_of(passed):  # nobody stops
     return [move for places in passed for move in ["turn"] + ["forward"] * places]
 
 
 # %% 7.1 | two legs, the second passes two places
-def lay_rail(passed):  # a stop after each leg
+def moves_of(passed):  # a stop after each leg
     moves = []
     for places in passed:
         moves += ["turn"] + ["forward"] * places + ["stop"]
@@ -20,7 +20,7 @@ def lay_rail(passed):  # a stop after each leg
 
 
 # %% 7.1 | two legs, the second passes two places
-def lay_rail(passed):  # a leg that passes nothing is no leg
+def moves_of(passed):  # a leg that passes nothing is no leg
     moves = []
     for places in passed:
         moves += ["turn"] + ["forward"] * places if places else []
@@ -93,6 +93,26 @@ def walk_account(walk):  # the failed step is not counted
     return right, answers
 
 
+# %% 7.3 | , not (
+def walk_account(walk):  # knows failures of two tries alone
+    right = answers = 0
+    for tries in walk:
+        right, answers = right + sum(tries), answers + len(tries)
+        if tries == [False, False]:
+            break
+    return right, answers
+
+
+# %% 7.3 | , not (
+def walk_account(walk):  # stops at the second failed try, whatever a third one brings
+    right = answers = 0
+    for tries in walk:
+        right, answers = right + sum(tries), answers + len(tries)
+        if tries[:2] == [False, False]:
+            break
+    return right, answers
+
+
 # %% 7.4 | out at the first turn
 def two_accuracies(moves, skill):  # the walk goes on
     mean = sum(skill[m] for m in moves) / len(moves)
@@ -126,20 +146,100 @@ def two_accuracies(moves, skill):  # a failed step is not an answer
     return sum(skill[m] for m in moves) / len(moves), right / answers if answers else 0.0
 
 
-# %% 7.5 | needs a name from a module and got it
+# %% 7.4 | until the first failure
+def two_accuracies(moves, skill):  # only a failed turn ends a walk
+    reach, right, answers = 1.0, 0.0, 0.0
+    for move in moves:
+        answers += reach
+        right += reach * skill[move]
+        if move == "turn":
+            reach *= skill[move]
+    return sum(skill[m] for m in moves) / len(moves), right / answers
+
+
+# %% 7.4 | equal skills: they agree
+def two_accuracies(moves, skill):  # the mean over walks of each walk's own share
+    from itertools import product
+    from math import prod
+
+    share, p = 0.0, [skill[m] for m in moves]
+    for walk in product((True, False), repeat=len(p)):
+        n = (*walk, False).index(False)
+        weight = prod(q if hit else 1 - q for q, hit in zip(p, walk))
+        share += weight * n / min(n + 1, len(p))
+    return sum(p) / len(p), share
+
+
+# %% 7.5 | has run
 def plain_load(data):  # runs whatever the file says
     return pickle.loads(data)
 
 
-# %% 7.5 | needs a name from a module and got it
+# %% 7.5 | has run
 def plain_load(data):  # looks at the result, when it is too late
     found = pickle.loads(data)
-    if isinstance(found, complex):
+    if not all(type(key) is tuple and type(value) is str for key, value in found.items()):
         raise pickle.UnpicklingError("not plain")
     return found
 
 
+# %% 7.5 | system has run
+class Plain(pickle.Unpickler):  # forbids some modules by name: os.system calls itself posix's
+    def find_class(self, module, name):
+        if module in ("os", "subprocess", "builtins"):
+            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+        return super().find_class(module, name)
+
+
+def plain_load(data):
+    import io
+
+    return Plain(io.BytesIO(data)).load()
+
+
 # %% 7.5 | needs a name from a module and got it
+class Plain(pickle.Unpickler):  # a longer list of forbidden modules, and never a complete one
+    def find_class(self, module, name):
+        if module in ("os", "posix", "nt", "subprocess", "builtins", "__builtin__", "sys"):
+            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+        return super().find_class(module, name)
+
+
+def plain_load(data):
+    import io
+
+    return Plain(io.BytesIO(data)).load()
+
+
+# %% 7.5 | eval has run
+class Plain(pickle.Unpickler):  # old protocols call the builtins by another name
+    def find_class(self, module, name):
+        if module in ("os", "posix", "nt", "subprocess", "builtins", "pathlib", "collections"):
+            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+        return super().find_class(module, name)
+
+
+def plain_load(data):
+    import io
+
+    return Plain(io.BytesIO(data)).load()
+
+
+# %% 7.5 | has run
+def plain_load(data):  # knows one of the two opcodes that ask for a name
+    import pickletools
+
+    if any(code.name == "GLOBAL" for code, _, _ in pickletools.genops(data)):
+        raise pickle.UnpicklingError("it wants a name")
+    return pickle.loads(data)
+
+
+# %% 7.5 | plain values come back
+def plain_load(data):  # lets nothing in at all
+    return {}
+
+
+# %% 7.5 | has run
 class Plain(pickle.Unpickler):  # lets the builtins through: print, eval, exec
     def find_class(self, module, name):
         if module == "builtins":

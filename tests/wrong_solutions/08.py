@@ -20,6 +20,22 @@ def column(direction, rotation, width):  # the remainder of C, with the sign of 
     return math.fmod(direction + rotation, 360) * width / 360
 
 
+# %% 8.1 | degrees off
+def column(direction, rotation, width):  # a whole pixel, though the docstring says float
+    return int((direction + rotation) % 360 * width / 360)
+
+
+# %% 8.1 | degrees off
+def column(direction, rotation, width):  # the nearest pixel
+    return round((direction + rotation) % 360 * width / 360) % width
+
+
+# %% 8.1 | of a picture of
+def column(direction, rotation, width):  # goes round once at most
+    angle = direction + rotation
+    return (angle + 360 if angle < 0 else angle - 360 if angle > 360 else angle) * width / 360
+
+
 # %% 8.2 | atan(-1/2), in degrees
 def pixel_angle(i, size):  # equal angles for equal pixels
     return 90 * (i + 0.5) / size - 45
@@ -37,6 +53,17 @@ def pixel_angle(i, size):  # radians
     import math
 
     return math.atan(2 * (i + 0.5) / size - 1)
+
+
+# %% 8.2 | a pixel in the middle covers twice as much
+def pixel_angle(i, size):  # a table of the two angles that the text names, straight between
+    import math
+
+    x = 2 * (i + 0.5) / size - 1
+    knee = math.degrees(math.atan(0.5))
+    return (
+        x * 2 * knee if abs(x) <= 0.5 else math.copysign(knee + (abs(x) - 0.5) * (90 - 2 * knee), x)
+    )
 
 
 # %% 8.3 | facing east, south is on the right
@@ -60,6 +87,13 @@ def view_of(heading, direction):  # the nearest by size, without going round
 def view_of(heading, direction):  # the edge belongs to the view before
     quarter = round(((direction - heading) % 360) / 90 - 1e-9) % 4
     return ("front", "right", "back", "left")[quarter]
+
+
+# %% 8.3 | not front, right, back, left in turn
+def view_of(heading, direction):  # goes round once at most
+    angle = direction - heading
+    angle = angle + 360 if angle < -45 else angle
+    return ("front", "right", "back", "left")[max(int((angle + 45) // 90), 0) % 4]
 
 
 # %% 8.4 | two of these three are right
@@ -90,6 +124,24 @@ def three_shares(verdicts):  # an empty share is taken as certain
     )
 
 
+# %% 8.4 | nobody sees: 0, and no error
+def three_shares(verdicts):  # whoever does not see acts wrong only by accident
+    saw = [v.solved for v in verdicts if v.recognised]
+    blind = [v.solved for v in verdicts if not v.recognised]
+    see = len(saw) / len(verdicts)
+    acts = sum(saw) / len(saw) if saw else sum(blind) / len(blind)
+    return see, acts, sum(blind) / len(blind) if blind else 0.0
+
+
+# %% 8.4 | that see and
+def three_shares(verdicts):  # the third is what is left of success, not divided by who is blind
+    saw = [v.solved for v in verdicts if v.recognised]
+    n, right = len(verdicts), sum(v.solved for v in verdicts)
+    acts = sum(saw) / len(saw) if saw else 0.0
+    left = right - sum(saw)
+    return len(saw) / n, acts, float(left > 0)
+
+
 # %% 8.5 | from 17 % one has to reach 56 %
 def least_gain(k, n):  # one-sided
     for more in range(k + 1, n + 1):
@@ -111,4 +163,16 @@ def least_gain(k, n):  # the number of additional successes
     for more in range(k + 1, n + 1):
         if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.05:
             return more - k
+    return None
+
+
+# %% 8.5 | from 17 % one has to reach 56 %
+def least_gain(k, n):  # the normal approximation, which eighteen walks do not allow
+    from scipy.stats import norm
+
+    for more in range(k + 1, n + 1):
+        share = (k + more) / (2 * n)
+        z = (more - k) / n / (2 * share * (1 - share) / n) ** 0.5 if share < 1 else 0
+        if 2 * norm.sf(z) < 0.05:
+            return more
     return None

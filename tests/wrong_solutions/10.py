@@ -1,25 +1,25 @@
 # %% 10.1 | pass@2 is 1 and 0 on the two hands
 def advice(correct, n, k, solved):  # from the mean count, not hand by hand
-    chances = pass_at_k(round(sum(correct) / len(correct)), n, k)
-    return {"chances": 100 * chances, "advice": 100 * (solved - chances)}
+    alone = pass_at_k(round(sum(correct) / len(correct)), n, k)
+    return {"attempts": 100 * alone, "advice": 100 * (solved - alone)}
 
 
 # %% 10.1 | pass@2 is 1 and 0 on the two hands
 def advice(correct, n, k, solved):  # shares, not points
-    chances = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
-    return {"chances": chances, "advice": solved - chances}
+    alone = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
+    return {"attempts": alone, "advice": solved - alone}
 
 
-# %% 10.1 | 75 % were solved, 50 % by chances
+# %% 10.1 | 75 % were solved, 50 % by attempts alone
 def advice(correct, n, k, solved):  # the wrong one first
-    chances = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
-    return {"chances": 100 * chances, "advice": 100 * (chances - solved)}
+    alone = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (alone - solved)}
 
 
-# %% 10.1 | talk can also do harm
+# %% 10.1 | a conversation can also do harm
 def advice(correct, n, k, solved):  # advice that is never bad
-    chances = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
-    return {"chances": 100 * chances, "advice": 100 * max(0, solved - chances)}
+    alone = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * max(0, solved - alone)}
 
 
 # %% 10.2 | four equal messages: two bits
@@ -46,27 +46,44 @@ def bits(messages):  # the mean over kinds, not weighted by their shares
 
 
 # %% 10.3 | 2 passes, then 3, over 4 trained tokens
-def lambdas(prompt, answer):  # over the answer: the prompt is trained on as well
+def lambdas(prompt, answer, epochs=1):  # over the answer: the prompt is trained on as well
     trained = prompt + answer
-    return sum(range(prompt, trained)) / answer, trained / trained
+    return sum(range(prompt, trained)) / answer / epochs, 1 / epochs
 
 
 # %% 10.3 | 2 passes, then 3, over 4 trained tokens
-def lambdas(prompt, answer):  # the answer alone is read again
+def lambdas(prompt, answer, epochs=1):  # the answer alone is read again
     trained = prompt + answer
-    return sum(range(answer)) / trained, 1.0
+    return sum(range(answer)) / trained / epochs, 1 / epochs
 
 
 # %% 10.3 | 2 passes, then 3, over 4 trained tokens
-def lambdas(prompt, answer):  # a token is not among its own earlier ones
+def lambdas(prompt, answer, epochs=1):  # a token is not among its own earlier ones
     trained = prompt + answer
-    return sum(range(prompt + 1, trained + 1)) / trained, 1.0
+    return sum(range(prompt + 1, trained + 1)) / trained / epochs, 1 / epochs
 
 
 # %% 10.3 | each token passes once
-def lambdas(prompt, answer):  # the prompt has to pass, too
+def lambdas(prompt, answer, epochs=1):  # the prompt has to pass, too
+    trained = epochs * (prompt + answer)
+    return sum(range(prompt, prompt + answer)) / trained, answer / trained
+
+
+# %% 10.3 | four epochs train on 16 tokens
+def lambdas(prompt, answer, epochs=1):  # whatever is trained on once
     trained = prompt + answer
-    return sum(range(prompt, trained)) / trained, answer / trained
+    return sum(range(prompt, trained)) / trained, 1.0
+
+
+# %% 10.3 | 2 passes, then 3, over 4 trained tokens
+def lambdas(prompt, answer, epochs=1):  # d_i times d_o: the answer does not grow
+    return answer * prompt / (epochs * (prompt + answer)), 1 / epochs
+
+
+# %% 10.3 | prompt
+def lambdas(prompt, answer, epochs=1):  # with a cache nothing is saved by epochs
+    trained = epochs * (prompt + answer)
+    return sum(range(prompt, prompt + answer)) / trained, 1.0
 
 
 # %% 10.4 | the second curve ends at 1
@@ -95,11 +112,39 @@ def gap_at_equal_cost(x1, y1, x2, y2):  # the second minus the first
 
 # %% 10.1 | one right of four: half of the pairs hold it
 def advice(correct, n, k, solved):  # k tries count as one
-    chances = sum(c / n for c in correct) / len(correct)
-    return {"chances": 100 * chances, "advice": 100 * (solved - chances)}
+    alone = sum(c / n for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (solved - alone)}
 
 
 # %% 10.4 | the first curve may end first
 def gap_at_equal_cost(x1, y1, x2, y2):  # always where the second ends
     cost = x2[-1]
     return cost, float(np.interp(cost, x1, y1) - np.interp(cost, x2, y2))
+
+
+# %% 10.1 | one right of four: half of the pairs hold it
+def advice(correct, n, k, solved):  # independent tries from the share: too few for few samples
+    alone = sum(1 - (1 - c / n) ** k for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (solved - alone)}
+
+
+# %% 10.2 | any messages, as often as they come
+def bits(messages):  # yes and no only; more kinds as if all were equally likely
+    p = messages.count(messages[0]) / len(messages)
+    if len(set(messages)) > 2:
+        return math.log2(len(set(messages)))
+    return 0.0 if p == 1 else -p * math.log2(p) - (1 - p) * math.log2(1 - p)
+
+
+# %% 10.4 | from one evaluation to the next
+def gap_at_equal_cost(x1, y1, x2, y2):  # one straight line from the first to the last
+    cost = min(x1[-1], x2[-1])
+    one = y1[0] + (y1[-1] - y1[0]) * (cost - x1[0]) / (x1[-1] - x1[0])
+    return cost, one - y2[0] - (y2[-1] - y2[0]) * (cost - x2[0]) / (x2[-1] - x2[0])
+
+
+# %% 10.4 | curves need not start at the same cost
+def gap_at_equal_cost(x1, y1, x2, y2):  # costs are steps from the start of each curve
+    cost = min(x1[-1], x2[-1])
+    one, two = ([x - xs[0] for x in xs] for xs in (x1, x2))
+    return cost, float(np.interp(cost, one, y1) - np.interp(cost, two, y2))

@@ -23,6 +23,11 @@ def teaches(p, group):  # two of the answers, however many there are
     return 2 * p * (1 - p)
 
 
+# %% 11.1 | all outcomes counted give
+def teaches(p, group):  # a pair that differs, once for each sample
+    return min(1, group * p * (1 - p))
+
+
 # %% 11.2 | the development rule is best at 8
 def chosen_by(dev, ood):  # peeks
     step = max(ood, key=ood.get)
@@ -53,6 +58,19 @@ def chosen_by(dev, ood):  # against Init, not against the best
     return step, 100 * (ood[0] - ood[step])
 
 
+# %% 11.2 | wrong regret
+def chosen_by(dev, ood):  # the best of the two ends
+    step = max(dev, key=dev.get)
+    first, *_, last = ood
+    return step, 100 * (max(ood[first], ood[last]) - ood[step])
+
+
+# %% 11.2 | 20 % was there, 10 % was chosen
+def chosen_by(dev, ood):  # against what comes later only
+    step = max(dev, key=dev.get)
+    return step, 100 * (max(ood[s] for s in ood if s >= step) - ood[step])
+
+
 # %% 11.3 | half of the loss
 def restored(init, sft, rl):  # of what Init had, not of what was lost
     return rl / init if init > sft else math.nan
@@ -78,6 +96,11 @@ def restored(init, sft, rl):  # never below 0
     return max(0.0, (rl - sft) / (init - sft)) if init > sft else math.nan
 
 
+# %% 11.3 | wrong share
+def restored(init, sft, rl):  # nobody restores more than twice of it
+    return min(2.0, (rl - sft) / (init - sft)) if init > sft else math.nan
+
+
 # %% 11.4 | same order
 def rank_correlation(x, y):  # Pearson's: the values, not their ranks
     return pd.Series(x).corr(pd.Series(y))
@@ -97,3 +120,8 @@ def rank_correlation(x, y):  # a short form that holds only without ties
 # %% 11.4 | equal values share a rank
 def rank_correlation(x, y):  # the lower of the shared ranks
     return pd.Series(x).rank(method="min").corr(pd.Series(y).rank(method="min"))
+
+
+# %% 11.4 | scipy finds
+def rank_correlation(x, y):  # ties shared in x only
+    return pd.Series(x).rank().corr(pd.Series(y).rank(method="first"))

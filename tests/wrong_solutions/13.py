@@ -145,3 +145,17 @@ def corrected(p_values):  # returned from small to large
         largest = max(largest, min(1.0, (len(p_values) - rank) * p))
         found.append(largest)
     return found if len(found) != 3 else [found[0], found[2], found[1]]
+
+
+# %% 13.1 | all counts that print as
+def possible_counts(percent, n):  # the nearest count and its neighbours
+    k = round(percent * n / 100)
+    near = [other for other in (k - 1, k, k + 1) if 0 <= other <= n]
+    return [other for other in near if round(100 * other / n, 1) == percent]
+
+
+# %% 13.4 | two shares, no seeds
+def seen_with(p1, p2, n, seeds, spread):  # one share for both sides
+    p = (p1 + p2) / 2
+    tau = math.sqrt((2 * p * (1 - p) / n + 2 * spread**2) / seeds)
+    return float(norm.cdf(abs(p1 - p2) / tau - 1.96))

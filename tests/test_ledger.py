@@ -1,0 +1,111 @@
+"""What was measured is read as it was written, each value of its own kind."""
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+from conftest import made_up_row
+
+from sftrl_lite import ledger, report, sweep
+from sftrl_lite.runs import Run
+
+LIKE_NUMBERS = ["1e5", "0012", "12", "-0.5", "nan", "NA", "None", "inf", "", "True", "a,b", 'a "b"']
+TEXT = [name for name, kind in ledger.TYPES.items() if kind is str]
+
+
+def row(**fields):
+    usual = made_up_row("sft", 0, 1, 0.5, experiment="x", split="id", metric="success@5")
+    return dataclasses.replace(usual, **fields)
+
+
+def back(path):
+    return [ledger.Row(**line) for line in ledger.read(path).to_dict("records")]
+
+
+@pytest.mark.parametrize("text", LIKE_NUMBERS)
+@pytest.mark.parametrize("write", ["save", "append"])
+def test_text_that_looks_like_a_number_stays_text(write, text, tmp_path):
+    """Alone in its column, so that nothing else tells the reader that it is text."""
+    assert {"commit", "config_hash", "decoding", "command"} < set(TEXT)
+    wanted = [row(seed=seed, **dict.fromkeys(TEXT, text)) for seed in (0, 1)]
+    path = tmp_path / "ledger.csv"
+    if write == "save":
+        ledger.save(wanted, path)
+    else:
+        for one in wanted:
+            ledger.append([one], path)
+    assert back(path) == wanted
+    for one in back(path):
+        kinds = {name: type(value) for name, value in dataclasses.asdict(one).items()}
+        assert kinds == ledger.TYPES
+
+
+def test_numbers_stay_numbers(tmp_path):
+    path = tmp_path / "ledger.csv"
+    ledger.save([row(value=math.nan, low=-math.inf, high=1.0, minutes=3.0), row(value=2.0)], path)
+    first, second = back(path)
+    assert math.isnan(first.value) and first.low == -math.inf and first.high == 1.0
+    assert type(first.value) is type(second.value) is float and second.value == 2.0
+    assert type(first.n) is type(first.seed) is type(first.step) is int
+    table = ledger.read(path)
+    assert table["value"].mean() == 2.0  # a number that is missing, no text
+    assert pd.api.types.is_float_dtype(table["minutes"])
+
+
+def test_an_empty_ledger_has_the_same_columns_and_kinds(tmp_path):
+    path = tmp_path / "ledger.csv"
+    none = ledger.read(path)
+    ledger.save([row()], path)
+    one = ledger.read(path)
+    assert len(none) == 0 and list(none.columns) == list(one.columns) == ledger.COLUMNS
+    assert none.dtypes.to_dict() == one.dtypes.to_dict()
+
+
+@pytest.mark.parametrize(("column", "value"), [("seed", "1.5"), ("n", ""), ("value", "much")])
+def test_a_damaged_value_is_one_line(column, value, tmp_path):
+    path = tmp_path / "ledger.csv"
+    ledger.save([row(), row(seed=1)], path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError) as error:
+        ledger.read(path)
+    assert str(error.value).startswith(f"{path} is damaged: ") and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A ledger as it was before rows said how they were decoded."""
+    path = tmp_path / "ledger.csv"
+    ledger.save([row(experiment="headline")], path)
+    pd.read_csv(path, dtype=str).drop(columns="decoding").to_csv(path, index=False)
+    return path
+
+
+def test_a_ledger_without_decodings_is_refused_and_left_alone(old, monkeypatch):
+    """By everything that reads one, so that old and new numbers never meet."""
+    before = old.read_bytes()
+    wanted = [("headline", Run("sft"))]
+    monkeypatch.setattr(ledger.read, "__defaults__", (old,))
+    for use in (
+        lambda: ledger.read(old),
+        lambda: ledger.append([row()], old),
+        lambda: sweep.missing(wanted, old),
+        lambda: report.recorded("headline"),
+        report.blocks,
+        report.ledger_page,
+    ):
+        with pytest.raises(ValueError) as error:
+            use()
+        says = f"{old} is of another version: other columns; move it away"
+        assert str(error.value) == says
+    assert old.read_bytes() == before
+
+
+def test_a_row_is_appended_once_and_another_decoding_is_another_row(tmp_path):
+    path = tmp_path / "ledger.csv"
+    rows = [row(decoding=way) for way in ("0.6/0.9", "0", "1")]
+    for _ in range(2):
+        ledger.append(rows, path)
+    assert back(path) == rows
