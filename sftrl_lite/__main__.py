@@ -229,11 +229,10 @@ def evaluate_command(
 def run(scale: Scale = "tiny", seed: Seed = 0, out: Path = Path("runs/headline")) -> None:
     """The headline experiment: one Init, SFT against RL; table, figure, sentence."""
     from sftrl_lite import plots
-    from sftrl_lite.headline import headline, sentence
+    from sftrl_lite.headline import figure, headline, sentence
 
     table = headline(seed, scale, out)
-    figure = plots.curves(table)
-    figure.savefig(out / "headline.png")
+    figure(table).savefig(out / "headline.png")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(sentence(table))
     typer.echo(f"figure: {out / 'headline.png'}")

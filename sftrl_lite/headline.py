@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from sftrl_lite import ledger, plots
@@ -98,6 +100,16 @@ def headline(
     brief = dict(points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
     runs = {m: Run(m, seed=seed, scale=name, **brief) for m in ("sft", "rl-ppo")}
     return side_by_side(runs, Path(out) / f"{name}-seed{seed}", "headline")
+
+
+SHOWN = dict(metric="success@5", splits=("train", "id", "ood-rule"))  # the paper's metric
+
+
+def figure(table: pd.DataFrame, methods: Sequence[str] = ("rl-ppo", "sft")) -> Figure:
+    """The title at a glance: training hands, fresh hands, shifted rule; Init, SFT, RL."""
+    titles = [plots.finding(table, SHOWN["metric"], split) for split in SHOWN["splits"]]
+    label = "solved within five tries"
+    return plots.curves(table, **SHOWN, methods=methods, ylabel=label, titles=titles)
 
 
 def sentence(table: pd.DataFrame) -> str:

@@ -22,7 +22,7 @@ from sftrl_lite.claims import (
     option,
     times,
 )
-from sftrl_lite.headline import sentence
+from sftrl_lite.headline import SHOWN, figure, sentence
 from sftrl_lite.intervals import Tested
 from sftrl_lite.models import ROOT
 
@@ -364,10 +364,11 @@ def blocks() -> dict[str, str]:
     if ledger.read().empty:
         raise ValueError(f"results/ledger.csv holds no rows yet; {made_by(['headline'])}")
     shown = recorded("headline", "push")
-    figure = missing(["headline"], shown)
+    absent = missing(["headline"], shown)
+    alt = "" if absent else plots.alt_text(shown, **SHOWN)
     steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
     return {
-        "figure": figure[0] if figure else f"![{plots.alt_text(shown)}](results/{FIGURE.name})",
+        "figure": absent[0] if absent else f"![{alt}](results/{FIGURE.name})",
         "results": block(),
         "tries": tries_block(),
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
@@ -400,9 +401,6 @@ def write_report() -> None:
     rows = recorded("headline", "push")
     if missing(["headline"], rows):
         return
-    splits = ("train", "id", "ood-rule")
-    titles = [plots.finding(rows, "success@1", split) for split in splits]
-    methods = ("rl-ppo", "sft", "sft-pushed")
-    drawn = plots.curves(rows, splits=splits, methods=methods, titles=titles)
+    drawn = figure(rows, methods=("rl-ppo", "sft", "sft-pushed"))
     with plots.plt.style.context(plots.STYLE):  # its hash salt: the same rows, the same bytes
         drawn.savefig(FIGURE, metadata={"Date": None})
