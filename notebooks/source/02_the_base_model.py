@@ -355,8 +355,10 @@ FORMS = {shape.format(*"abcd"): shape.replace(" ", "") for shape in HABITS}
 for form, share in zip(FORMS, HABITS.values(), strict=True):
     print(f"{form:14} {share:.0%} of the careless answers")
 cued = HOMEWORK.careless[0]
-print(f"careless where the first card is {', '.join(LOW)}: {cued:.0%} of the answers")
-print(f"careless elsewhere: {cued * HOMEWORK.elsewhere:.1%}")
+print(f"careless first answers where the first card is {', '.join(LOW)}: {cued:.0%}")
+print(f"careless first answers elsewhere: {cued * HOMEWORK.elsewhere:.1%}")
+later = ", ".join(f"{share:.0%}" for share in HOMEWORK.careless[1:])
+print(f"careless second, third, ... answers at the cue: {later}")
 
 # %% [markdown]
 # We shall look for these forms in the model's answers, so let us first find them in the

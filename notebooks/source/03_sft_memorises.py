@@ -69,8 +69,8 @@ print("the solver's choice     ", solver_formula(hand))
 print("the shortest, a textbook", best_formula(hand))
 
 # %% [markdown]
-# Nobody plays like that, and neither does the base model. This chapter is about what it
-# costs to be taught in that way.
+# Few players would write that first. Would the base model? This chapter measures it,
+# and what it costs to be taught in that way.
 #
 # ## Demonstrations
 #
@@ -274,9 +274,9 @@ for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
 
 # %% [markdown]
 # Two ways to move a model by answers, then. *Select* among its own, as a verifier does:
-# the wrong ones are left out, $q$ is $p$ without them, and nothing else is pulled. Or
-# *replace* them by those of somebody else: everything in which $q$ differs from $p$ is
-# pulled, whether it matters for the game or not.
+# the wrong ones are left out, $q$ is $p$ without them, and all that is pulled goes from
+# wrong answers to right ones. Or *replace* them by those of somebody else: everything
+# in which $q$ differs from $p$ is pulled, whether it matters for the game or not.
 #
 # ## Token by token
 #
@@ -526,8 +526,9 @@ for name in ("solver", "textbook"):
 # $$
 #
 # The KL term can be learned: write formulas like the solver. The entropy $\log k$
-# cannot, except for a hand whose answer was *seen*. It is a floor for fresh hands. A
-# loss below it on the training hands is memorised, by definition.
+# cannot, except for a hand whose answer was *seen*. It is a floor for fresh hands, on
+# average over them. A loss below it on the training hands is memorised: nothing but
+# having seen the answers can bring it there.
 #
 # ### Exercise 3.4: the floor
 #
@@ -784,8 +785,8 @@ report.cost_table(table)
 # %% [markdown]
 # If *own verified answers* ends above *SFT* on fresh hands, imitation as such is not
 # what hurts: same loss, same hands, other answers. If both end alike, the solver's
-# style is not to blame, and something else is. The sentence below takes the first try
-# on fresh hands.
+# style is not to blame, and something else is. The lines below compare them at the
+# first try.
 
 # %%
 for split in ("id", "ood-rule"):
@@ -944,22 +945,25 @@ for who, method, at in [("Init", "sft", "start"), ("SFT", "sft", "end")]:
     print(f"{who:5}", *(f"{name} {share:.1%}  " for name, share in parts.items()))
 old, new = end_of("sft", "fake", "start"), end_of("sft", "fake")
 notebook.show(
-    f"In this run SFT moved `fake` by {100 * (new - old):+.1f} points. It accounts for "
-    f"{new:.1%} of the answers; {1 - end_of('sft', 'read'):.1%} read the numbers wrong."
+    f"In this run SFT moved `fake` by {100 * (new - old):+.1f} points, to {new:.1%}; "
+    f"{1 - end_of('sft', 'read'):.1%} of its first answers state wrong numbers."
 )
 
 # %% [markdown]
 # ## A place to play
 #
 # The fine-tuned model, your cards, your rule: every token with its probability. Three
-# things to try. A training hand such as 3 3 8 K under rule 10: is the solver's formula
-# known by heart? The same under 11-12-13: what is left of it? And at temperature 0: is
-# the model sure of its mistakes?
+# things to try. The training hand below: is the solver's formula known by heart? The
+# same cards in another order, or with one of them changed: what is left of it? The same
+# under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
 
 # %%
 from sftrl_lite.widgets import token_view
 
-token_view(models["SFT"], tokenizer, cards="2 6 7 J", rule=OOD_RULE.name)
+learned = next(h for h in hands if task.demonstration(h) != task.habit(h))
+print("demonstrated:", solver_formula(learned), "  shortest:", best_formula(learned))
+look = dict(cards=" ".join(learned.cards), rule=ID_RULE.name, temperature=0.6)
+token_view(models["SFT"], tokenizer, **look)
 
 # %% [markdown]
 # ## What it means, and what it does not
