@@ -149,7 +149,7 @@ SOME = Corpus(careless=(0.2, 0.7, 0.4), elsewhere=0.5)
 @pytest.mark.parametrize("corpus", [SOME, *map(SHIPPED.get, CARDS)], ids=["some", *CARDS])
 def test_the_kth_answer_is_careless_with_the_kth_share(corpus):
     """More often at a low first card than elsewhere; of the hands that can be solved as read."""
-    assert LOW == RANKS[: len(LOW)] and 0 < len(LOW) < 6
+    assert RANKS[: len(LOW)] == LOW and 0 < len(LOW) < 6
     shares = [*corpus.careless, *corpus.careless[-1:] * 3]
     counts = {(low, k): [0, 0] for low in (True, False) for k in range(len(shares))}
     for _, hand, write in scenes(card_scene, corpus, 700):

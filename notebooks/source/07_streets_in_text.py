@@ -512,6 +512,7 @@ from sftrl_lite.evaluate import evaluate
 
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 limit = dict(tries=tries, max_new_tokens=scale.rl.max_new_tokens)
+init, tokenizer = load(base)
 found, played = {}, {}
 
 def measure(name: str, model) -> None:
@@ -533,7 +534,6 @@ def overview(*names: str) -> pd.DataFrame:
     return pd.DataFrame(lines).T.round(1)
 
 # %%
-init, tokenizer = load(base)
 measure("Init", init)
 overview("Init")
 

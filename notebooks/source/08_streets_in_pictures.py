@@ -359,6 +359,7 @@ DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 tests = {name: held_out(judge, scale.eval_episodes * 2 // 5, 0)
          for name, judge in tasks.items()}
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
+init, processor = load(scale.base_for("virl-vl"))
 found, played = {}, {}
 
 def measure(name: str, model, *ways: str) -> None:
@@ -385,7 +386,6 @@ def overview(*names: str) -> pd.DataFrame:
         lines[s, name] = {k: 100 * e.value for k, e in line.items()}
     return pd.DataFrame(lines).T.round(1)
 
-init, processor = load(scale.base_for("virl-vl"))
 measure("Init", init, *DECODINGS)
 overview("Init")
 

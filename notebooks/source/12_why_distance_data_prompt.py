@@ -332,6 +332,10 @@ def told(method: str) -> str:
 notebook.show(f"On the solver's answers SFT ends {told('sft')}. On its own verified "
               f"answers it ends {told('sft-verified')}. One seed.")
 
+# %%
+both = ("sft", "sft-verified")
+notebook.figure(plots.curves(live, methods=both), alt=plots.alt_text(live, methods=both))
+
 # %% [markdown]
 # ## Other ways out: the loss, a KL penalty
 #

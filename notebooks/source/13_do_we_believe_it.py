@@ -640,8 +640,8 @@ for row in judged[before & ~after].itertuples():
 # ## Further reading
 #
 # - Chu et al. (2025), [SFT Memorizes, RL
-#   Generalizes](https://arxiv.org/abs/2501.17161), figures 5 to 7 and appendix C.3 (15
-#   minutes).
+#   Generalizes](https://arxiv.org/abs/2501.17161), figures 5 to 7 and appendix C.3
+#   (15 minutes).
 # - Newcombe (1998), [Interval estimation for the difference between independent
 #   proportions](https://doi.org/10.1002/%28SICI%291097-0258%2819980430%2917%3A8%3C873%3A%3AAID-SIM779%3E3.0.CO%3B2-I)
 #   (20 minutes).
@@ -651,5 +651,5 @@ for row in judged[before & ~after].itertuples():
 #   Precipice](https://arxiv.org/abs/2108.13264) (20 minutes).
 # - Jin et al. (2025), [RL Fine-Tuning Heals OOD Forgetting in
 #   SFT](https://arxiv.org/abs/2509.12235), and Lin et al. (2025), [Debunk the Myth of
-#   SFT Generalization](https://arxiv.org/abs/2510.00237): the claims of the table (40
-#   minutes).
+#   SFT Generalization](https://arxiv.org/abs/2510.00237): the claims of the table
+#   (40 minutes).
