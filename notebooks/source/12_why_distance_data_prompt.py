@@ -334,7 +334,8 @@ notebook.show(f"On the solver's answers SFT ends {told('sft')}. On its own verif
 
 # %%
 both = ("sft", "sft-verified")
-notebook.figure(plots.curves(live, methods=both), alt=plots.alt_text(live, methods=both))
+fig, alt = plots.curves(live, methods=both), plots.alt_text(live, methods=both)
+notebook.figure(fig, alt=alt)
 
 # %% [markdown]
 # ## Other ways out: the loss, a KL penalty
