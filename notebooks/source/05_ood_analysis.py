@@ -446,7 +446,8 @@ recorded = report.recorded("headline", "push", "controls")
 for sentence in report.missing(("headline", "push", "controls"), recorded):
     notebook.show(sentence)
 main = recorded[recorded["experiment"] == "headline"]
-ready = {"sft", "rl-ppo"} <= set(main["method"])
+by_method = main.groupby("method")["seed"].nunique()
+ready = {"sft", "rl-ppo"} <= set(by_method.index) and by_method.min() > 1
 shown = main if ready else table  # what the next figures and sentences are about
 seeds = shown.groupby("method")["seed"].nunique().min()
 which = f"{seeds} recorded seed{'s' * (seeds > 1)}" if ready else "one live seed"

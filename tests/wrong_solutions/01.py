@@ -149,8 +149,11 @@ def reward_to_go(rewards, gamma=0.9):  # sees three tries ahead
 
 
 # %% 1.6 | three calls, two answers
+COIN = random.Random(0)
+
+
 def is_test(cards):  # a coin, tossed anew at every call
-    return random.random() < 1 / 3
+    return COIN.random() < 1 / 2
 
 
 # %% 1.6 | in another order
