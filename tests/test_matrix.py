@@ -95,6 +95,7 @@ def plain(model):
 
 def small_run(method, task, base, **more):
     fields = dict(steps=2, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+    fields |= dict(curve_episodes=1, pass_samples=0)
     return Run(method, task=task, base=str(base), **fields | more)
 
 

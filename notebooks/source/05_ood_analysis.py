@@ -449,7 +449,7 @@ main = recorded[recorded["experiment"] == "headline"]
 by_method = main.groupby("method")["seed"].nunique()
 ready = {"sft", "rl-ppo"} <= set(by_method.index) and by_method.min() > 1
 shown = main if ready else table  # what the next figures and sentences are about
-seeds = shown.groupby("method")["seed"].nunique().min()
+seeds = int(shown.groupby("method")["seed"].nunique().min())
 which = f"{seeds} recorded seed{'s' * (seeds > 1)}" if ready else "one live seed"
 if ready:
     drawn = plots.temperature_curve(main)
@@ -820,25 +820,33 @@ print("points, first try, paired by seed; 95 % intervals over seeds and problems
 # holds task success equal: *when SFT solved as many training hands as RL does at its
 # end, what was left under the shifted rule?*
 #
-# Evaluations are few, so we read both curves between them by a straight line.
+# Evaluations are few, so we read both curves between them by a straight line, at the first
+# time that they reach the common level. The level has to be clearly above Init, by five
+# points say: where a method has learned nothing, there is nothing to match.
 
 # %%
-def at_matched(rows: pd.DataFrame, goal_split: str, metric: str = "success@1"):
-    """OOD success where both solve alike on ``goal_split``; a line a seed."""
-    part = plots.with_points(rows)
+def reached(path: pd.DataFrame, split: str, goal: float) -> float:
+    """OOD success when a curve first reaches ``goal`` on ``split``."""
+    x, y = path[split].to_numpy(), path["ood-rule"].to_numpy()
+    i = int((x >= goal).argmax())  # the first such evaluation; never Init
+    share = (goal - x[i - 1]) / (x[i] - x[i - 1])
+    return float(y[i - 1] + share * (y[i] - y[i - 1]))
+
+
+def at_matched(rows: pd.DataFrame, split: str, metric: str = "success@1"):
+    """OOD success where both solve alike on ``split``; a line a seed that has it."""
+    part, both = plots.with_points(rows), ("sft", "rl-ppo")
     part = part[(part["metric"] == metric) & (part["decoding"] == PAPER)]
-    keys = dict(index=["seed", "method", "point"], columns="split", values="value")
-    wide, lines = part.pivot_table(**keys), {}
-    for seed in sorted(set(wide.index.get_level_values("seed"))):
-        if not {"sft", "rl-ppo"} <= set(wide.loc[seed].index.get_level_values(0)):
+    keys = dict(index=["method", "seed", "point"], columns="split", values="value")
+    wide, lines = part.pivot_table(**keys).sort_index(), {}
+    for seed in sorted(set(part["seed"])):
+        if any((method, seed, 0) not in wide.index for method in both):
             continue
-        both = ("sft", "rl-ppo")
-        paths = {m: wide.loc[seed, m].sort_values(goal_split) for m in both}
-        goal = min(path[goal_split].max() for path in paths.values())
-        lines[seed] = {"matched at": goal} | {
-            m: np.interp(goal, path[goal_split], path["ood-rule"])
-            for m, path in paths.items()
-        }
+        paths = {method: wide.loc[method, seed] for method in both}
+        goal = min(path[split].max() for path in paths.values())
+        if goal > 0.05 + max(path[split].iloc[0] for path in paths.values()):
+            ends = {m: reached(path, split, goal) for m, path in paths.items()}
+            lines[seed] = {"level": goal} | ends
     return pd.DataFrame(lines).T
 
 # %%
@@ -846,18 +854,21 @@ from sftrl_lite.claims import times
 from sftrl_lite.intervals import paired
 
 for split in ("train", "id"):
-    level = at_matched(shown, split)
-    line = (f"matched on {split:5} at {level['matched at'].mean():.0%}: OOD success "
-            f"RL {level['rl-ppo'].mean():.1%}, SFT {level['sft'].mean():.1%}")
-    if len(level) > 1:
-        counts = [scale.eval_episodes] * len(level)
-        gap = times(paired(level["rl-ppo"], level["sft"], counts, counts), 100)
-        line += f"; RL - SFT {verdict(gap)}"
-    print(line, f"({which})")
+    matched = at_matched(shown, split)
+    line = f"matched on {split}: {len(matched)} of {seeds} seeds"
+    if len(matched):
+        level, rl, sft = matched[["level", "rl-ppo", "sft"]].mean()
+        line += f" at {level:.0%} on average; shifted rule RL {rl:.1%}, SFT {sft:.1%}"
+    if len(matched) > 1:
+        n_each = [scale.eval_episodes] * len(matched)
+        gap = paired(matched["rl-ppo"], matched["sft"], n_each, n_each)
+        line += f"; RL - SFT {verdict(times(gap, 100))}"
+    print(f"{line} ({which})")
 
 # %% [markdown]
 # The two lines are two questions. Training hands can be solved by recall; held-out hands
-# of the trained rule (`id`) cannot. The level is set by whichever method stops lower.
+# of the trained rule (`id`) cannot. The level is set by whichever method stops lower. A
+# seed is missing from a line where one of the methods never gets five points above Init.
 #
 # ## How sure? Wilson's interval
 #
@@ -1124,7 +1135,9 @@ from sftrl_lite.claims import claims_table
 
 claimed = claims_table(ledger.read())
 claimed = claimed[claimed["chapter"] == 5].set_index("claim")
-claimed[["measured here", "seeds", "verdict", "p", "p (Holm)", "after Holm"]]
+told = ["measured here", "seeds", "verdict", "p", "p (Holm)", "after Holm"]
+with pd.option_context("display.max_colwidth", None):
+    display(claimed[told])
 
 # %% [markdown]
 # ## The figure of this chapter
