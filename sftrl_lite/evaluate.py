@@ -14,7 +14,7 @@ from sftrl_lite.compute import text_weights
 from sftrl_lite.distributed import gathered, place, share
 from sftrl_lite.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.models import Processor
-from sftrl_lite.rl import pack, policy
+from sftrl_lite.rl import PART, pack, policy
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import stream
 
@@ -115,7 +115,7 @@ def distance(
     init: PreTrainedModel,
     episodes: Sequence[Episode],
     pad: int,
-    batch: int = 250,
+    batch: int = PART,
 ) -> dict[str, Estimate]:
     """How far ``model`` has moved, on episodes it sampled itself; each process brings its own.
 

@@ -324,7 +324,8 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor) -> Batch:
     ask = turn[:, :1]
     zeros = torch.zeros(ids.shape, device=ids.device)
     played = torch.ones_like(ask, dtype=torch.bool)
-    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, pixels or None, which)
+    answers = torch.arange(turn[:, 1:].numel(), device=ids.device)
+    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, pixels or None, which)
 
 
 # --- the plan ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from sftrl_lite import distributed
@@ -128,6 +129,7 @@ class Batch:
     old_logps: Tensor  # (B, L) log-probability when sampled, 0 elsewhere
     rewards: Tensor  # (B, T)
     played: Tensor  # (B, T) bool
+    answers: Tensor  # (N,) where answer tokens stand among the B x (L - 1) predicted ones
     pixels: Pixels | None = None  # the P different pictures
     picture: Tensor | None = None  # (B,) which of them an episode shows
 
@@ -142,6 +144,7 @@ class Batch:
             self.old_logps[index, :width],
             self.rewards[index, :turns],
             self.played[index, :turns],
+            places(self.turn[index, :width]),
             self.pixels,
             None if self.picture is None else self.picture[index],
         )
@@ -153,6 +156,11 @@ class Batch:
         pixels = {name: tensor[shown] for name, tensor in self.pixels.items()}
         picture = torch.zeros_like(self.picture).index_copy(0, index, place)
         return replace(self, pixels=pixels, picture=picture)
+
+
+def places(turn: Tensor) -> Tensor:
+    """Where answer tokens (``turn`` >= 0) stand among the tokens that are predicted, flat: (N,)."""
+    return (turn[:, 1:] >= 0).flatten().nonzero()[:, 0]  # token 0 is never predicted
 
 
 def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cpu") -> Batch:
@@ -170,7 +178,7 @@ def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cp
             turn[i, one.start : one.end] = t
             old_logps[i, one.start : one.end] = torch.tensor(one.logps)
             ask[i, t], rewards[i, t], played[i, t] = one.start - 1, one.reward, True
-    parts = (ids, turn, ask, old_logps, rewards, played)
+    parts = (ids, turn, ask, old_logps, rewards, played, places(turn))
     batch = Batch(*(part.to(device) for part in parts))
     if episodes[0].pixels is not None:
         shown = {id(e.pixels): e.pixels for e in episodes}  # samples of a problem share theirs
@@ -202,6 +210,37 @@ class ValueHead(nn.Module):
             return self.layers(states.float()).squeeze(-1)
 
 
+TILE = 2**27  # logits in one piece, 512 MiB of them in float32
+
+
+def log_probabilities(
+    head: nn.Module, states: Tensor, words: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """log softmax(head(state) / temperature)[word] and, without gradient, the entropy.
+
+    Args:
+        states: (N, hidden) final hidden states; words: (N,) the tokens that follow them.
+
+    Returns:
+        (N,) each. Many tokens go through in pieces of ``TILE`` logits, and none is kept: backward
+        computes a piece again.
+    """
+
+    def piece(states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        logps = (head(states).float() / temperature).log_softmax(-1)
+        with torch.no_grad():
+            entropy = -(logps.exp() * logps).sum(-1)
+        return logps.gather(-1, words[:, None])[:, 0], entropy
+
+    rows = max(TILE // head.weight.shape[0], 1)
+    if len(words) <= rows:
+        return piece(states, words)
+    cut = zip(states.split(rows), words.split(rows), strict=True)
+    found = [checkpoint(piece, *both, use_reentrant=False) for both in cut]
+    logps, entropies = zip(*found, strict=True)
+    return torch.cat(logps), torch.cat(entropies)
+
+
 @mixed
 def policy(
     model: PreTrainedModel,
@@ -210,7 +249,7 @@ def policy(
     views: Tensor | None = None,
     temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One forward pass over whole episodes.
+    """One forward pass over whole episodes; logits are made for the answers only.
 
     Args:
         temperature: that of sampling; the policy is softmax(logits / temperature) throughout, so
@@ -226,18 +265,17 @@ def policy(
         views = encode(model, batch.pixels) if views is None else views
         seen = look(model, batch.ids, views, batch.pixels, batch.picture)
     states = model.model(use_cache=False, **seen).last_hidden_state
-    logits = (model.lm_head(states[:, :-1]).float() / temperature).log_softmax(-1)
-    words = batch.ids[:, 1:, None].clamp(max=logits.shape[-1] - 1)  # the image token is no word
-    chosen = logits.gather(-1, words)[..., 0]
-    mask = (batch.turn[:, 1:] >= 0).to(chosen.dtype)
-    with torch.no_grad():
-        entropy = -(logits.exp() * logits).sum(-1) * mask
-    pad = (1, 0)  # token 0 is never predicted
+    at = batch.answers
+    before, words = states[:, :-1].flatten(0, 1)[at], batch.ids[:, 1:].flatten()[at]
+    found = log_probabilities(model.lm_head, before, words, temperature)
+    blank = found[0].new_zeros(batch.ids[:, 1:].numel())
+    logps, entropy = (blank.index_copy(0, at, part).view(len(batch.ids), -1) for part in found)
     values = None
     if value_head is not None:
-        at = batch.ask[..., None].expand(-1, -1, states.shape[-1])
-        values = value_head(states.gather(1, at))
-    return nn.functional.pad(chosen * mask, pad), nn.functional.pad(entropy, pad), values
+        asked = batch.ask[..., None].expand(-1, -1, states.shape[-1])
+        values = value_head(states.gather(1, asked))
+    pad = (1, 0)  # token 0 is never predicted
+    return nn.functional.pad(logps, pad), nn.functional.pad(entropy, pad), values
 
 
 def per_turn(batch: Batch, tokens: Tensor) -> Tensor:
@@ -389,13 +427,17 @@ def rl_step(
     )
     batch = pack(episodes, tokenizer_of(processor).pad_token_id, model.device)
     pictured = batch.pixels is not None
-    if s.method == "rl-ppo":
-        values = torch.zeros_like(batch.rewards)
-        with torch.no_grad():
-            views = encode(model, batch.pixels) if pictured else None
-            for few, _ in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
-                part = batch.rows(few)
-                values[few, : part.rewards.shape[1]] = policy(model, part, head, views)[2]
+    values = torch.zeros_like(batch.rewards)
+    critic = head if s.method == "rl-ppo" else None
+    with torch.no_grad():  # what the update is compared with comes from a pass like the update's
+        views = encode(model, batch.pixels) if pictured else None
+        for few, _ in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
+            part = batch.rows(few)
+            logps, _, worth = policy(model, part, critic, views, s.temperature)
+            batch.old_logps[few, : logps.shape[1]] = logps
+            if critic:
+                values[few, : worth.shape[1]] = worth
+    if critic:
         advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
     else:
         returns = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
