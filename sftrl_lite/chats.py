@@ -88,6 +88,13 @@ def end_of_turn(processor: Any) -> int:
     return replies(processor, [])[0]
 
 
+def stop_tokens(model: Any, end: int) -> list[int]:
+    """All tokens that end an answer: ``end_of_turn``, and those that the model itself names."""
+    named = model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [named]
+    return sorted({end, *(token for token in named if token is not None)})
+
+
 def demonstrated(processor: Any, chats: Sequence[Chat]) -> list[dict[str, list[int]]]:
     """Chats that end with an answer as ``input_ids`` and ``labels``: -100 before the answer.
 

@@ -39,7 +39,7 @@ def start() -> None:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         backend = "gloo"
-        if torch.cuda.is_available():
+        if device().type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             backend = "cpu:gloo,cuda:nccl"
         patience = timedelta(hours=1)  # the others wait while one writes a large checkpoint
@@ -119,6 +119,11 @@ def totals(**numbers: float) -> dict[str, float]:
     sums = total(torch.tensor(list(numbers.values()), dtype=torch.float64, device=device()))
     pairs = zip(numbers.items(), sums.tolist(), strict=True)
     return {name: type(number)(found) for (name, number), found in pairs}
+
+
+def most(number: int) -> int:
+    """The largest of all processes' numbers."""
+    return max(gathered([number]))
 
 
 def anyone(yes: Any) -> bool:
@@ -218,8 +223,8 @@ def in_step(groups: Sequence[Tensor]) -> list[tuple[Tensor, float]]:
     Processes that share a split model must pass through it equally often. One that has fewer
     groups passes a row once more, at weight 0.
     """
-    most = max(gathered([len(groups)])) if sharding() else len(groups)
-    idle = [(torch.tensor([0]), 0.0)] * (most - len(groups))
+    wanted = most(len(groups)) if sharding() else len(groups)
+    idle = [(torch.tensor([0]), 0.0)] * (wanted - len(groups))
     return [*((group, 1.0) for group in groups), *idle]
 
 

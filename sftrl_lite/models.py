@@ -37,7 +37,7 @@ from transformers.utils import logging
 
 from sftrl_lite import adapters
 from sftrl_lite.files import whole
-from sftrl_lite.precision import device, in_float32, precision
+from sftrl_lite.precision import device, hardware, in_float32, precision
 from sftrl_lite.vision import IMAGE, limit_tiles
 
 try:
@@ -355,7 +355,7 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
         return _read_adapter(base, folder, adapter, tiles)
     if folder and not dummy:
         check_shards(folder)
-    if not folder and not torch.cuda.is_available():
+    if not folder and not hardware().gpu:
         raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
     try:
         made_up = dummy and not folder and base.startswith(LIKE_11B)

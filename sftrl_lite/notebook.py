@@ -39,7 +39,7 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
     if scale.name == "tiny":
         torch.set_num_threads(1)  # the models are too small to share among threads
     transformers.utils.logging.set_verbosity_error()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    name = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
     print(f"python {platform.python_version()} · torch {torch.__version__} · ", end="")
     print(f"transformers {transformers.__version__}")
     print(f"device {device()} ({name}) · {precision()[1]}")

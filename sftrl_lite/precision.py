@@ -6,7 +6,9 @@ that the hardware has; what trains is always float32, because a step must not be
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
@@ -14,23 +16,62 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+PRETEND = "SFTRL_PRETEND_GPU"  # bf16 or fp16: compute on the CPU as such a GPU would, for tests
+FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine decides about how a model is computed; nothing else asks for a GPU.
+
+    Args:
+        device: where weights and batches lie.
+        gpu: whether layers are checkpointed, caches keep their shape, and batches and groups of
+            episodes go through in passes of bounded size. A CPU takes everything at once.
+        format: number format of products; ``why`` says in a line how it was chosen.
+        compiler: options of ``torch.compile`` for decoding; None: not compiled.
+    """
+
+    device: torch.device
+    gpu: bool
+    format: torch.dtype
+    why: str
+    compiler: dict[str, Any] | None = None
+
+
+def hardware() -> Hardware:
+    """This machine: its GPU if there is one, else its CPU.
+
+    Raises:
+        ValueError: SFTRL_PRETEND_GPU names no format.
+    """
+    if pretended := os.environ.get(PRETEND):
+        if pretended not in FORMATS:
+            raise ValueError(f"{PRETEND} is {pretended!r}; choose {', '.join(FORMATS)}")
+        why = f"{pretended}: on the CPU, as a GPU would compute (slow; for tests)"
+        cpu, compiler = torch.device("cpu"), dict(backend="eager", dynamic=False)
+        return Hardware(cpu, True, FORMATS[pretended], why, compiler)
+    if not torch.cuda.is_available():
+        why = "float32: a CPU is fastest and exact enough in it"
+        return Hardware(torch.device("cpu"), False, torch.float32, why)
+    generation, graphs = torch.cuda.get_device_capability(), dict(mode="reduce-overhead")
+    kind, why = torch.float32, "float32: this GPU has no fast smaller format"
+    if generation >= (8, 0):
+        kind, why = torch.bfloat16, "bfloat16: this GPU computes in it natively"
+    elif generation >= (7, 0):
+        why = "this GPU has no native bfloat16; gradients are scaled into float16's range"
+        kind, why = torch.float16, f"float16: {why}"
+    return Hardware(torch.device("cuda"), True, kind, why, graphs | {"dynamic": False})
+
 
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return hardware().device
 
 
 def precision() -> tuple[torch.dtype, str]:
     """Number format of the forward pass, and the reason for it."""
-    if not torch.cuda.is_available():
-        return torch.float32, "float32: a CPU is fastest and exact enough in it"
-    generation = torch.cuda.get_device_capability()
-    if generation >= (8, 0):
-        return torch.bfloat16, "bfloat16: this GPU computes in it natively"
-    if generation >= (7, 0):
-        why = "this GPU has no native bfloat16; gradients are scaled into float16's range"
-        return torch.float16, f"float16: {why}"
-    return torch.float32, "float32: this GPU has no fast smaller format"
+    return hardware().format, hardware().why
 
 
 def mixed(function: Callable) -> Callable:

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from sftrl_lite import distributed
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import checkpoint_layers, checkpointed, in_float32, mixed, precision
+from sftrl_lite.precision import checkpoint_layers, checkpointed, hardware, in_float32, mixed
 from sftrl_lite.rollouts import Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
@@ -372,7 +372,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
     """A fresh value head and optimizer around ``model``."""
     player = distributed.player_of(model)
     in_float32(model)
-    if model.device.type == "cuda":
+    if hardware().gpu:
         checkpoint_layers(model)
     distributed.shard(model)
     torch.manual_seed(seed)
@@ -382,7 +382,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
         {"params": policy_weights, "lr": settings.lr},
         {"params": list(head.parameters()), "lr": settings.value_lr},
     ]
-    scaler = torch.amp.GradScaler(model.device.type, enabled=precision()[0] == torch.float16)
+    scaler = torch.amp.GradScaler(model.device.type, enabled=hardware().format == torch.float16)
     return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler, player)
 
 

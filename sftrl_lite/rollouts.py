@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel
@@ -18,7 +19,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
 from sftrl_lite import chats, distributed
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import mixed
+from sftrl_lite.precision import hardware, mixed
 from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import (
     Pixels,
@@ -59,6 +60,7 @@ class Episode:
 
 
 TOGETHER = 64  # episodes in one batch on a GPU, which bounds the memory of their cache
+REPLY = 48  # tokens of a verifier's message that a cache has room for; a longer one makes more
 
 
 class RoomyLayer(DynamicLayer):
@@ -133,13 +135,12 @@ class Decoder:
         if not len(ids):  # nothing is left to play here; other processes are not done
             words = self.model.config.get_text_config().vocab_size
             return torch.empty(0, words, device=self.model.device)
-        self.mask = fresh if self.mask is None else torch.cat([self.mask, fresh], 1)
+        positions = self.grow(fresh)
         # One token sees all of a cached picture unmasked; several at once would be taken for a
         # causal block, in which the first of them sees but the first of the picture's states.
         if self.tiles is not None and not seen and (ids.shape[1] > 1 or not self.full):
             everywhere = self.tiles[:, None].expand(-1, ids.shape[1], -1, -1)
             seen["cross_attention_mask"] = everywhere
-        positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         if "inputs_embeds" not in seen:
             seen["input_ids"] = ids
         out = self.call(
@@ -151,6 +152,11 @@ class Decoder:
             **seen,
         )
         return out.logits[:, -1].float()
+
+    def grow(self, fresh: torch.Tensor) -> torch.Tensor:
+        """Note which of the new tokens are real; returns their positions (rows, width)."""
+        self.mask = fresh if self.mask is None else torch.cat([self.mask, fresh], 1)
+        return (self.mask.cumsum(1) - 1).clamp(min=0)[:, -fresh.shape[1] :].contiguous()
 
     def call(self, **inputs: Any) -> Any:
         """The model's forward pass."""
@@ -172,83 +178,192 @@ class Decoder:
             self.tiles = self.tiles[index]
 
 
+STEP = 256  # columns of the smallest view of a room; the next ones are twice as wide each
+
+
+class LentLayer(StaticLayer):
+    """Keys and values in buffers (rows, heads, columns, width) that stay where they are.
+
+    Only the first columns of them are shown, in few different numbers, so that few shapes are
+    compiled. In mixed precision keys leave the rotary embedding in float32: they are cast to
+    the buffers' format, like the values.
+    """
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor):
+        super().__init__(max_cache_len=keys.shape[2])
+        self.whole, self.views = (keys, values), {}
+        self.cumulative_length = torch.zeros((), dtype=torch.long, device=keys.device)
+        torch._dynamo.mark_static_address(self.cumulative_length)
+        self.device, self.dtype, self.is_initialized = keys.device, keys.dtype, True
+        self.show(keys.shape[2])
+
+    def show(self, columns: int) -> None:
+        """Use the first ``columns``: the same tensors each time, as CUDA graphs want it."""
+        if columns not in self.views:
+            self.views[columns] = tuple(whole[:, :, :columns] for whole in self.whole)
+            for view in self.views[columns]:
+                torch._dynamo.mark_static_address(view)
+        self.keys, self.values = self.views[columns]
+        self.max_cache_len = columns
+
+    def fill(self, keys: torch.Tensor, values: torch.Tensor, times: int) -> None:
+        """Begin with these keys and values, each row ``times`` times."""
+        rows, columns = times * len(keys), keys.shape[2]
+        for whole, part in zip(self.whole, (keys, values), strict=True):
+            whole[:rows, :, :columns] = part.repeat_interleave(times, 0)
+        self.cumulative_length.fill_(columns)
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        return super().update(key_states.to(self.dtype), value_states.to(self.dtype))
+
+
+@dataclass(eq=False)
+class Room:
+    """What decoding on a GPU needs again and again, at addresses that do not change."""
+
+    rows: int
+    columns: int
+    layers: list[LentLayer | DynamicLayer]  # a layer that sees no picture has nothing to lend
+    step: Callable  # a model's forward pass, compiled; not bound, so that the room dies with it
+
+
+ROOMS: WeakKeyDictionary[PreTrainedModel, Room] = WeakKeyDictionary()
+
+
+def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, columns: int) -> Room:
+    """The model's room, made anew only where it is too small or of another shape.
+
+    Args:
+        like: the layers of a cache that has read a prompt; those that hold pictures keep their
+            number of columns, the others get ``columns``.
+    """
+    across = getattr(model.config.get_text_config(), "cross_attention_layers", ())
+    there, kind = ROOMS.get(model), hardware().format
+
+    def shape(i: int, states: torch.Tensor) -> tuple[int, ...]:
+        return (rows, states.shape[1], states.shape[2] if i in across else columns, states.shape[3])
+
+    used = {i: layer for i, layer in enumerate(like) if layer.is_initialized}
+    if there and there.rows == rows and there.columns >= columns:
+        columns = there.columns
+        known = {i: x for i, x in enumerate(there.layers) if x.is_initialized}
+        fits = [known[i].whole[0].shape == shape(i, x.keys) for i, x in used.items() if i in known]
+        if known.keys() == used.keys() and all(fits) and known[min(used)].dtype == kind:
+            return there
+    ROOMS.pop(model, None)  # free the old one first
+    there = None
+    lent = list(like)
+    for i, layer in used.items():
+        pair = (layer.keys, layer.values)
+        lent[i] = LentLayer(*(x.new_zeros(shape(i, x), dtype=kind) for x in pair))
+    how = hardware().compiler
+    step = type(model).forward
+    step = torch.compile(step, fullgraph=True, **how) if how else step
+    ROOMS[model] = Room(rows, columns, lent, step)
+    return ROOMS[model]
+
+
 class StaticDecoder(Decoder):
     """The same with a cache whose shape stays as it is, so that decoding can be compiled.
 
     Compiled (on a GPU: one CUDA graph a token) the model's hundreds of small kernels need no
-    launches from Python. It is compiled for a shape, so rows are never dropped, only left
-    alone, and the room for tokens grows in steps of ``STEP`` columns: few shapes in all.
+    launches from Python. It is compiled for a shape, so there are always ``rows`` rows: those
+    without an episode, or whose episode is over, are fed tokens that are not real. Prompts are
+    read as ``Decoder`` reads them, and ``repeat`` moves them into the model's ``Room``.
+
+    Args:
+        rows: at least as many as there will be sequences.
+        columns: tokens that a sequence is expected to have at most; more make a larger room.
     """
 
-    STEP = 256
-
-    def __init__(self, model: PreTrainedModel, pad: int, compiled: bool):
+    def __init__(self, model: PreTrainedModel, pad: int, rows: int, columns: int):
         super().__init__(model, pad)
-        self.cache.layers = [StaticLayer(max_cache_len=0) for _ in self.cache.layers]
-        text = model.config.get_text_config()
-        across = getattr(text, "cross_attention_layers", ())
-        self.growing = [layer for i, layer in enumerate(self.cache.layers) if i not in across]
-        self.live = None  # rows that are still played
-        self.one = torch.compile(model.forward, fullgraph=True, mode="reduce-overhead")
-        self.one = self.one if compiled else model
+        self.rows, self.columns = rows, -(-columns // STEP) * STEP
+        self.room: Room | None = None
+        self.live = torch.zeros(0, dtype=torch.long)  # rows that are still played
+        self.used = 0  # columns
+
+    def repeat(self, times: int) -> None:
+        """Copy each row ``times`` times, into the room."""
+        rows, self.used = times * len(self.mask), self.mask.shape[1]
+        self.room = self.move_in(self.cache.layers, self.rows, times)
+        real = self.mask.repeat_interleave(times, 0)
+        self.mask = real.new_zeros(self.rows, self.room.columns)
+        self.mask[:rows, : self.used] = real
+        self.mask[rows:, 0] = 1  # a row without an episode must see something, too
+        self.count = self.mask.sum(1)
+        if self.tiles is not None:
+            idle = self.tiles[:1].expand(self.rows - rows, -1, -1)
+            self.tiles = torch.cat([self.tiles.repeat_interleave(times, 0), idle])
+        self.live = torch.arange(rows, device=self.mask.device)
+
+    def move_in(self, layers: list[DynamicLayer], rows: int, times: int = 1) -> Room:
+        """The model's room, filled with what the layers hold."""
+        room = room_for(self.model, layers, rows, max(self.columns, self.used))
+        for old, new in zip(layers, room.layers, strict=True):
+            if old.is_initialized:
+                new.fill(old.keys, old.values, times)
+        self.cache.layers = room.layers
+        return room
 
     def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
         """As for ``Decoder``; rows that were dropped get a token that is not real."""
-        if self.live is None:
-            self.live = torch.arange(len(ids), device=ids.device)
-        rows = len(ids) if self.mask is None else len(self.mask)
-        every = ids.new_full((rows, ids.shape[1]), self.pad), fresh.new_zeros(rows, ids.shape[1])
+        if self.room is None or not len(ids):
+            return super().append(ids, fresh, **seen)
+        shape = self.rows, ids.shape[1]
+        every = ids.new_full(shape, self.pad), fresh.new_zeros(shape)
         for whole, part in zip(every, (ids, fresh), strict=True):
             whole[self.live] = part
-        used = 0 if self.mask is None else self.mask.shape[1]
-        if "cross_attention_states" in seen:
-            for layer in self.cache.layers:  # those that do not grow hold the pictures
-                layer.max_cache_len = seen["cross_attention_states"].shape[1]
-        self.make_room(used, ids.shape[1])
         return super().append(*every, **seen)[self.live]
 
-    def make_room(self, used: int, new: int) -> None:
-        """Enlarge the layers of text where ``new`` columns no longer fit."""
-        columns = -(-(used + new) // self.STEP) * self.STEP
-        for layer in self.growing:
-            if layer.is_initialized and columns > layer.max_cache_len:
-                resize(layer, len(layer.keys), columns, used)
-            layer.max_cache_len = columns
+    def grow(self, fresh: torch.Tensor) -> torch.Tensor:
+        """As for ``Decoder``, in place; shows as many columns of the room as it takes."""
+        if self.room is None:
+            return super().grow(fresh)
+        before, self.used = self.used, self.used + fresh.shape[1]
+        if self.used > self.room.columns:
+            self.enlarge(before)
+        self.mask[:, before : self.used] = fresh
+        positions = (self.count[:, None] + fresh.cumsum(1) - 1).clamp(min=0)
+        self.count = self.count + fresh.sum(1)
+        self.shown = STEP
+        while self.shown < self.used:
+            self.shown *= 2
+        self.shown = min(self.shown, self.room.columns)
+        across = getattr(self.model.config.get_text_config(), "cross_attention_layers", ())
+        for i, layer in enumerate(self.room.layers):
+            if i not in across:
+                layer.show(self.shown)
+        return positions
+
+    def enlarge(self, used: int) -> None:
+        """Move into a room of twice as many columns."""
+        across = getattr(self.model.config.get_text_config(), "cross_attention_layers", ())
+        old: list[Any] = []
+        for i, layer in enumerate(self.room.layers):
+            kept = DynamicLayer()
+            if layer.is_initialized:
+                columns = slice(None) if i in across else slice(used)
+                kept.update(*(whole[:, :, columns].clone() for whole in layer.whole))
+            old.append(kept)
+        self.columns = -(-2 * self.used // STEP) * STEP
+        self.room = self.move_in(old, self.rows)
+        self.mask = torch.nn.functional.pad(self.mask, (0, self.room.columns - self.mask.shape[1]))
 
     def call(self, **inputs: Any) -> Any:
         """The forward pass, compiled where it is for one token a row."""
-        missing = self.growing[0].max_cache_len - self.mask.shape[1]
-        inputs["attention_mask"] = torch.nn.functional.pad(self.mask, (0, missing))
-        return (self.one if self.is_step(inputs) else self.model)(**inputs)
-
-    @staticmethod
-    def is_step(inputs: dict[str, Any]) -> bool:
-        """Whether these are one token a row."""
-        return "input_ids" in inputs and inputs["input_ids"].shape[1] == 1
-
-    def repeat(self, times: int) -> None:
-        """Copy each row ``times`` times."""
-        for layer in self.cache.layers:
-            if layer.is_initialized:
-                resize(layer, len(layer.keys) * times, layer.max_cache_len, layer.max_cache_len)
-        self.mask = self.mask.repeat_interleave(times, 0)
-        if self.tiles is not None:
-            self.tiles = self.tiles.repeat_interleave(times, 0)
-        self.live = torch.arange(len(self.mask), device=self.mask.device)
+        if self.room is None:
+            return self.model(**inputs)
+        inputs["attention_mask"] = self.mask[:, : self.shown].contiguous()
+        step = "input_ids" in inputs and inputs["input_ids"].shape[1] == 1
+        return self.room.step(self.model, **inputs) if step else self.model(**inputs)
 
     def keep(self, rows: list[int]) -> None:
         """Play these rows only; the others stay where they are."""
-        self.live = self.live[torch.tensor(rows, device=self.live.device)]
-
-
-def resize(layer: StaticLayer, rows: int, columns: int, used: int) -> None:
-    """Give a static layer other room: each row copied to ``rows``, its ``used`` columns kept."""
-    for name in ("keys", "values"):
-        old = getattr(layer, name)
-        new = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
-        new[:, :, :used] = old[:, :, :used].repeat_interleave(rows // len(old), 0)
-        torch._dynamo.mark_static_address(new)
-        setattr(layer, name, new)
+        if self.room is None:
+            return super().keep(rows)
+        self.live = self.live[torch.tensor(rows, dtype=torch.long, device=self.live.device)]
+        return None
 
 
 def decoding_name(temperature: float, top_p: float = 1.0) -> str:
@@ -306,13 +421,13 @@ def sample_tokens(
 def generate(
     decoder: Decoder,
     logits: torch.Tensor,
-    eot: int,
+    ends: torch.Tensor,
     max_new_tokens: int,
     temperature: float,
     generator: torch.Generator | None,
     top_p: float = 1.0,
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """One answer a row, up to and with the end-of-turn token; also log-probabilities.
+    """One answer a row, up to and with the first of the tokens ``ends``; also log-probabilities.
 
     Afterwards the last token of each answer is NOT yet in the cache.
     """
@@ -323,7 +438,7 @@ def generate(
         columns.append(tokens)
         scores.append(logps)
         lives.append(alive)
-        alive = alive * (tokens != eot)
+        alive = alive * ~torch.isin(tokens, ends)
         if step + 1 == max_new_tokens or not distributed.anyone(alive.any()):
             break
         logits = decoder.append(tokens[:, None], alive[:, None])
@@ -377,18 +492,20 @@ def rollout(
     """
     decoding_name(temperature, top_p)
     model.eval()
-    on_gpu = model.device.type == "cuda"
-    few = max((together or (TOGETHER if on_gpu else len(problems) * samples)) // samples, 1)
-    if len(problems) > few:
+    on_gpu = hardware().gpu
+    static = on_gpu if static is None else static
+    most = distributed.most(len(problems))  # all processes play the same number of groups
+    rows = max(together or (TOGETHER if on_gpu else most * samples), samples)
+    if most > (few := rows // samples):
         options = dict(samples=samples, tries=tries, temperature=temperature, reward=reward)
         options |= dict(max_new_tokens=max_new_tokens, generator=generator, top_p=top_p)
-        options |= dict(static=static, together=together)
-        starts = range(0, len(problems), few)
-        groups = [problems[i : i + few] for i in starts]
+        options |= dict(static=static, together=rows)
+        groups = [problems[i : i + few] for i in range(0, most, few)]
         played = [rollout(model, processor, task, g, **options) for g in groups]
         return [episode for group in played for episode in group]
     tokenizer = tokenizer_of(processor)
     eot = chats.end_of_turn(processor)
+    ends = torch.tensor(chats.stop_tokens(model, eot), device=model.device)
     asked = [[ask(task, problem)] for problem in problems]
     pictures = pictures_of(asked)
     pixels = to_pixels(processor, pictures) if pictures else None
@@ -397,18 +514,18 @@ def rollout(
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
         episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
-    if on_gpu if static is None else static:
-        decoder = StaticDecoder(model, tokenizer.pad_token_id, compiled=on_gpu)
-    else:
-        decoder = Decoder(model, tokenizer.pad_token_id)
+    decoder = Decoder(model, tokenizer.pad_token_id)
+    if static:
+        columns = max(map(len, prompts), default=0) + tries * (max_new_tokens + REPLY)
+        decoder = StaticDecoder(model, tokenizer.pad_token_id, rows, columns)
     logits = decoder.feed(prompts, pixels)
-    if samples > 1 and problems:
+    if problems and (samples > 1 or static):
         decoder.repeat(samples)
         logits = logits.repeat_interleave(samples, 0)
     live = episodes
     for attempt in range(1, tries + 1):
         answers, logps = generate(
-            decoder, logits, eot, max_new_tokens, temperature, generator, top_p
+            decoder, logits, ends, max_new_tokens, temperature, generator, top_p
         )
         texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
         for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):

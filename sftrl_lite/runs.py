@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 import time
@@ -41,6 +42,7 @@ from sftrl_lite.evaluate import (
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.plan import Work, check
+from sftrl_lite.precision import PRETEND, hardware
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode, decoding_name
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
@@ -762,7 +764,9 @@ def commit() -> str:
 
 def device_name() -> str:
     """What computed it, in a word: ``cpu`` or the GPU's name."""
-    return torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu as {os.environ[PRETEND]} GPU" if hardware().gpu else "cpu"
 
 
 def command(run: Run, experiment: str) -> str:

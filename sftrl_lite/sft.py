@@ -28,7 +28,7 @@ from sftrl_lite import adapters, distributed
 from sftrl_lite.chats import Chat, demonstrated
 from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
-from sftrl_lite.precision import checkpoint_layers, in_float32, precision
+from sftrl_lite.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import SFTSettings, stream
 from sftrl_lite.vision import Pixels, ask, crosses, image_mask, to_pixels
@@ -302,10 +302,9 @@ def train_sft(
         raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
     if distributed.main():
         remove(draft)
-    on_cpu = model.device.type == "cpu"
-    mine = settings.batch // processes
-    rows = in_one_pass(mine, on_gpu=not on_cpu)
-    if not on_cpu:
+    machine, mine = hardware(), settings.batch // processes
+    rows = in_one_pass(mine, on_gpu=machine.gpu)
+    if machine.gpu:
         checkpoint_layers(model)
     config = SFTConfig(
         output_dir=str(draft),
@@ -321,16 +320,17 @@ def train_sft(
         save_steps=save_every or steps,
         seed=seed,
         data_seed=seed,
-        use_cpu=on_cpu,
+        use_cpu=model.device.type == "cpu",
         ddp_find_unused_parameters=True,  # a task in text passes through no vision tower
-        bf16=precision()[0] == torch.bfloat16,
-        fp16=precision()[0] == torch.float16,
+        bf16=machine.format == torch.bfloat16,
+        fp16=machine.format == torch.float16,
         report_to="none",
         loss_type=loss,
         remove_unused_columns=False,
         disable_tqdm=not progress,
         **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
     )
+    config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
     if "prompt" in data.column_names:
         data = lessons(tokenizer, [row["prompt"] + row["completion"] for row in data])
     trainer = (LeashedTrainer if init is not None else ResumableTrainer)(

@@ -1,6 +1,11 @@
 """Batched multi-turn play against the same thing done slowly."""
 
+import copy
+import gc
 import math
+import weakref
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +13,7 @@ from conftest import LengthTask, PictureTask, make_seeing
 from scipy.stats import chisquare
 from transformers.cache_utils import DynamicLayer
 
+from sftrl_lite import precision, rollouts
 from sftrl_lite.chats import replies
 from sftrl_lite.evaluate import evaluate
 from sftrl_lite.general_points import vocabulary
@@ -312,10 +318,11 @@ def game(request, tokenizer, hands):
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
-@pytest.mark.parametrize("step", [8, 256])
-def test_a_static_cache_plays_the_same(game, temperature, step, monkeypatch):
+@pytest.mark.parametrize("step, reply", [(8, 48), (8, 0), (256, 48)])
+def test_a_static_cache_plays_the_same(game, temperature, step, reply, monkeypatch):
     """Through several turns: rows are repeated, leave early, and the room grows on the way."""
-    monkeypatch.setattr(StaticDecoder, "STEP", step)
+    monkeypatch.setattr(rollouts, "STEP", step)
+    monkeypatch.setattr(rollouts, "REPLY", reply)  # none: the room turns out too small
     options = dict(samples=3, tries=4, temperature=temperature, seed=2)
     plain, static = play(*game, **options), play(*game, **options, static=True)
     assert max(len(e.turns) for e in plain) > 2 and len({len(e.turns) for e in plain}) > 1
@@ -325,18 +332,93 @@ def test_a_static_cache_plays_the_same(game, temperature, step, monkeypatch):
             assert a.logps == pytest.approx(b.logps, abs=1e-4)
 
 
-def test_static_room_is_of_few_shapes(random_model):
-    decoder = StaticDecoder(random_model, 0, compiled=False)
+def test_rows_without_an_episode_change_nothing(game):
+    options = dict(samples=2, tries=3, temperature=1.0, static=True)
+    assert ids(play(*game, **options, together=23)) == ids(play(*game, **options))
+
+
+def test_a_static_room_is_of_few_shapes(random_model):
+    decoder = StaticDecoder(random_model, 0, rows=6, columns=1000)
     with torch.no_grad():
         decoder.feed([[5] * 200, [6] * 90])
         decoder.repeat(2)
         decoder.keep([0, 3])
-        shapes = set()
-        for _ in range(70):
+        shapes, layer = set(), decoder.room.layers[0]
+        address = layer.keys.data_ptr()
+        for _ in range(350):
             logits = decoder.append(torch.tensor([[7], [8]]), torch.ones(2, 1, dtype=torch.long))
-            shapes.add(tuple(decoder.cache.layers[0].keys.shape))
-    assert len(logits) == 2 and {shape[2] for shape in shapes} == {256, 512}
-    assert {shape[0] for shape in shapes} == {4}  # dropped rows stay, so that the shape does
+            shapes.add(tuple(layer.keys.shape))
+    assert len(logits) == 2 and {shape[2] for shape in shapes} == {256, 512, 1000 + 24}
+    assert {shape[0] for shape in shapes} == {6}  # dropped rows stay, so that the shape does
+    assert layer.keys.data_ptr() == address and decoder.room is rollouts.ROOMS[random_model]
+
+
+def test_positions_of_new_tokens_are_contiguous(random_model):
+    """A slice of all positions has a stride that grows, and CUDA graphs are recorded anew."""
+    for decoder in (Decoder(random_model, 0), StaticDecoder(random_model, 0, 2, 30)):
+        decoder.feed([[5, 6, 7], [5]])
+        decoder.repeat(1)
+        found = decoder.grow(torch.tensor([[1], [1]]))
+        assert found.tolist() == [[3], [1]] and found.is_contiguous() and found.stride() == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_ten_groups_compile_few_shapes(kind, game, monkeypatch):
+    """B3 and the graphs: 16-bit products over float32 weights, groups one after the other."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append([tuple(x.shape) for x in inputs if hasattr(x, "shape")])
+        return graph.forward
+
+    monkeypatch.setenv(precision.PRETEND, kind)
+    as_gpu = replace(precision.hardware(), compiler=dict(backend=backend, dynamic=False))
+    monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
+    monkeypatch.setattr(rollouts, "STEP", 32)
+    torch._dynamo.reset()
+    model, processor, task, problems = game
+    many = [problems[i % len(problems)] for i in range(29)]
+    options = dict(samples=1, tries=5, max_new_tokens=12, together=3)
+    for _ in range(2):  # a second rollout compiles nothing new
+        episodes = play(model, processor, task, many, **options)
+        widths = max(len(e.ids) for e in episodes)
+        shapes = {32 * 2**k for k in range(8) if 16 * 2**k < widths}
+        assert 1 <= len(compiled) <= len(shapes) + 1 <= 5
+    assert len(episodes) == 29 and max(len(e.turns) for e in episodes) == 5
+    assert rollouts.ROOMS[model].layers[0].dtype == precision.FORMATS[kind]
+
+
+def test_a_room_dies_with_its_model(random_model, tokenizer, length_task, hands):
+    twin = copy.deepcopy(random_model)
+    play(twin, tokenizer, length_task, hands, static=True)
+    assert twin in rollouts.ROOMS
+    gone = weakref.ref(twin)
+    del twin
+    gc.collect()
+    assert gone() is None
+
+
+def test_answers_end_at_any_stop_token_of_the_model(random_model, tokenizer, length_task, hands):
+    """Llama names three of them; only one ends a turn of its template."""
+    options = dict(samples=8, tries=2, max_new_tokens=6)
+    before = play(random_model, tokenizer, length_task, hands, **options)
+    said = Counter(i for e in before for t in e.turns for i in e.ids[t.start : t.end - 1])
+    word = next(i for i, _ in said.most_common() if i != tokenizer.eos_token_id)
+    config = copy.deepcopy(random_model.generation_config)
+    try:
+        random_model.generation_config.eos_token_id = [tokenizer.eos_token_id, word]
+        episodes = play(random_model, tokenizer, length_task, hands, **options)
+    finally:
+        random_model.generation_config = config
+    ended = 0
+    for episode in episodes:
+        for turn in episode.turns:
+            answer = episode.ids[turn.start : turn.end]
+            assert word not in answer[:-1]
+            if answer[-1] == word and turn is not episode.turns[-1]:
+                ended += 1  # the chat goes on as its template says
+                assert episode.ids[turn.end] == tokenizer.eos_token_id
+    assert ended
 
 
 def test_groups_play_what_one_batch_plays(game):
