@@ -258,7 +258,9 @@ def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, column
         lent[i] = LentLayer(*(x.new_zeros(shape(i, x), dtype=kind) for x in pair))
     how = hardware().compiler
     step = type(model).forward
-    step = torch.compile(step, fullgraph=True, **how) if how else step
+    if how:  # the usual limit of 8 is soon reached by the shapes and number formats of two models
+        torch._dynamo.config.recompile_limit = 64
+        step = torch.compile(step, fullgraph=True, **how)
     ROOMS[model] = Room(rows, columns, lent, step)
     return ROOMS[model]
 

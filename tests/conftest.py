@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from transformers import MllamaForConditionalGeneration
+from transformers import (
+    Idefics3Processor,
+    MllamaForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+)
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from sftrl_lite import ledger, models
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
@@ -81,6 +87,67 @@ def make_seeing(processor, tiles=1):
                 weight.fill_(0.5)
             elif "position" in name and "embedding" in name:  # they start at zero
                 weight.normal_(0, 0.2)
+    return model
+
+
+IMAGE, END = "<image>", "<end_of_utterance>"
+SPECIAL = ["<fake_token_around_image>", IMAGE, "<global-img>", END, "<|im_start|>"]
+# a turn is closed by a token and a line break; content is a list of parts, or is not shown
+TEMPLATE = (
+    "<|im_start|>{% for m in messages %}{{ m['role'] | capitalize }}:"
+    "{% if m['content'][0]['type'] != 'image' %}{{ ' ' }}{% endif %}"
+    "{% for part in m['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}"
+    "{% elif part['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def make_reader(pieces):
+    """A processor as SmolVLM's, with a vocabulary of its own."""
+    words = ["User", "Assistant", ":", " ", "\n", *pieces]
+    tokenizer = make_tokenizer(words)
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL})
+    tokenizer.eos_token, tokenizer.chat_template = END, TEMPLATE
+    edge = {"longest_edge": 40}
+    eyes = SmolVLMImageProcessorPil(size=edge, max_image_size=edge, do_image_splitting=False)
+    return Idefics3Processor(eyes, tokenizer, image_seq_len=4, chat_template=TEMPLATE)
+
+
+def make_smol(reader):
+    """A random SmolVLM in which pictures matter."""
+    tokenizer = reader.tokenizer
+    text = dict(
+        model_type="llama",
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    vision = dict(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=40,
+        patch_size=10,
+    )
+    config = SmolVLMConfig(
+        text_config=text,
+        vision_config=vision,
+        scale_factor=2,
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    model = SmolVLMForConditionalGeneration(config).eval()
+    for part in (model.model.vision_model, model.model.connector):
+        for weight in part.parameters():
+            torch.nn.init.normal_(weight, 0, 0.3)
     return model
 
 

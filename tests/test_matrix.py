@@ -1,14 +1,16 @@
-"""Every task by every method with every adapter, through the functions that the 11B goes through.
+"""Every task, kind of model, method, adapter and number format, computed as on a GPU.
 
-The weights are bfloat16 and products are computed in it, as on a GPU; what trains is float32.
+Products are in 16 bits, caches keep their shape and decoding is compiled, layers are checkpointed,
+batches and groups of episodes go through in several passes. What trains is float32.
 """
 
 import dataclasses
+import math
 from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import make_seeing
+from conftest import make_reader, make_seeing, make_smol
 
 from sftrl_lite import (
     adapters,
@@ -16,7 +18,7 @@ from sftrl_lite import (
     models,
     navigation,
     precision,
-    rl,
+    rollouts,
     runs,
     scales,
     sft,
@@ -31,24 +33,44 @@ from sftrl_lite.vision import ask, encode, look, pictures_of, to_pixels
 needs_bits = pytest.mark.skipif(
     not find_spec("bitsandbytes"), reason="four-bit weights need bitsandbytes"
 )
+PARTS = {"mllama": ("language_model", "projector"), "smolvlm": ("text_model", "connector")}
 KINDS = ["none", "lora", pytest.param("qlora", marks=needs_bits)]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A random Mllama in bfloat16 that knows the words of all four tasks."""
+def bases(tmp_path_factory):
+    """Random models of both kinds that know the words of all four tasks, by kind and format.
+
+    ``plain`` is stored in float32, as the tiny bases are: what a 16-bit GPU makes of it is B3.
+    """
     pieces = general_points.vocabulary(pictures=True) + navigation.vocabulary()
+    reader, folder = make_reader(pieces), tmp_path_factory.mktemp("bases")
     processor = make_processor(make_tokenizer(pieces, pictures=True), 40)
-    folder = tmp_path_factory.mktemp("base") / "model"
-    models.save(make_seeing(processor).to(torch.bfloat16), processor, folder)
+    for name, model, words in (
+        ("mllama", make_seeing(processor), processor),
+        ("smolvlm", make_smol(reader), reader),
+    ):
+        models.save(model, words, folder / f"{name}-plain")
+        for kind, dtype in precision.FORMATS.items():
+            models.save(model.to(dtype), words, folder / f"{name}-{kind}")
     return folder
 
 
+@pytest.fixture
+def base(bases):
+    """A Mllama in bfloat16."""
+    return bases / "mllama-bf16"
+
+
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch):
-    """bfloat16, and runs as small as they can be."""
-    for module in (precision, models, rl, sft):
-        monkeypatch.setattr(module, "precision", lambda: (torch.bfloat16, "a test"))
+def as_on_a_gpu(monkeypatch, request):
+    """A 16-bit GPU, bfloat16 unless the test says otherwise, and runs as small as they can be."""
+    named = getattr(request.node, "callspec", None)
+    kind = named.params.get("kind", "bf16") if named else "bf16"
+    monkeypatch.setenv(precision.PRETEND, kind)
+    monkeypatch.setattr(rollouts, "TOGETHER", 2)
+    monkeypatch.setattr(rollouts, "STEP", 1024)  # one shape a run: compiling takes the time here
+    monkeypatch.setattr(sft, "ROWS", 1)
     tiny = scales.SCALES["tiny"]
     few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
     small = dataclasses.replace(
@@ -83,7 +105,7 @@ def logits(model, processor, task, problems):
     if pictures := pictures_of(chats):
         pixels = to_pixels(processor, pictures)
         seen = look(model, ids, encode(model, pixels), pixels)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", precision.precision()[0]):
         return model.eval()(**seen).logits.float()
 
 
@@ -99,27 +121,35 @@ def small_run(method, task, base, **more):
     return Run(method, task=task, base=str(base), **fields | more)
 
 
+FORMATS = ["bf16", "fp16"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("adapter", KINDS)
 @pytest.mark.parametrize("method", ["sft", "rl-ppo"])
+@pytest.mark.parametrize("family", ["mllama", "smolvlm"])
 @pytest.mark.parametrize("task", TASKS)
-def test_train_save_load_and_evaluate(task, method, adapter, base, kept, tmp_path):
+def test_train_save_load_and_evaluate(task, family, method, adapter, kind, bases, kept, tmp_path):
+    base = bases / f"{family}-{kind}"
     rows = train(small_run(method, task, base, adapter=adapter), tmp_path / "run")
     (model,) = kept
     assert {row.step for row in rows} == {0, 2}
+    assert all(math.isfinite(row.value) for row in rows)
     kl = {row.step: row.value for row in rows if (row.split, row.metric) == ("id", "kl")}
     assert kl[0] == 0  # Init is Init, to the last bit
     assert all(w.dtype == torch.float32 for w in adapters.trained(model).values())
     before, after = plain(models.load(base)[0]), plain(model)
     pictured = task.endswith("-vl")
+    text, bridge = PARTS[family]
     if adapter == "none":
         moved = {name for name, w in after.items() if not torch.equal(w, before[name].float())}
-        assert "model.language_model.layers.0.self_attn.q_proj.weight" in moved
-        assert ("model.multi_modal_projector.weight" in moved) == pictured
+        assert any(f"{text}.layers.0.self_attn.q_proj" in name for name in moved)
+        assert any(bridge in name for name in moved) == pictured
     else:
         seen = {n: w for n, w in adapters.trained(model).items() if "lora_B" in n}
         moved = {name for name, weight in seen.items() if weight.abs().max() > 0}
-        assert any("layers.0.self_attn.q_proj" in name for name in moved)
-        assert any("multi_modal_projector" in name for name in moved) == pictured
+        assert any(f"{text}.layers.0.self_attn.q_proj" in name for name in moved)
+        assert any(bridge in name for name in moved) == pictured
         full = [n for n, w in after.items() if w.dtype == before[n].dtype]  # not packed
         assert all(torch.equal(after[name], before[name]) for name in full)
         assert len(full) == len(after) if adapter == "lora" else 0 < len(full) < len(after)
@@ -134,6 +164,18 @@ def test_train_save_load_and_evaluate(task, method, adapter, base, kept, tmp_pat
     small = (tmp_path / "run" / "model" / adapters.FILE).exists()
     assert small == (adapter != "none")
     assert small != (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+@pytest.mark.parametrize("family", ["mllama", "smolvlm"])
+def test_float32_weights_play_and_learn_in_16_bits(family, adapter, kind, bases, tmp_path):
+    """The tiny scale on any GPU from Volta on."""
+    base = bases / f"{family}-plain"
+    for task in ("gp-l", "gp-vl"):
+        rows = train(small_run("rl-ppo", task, base, adapter=adapter), tmp_path / task)
+        assert {row.step for row in rows} == {0, 2}
+        assert all(math.isfinite(row.value) for row in rows)
 
 
 @pytest.mark.parametrize("task", TASKS)
