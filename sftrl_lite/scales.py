@@ -101,6 +101,7 @@ SCALES = {
         rl=RLSettings(lr=3e-5, problems=24, samples=8, minibatch=64),
         eval_episodes=500,
         picture=80,
+        rates=(("gp-vl", 1e-4, 1e-4), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
     ),
     "t4": Scale(
         name="t4",
