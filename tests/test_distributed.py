@@ -11,9 +11,10 @@ import torch
 from conftest import LengthTask, make_seeing
 from safetensors.torch import load_file
 
-from sftrl_lite import distributed, models, rl, scales
+from sftrl_lite import distributed, models, precision, rl, scales
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand
+from sftrl_lite.rollouts import rollout
 from sftrl_lite.runs import Run, read_rows, train
 
 processes = multiprocessing.get_context("forkserver")
@@ -92,6 +93,25 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
             assert found[step] == pytest.approx(want[step], abs=1e-5)
         for a, b, c in zip(one, two, three, strict=True):
             assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
+
+
+def unequal_groups(base, out):
+    """Two problems at once: five of seven problems are three groups, two are one."""
+    model, tokenizer = models.load(base)
+    problems = distributed.share([HANDS[i % 4] for i in range(7)])
+    mine = problems if distributed.rank() else problems[:2]
+    chance = torch.Generator().manual_seed(0)
+    options = dict(samples=1, tries=2, max_new_tokens=4, together=2, generator=chance)
+    played = rollout(model, tokenizer, LengthTask(), mine, **options)
+    assert [e.problem for e in played] == list(mine) and all(e.turns for e in played)
+    (out / str(distributed.rank())).write_text(str(len(played)))
+
+
+@pytest.mark.parametrize("pretended", ["", "bf16"])
+def test_processes_with_different_numbers_of_groups_end(base, pretended, tmp_path, monkeypatch):
+    monkeypatch.setenv(precision.PRETEND, pretended)
+    launch(unequal_groups, 2, base, tmp_path)
+    assert [(tmp_path / name).read_text() for name in "01"] == ["2", "4"]
 
 
 # --- whole runs ------------------------------------------------------------------------

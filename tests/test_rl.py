@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import SevenTask, make_episode
 
-from sftrl_lite import rl
+from sftrl_lite import precision, rl
 from sftrl_lite.rollouts import rollout, sample_tokens
 from sftrl_lite.scales import SCALES
 
@@ -132,7 +132,7 @@ def test_rows_keep_everything_that_matters(fresh_model):
     batch = rl.pack(episodes, pad=0)
     part = batch.rows(torch.tensor([2, 1]))
     want = rl.pack([episodes[2], episodes[1]], pad=0)
-    for name in ("ids", "turn", "ask", "old_logps", "rewards", "played"):
+    for name in ("ids", "turn", "ask", "old_logps", "rewards", "played", "answers"):
         assert torch.equal(getattr(part, name), getattr(want, name)), name
     whole, alone = (rl.policy(fresh_model, b)[0] for b in (batch, part))
     assert torch.allclose(whole[[2, 1], : alone.shape[1]], alone, atol=1e-5)
@@ -384,6 +384,53 @@ def test_parts_of_a_minibatch_add_up(
         assert not torch.allclose(learner.model.lm_head.weight, random_model.lm_head.weight)
     for one, two in zip(*weights, strict=True):
         assert torch.allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["rl-ppo", "rl-grpo"])
+def test_the_first_ratio_is_one_in_16_bits(
+    method, random_model, tokenizer, length_task, hands, monkeypatch
+):
+    """S10: old log-probabilities of the decoder differ from the update's by rounding."""
+    monkeypatch.setenv(precision.PRETEND, "bf16")
+    model, found = copy.deepcopy(random_model), []
+    clipped, pack = rl.clipped_objective, rl.pack
+
+    def packed(*args):
+        batch = pack(*args)
+        found.append(batch.old_logps.clone())
+        return batch
+
+    def noted(logp, old_logp, *rest):
+        found.append((logp - old_logp).detach())
+        return clipped(logp, old_logp, *rest)
+
+    monkeypatch.setattr(rl, "pack", packed)
+    monkeypatch.setattr(rl, "clipped_objective", noted)
+    small = dict(method=method, problems=3, samples=4, minibatch=12, epochs=1, max_new_tokens=6)
+    settings = replace(SETTINGS, **small)
+    rl.rl_step(rl.new_learner(model, settings, 0), tokenizer, length_task, hands, settings, 0)
+    sampled, *ratios = found
+    assert len(ratios) == 1 and ratios[0].abs().max() == 0
+    with torch.no_grad():
+        chance = torch.Generator().manual_seed(0)
+        options = dict(samples=4, max_new_tokens=6, generator=chance)
+        batch = pack(rollout(random_model, tokenizer, length_task, hands, **options), 0)
+        apart = (rl.policy(random_model, batch)[0] - batch.old_logps).abs().max()
+    assert apart > 1e-3 and sampled.abs().sum() > 0
+
+
+def test_logits_in_pieces_are_the_logits(fresh_model, monkeypatch):
+    """Log-probabilities, entropies and gradients, whatever fits into one piece."""
+    batch, found = rl.pack([make_episode([1.0] * n) for n in (3, 1, 2)], pad=0), []
+    for tile in (rl.TILE, 3 * fresh_model.lm_head.weight.shape[0]):
+        monkeypatch.setattr(rl, "TILE", tile)
+        logps, entropy, _ = rl.policy(fresh_model, batch, temperature=0.5)
+        fresh_model.zero_grad()
+        (logps.sum() * 0.1).backward()
+        weight = fresh_model.lm_head.weight.grad.clone()
+        found.append((logps.detach(), entropy, weight))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-5) and one.abs().max() > 0
 
 
 def test_step_reports_what_happened(random_model, tokenizer, length_task, hands):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from trl import SFTConfig
 
 from sftrl_lite import sft
 from sftrl_lite.general_points import general_points
@@ -184,6 +185,21 @@ def test_own_answers_are_the_verified_ones(random_model, tokenizer, length_task,
 def test_a_gpu_takes_a_batch_in_equal_passes():
     assert [in_one_pass(batch, on_gpu=True) for batch in (128, 32, 12, 7, 11)] == [8, 8, 6, 7, 1]
     assert in_one_pass(64, on_gpu=False) == 64
+
+
+def test_one_process_takes_one_of_several_gpus(fresh_model, tokenizer, monkeypatch, tmp_path):
+    """Two visible GPUs without a launcher, as on Kaggle: trl refuses to split a batch over them."""
+    setup = SFTConfig.__post_init__
+
+    def two_visible(config):
+        setup(config)
+        config._n_gpu = 2
+
+    monkeypatch.setattr(SFTConfig, "__post_init__", two_visible)
+    task = general_points("id")
+    data = demonstrations(task, train_hands(task, 4, seed=0))
+    settings = SFTSettings(lr=1e-3, batch=2, hands=4)
+    assert train_sft(fresh_model, tokenizer, data, settings, tmp_path, 0, steps=10, progress=False)
 
 
 @pytest.mark.parametrize("loss", ["nll", "dft", "leash"])
