@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,8 +44,12 @@ EvalTries = Annotated[
 Splits = Annotated[
     str, typer.Option(help="id, ood-rule, ood-visual, dev-rule, dev-visual; default: reported ones")
 ]
-Data = Annotated[str, typer.Option(help="streets: a folder of real routes, as VLN_mini")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad routes of --data out")]
+Data = Annotated[
+    str, typer.Option(help="streets: a folder of real routes, as VLN_mini; sft: or a data.json")
+]
+Prompt = Annotated[str, typer.Option(help="a file of prompts (TOML), in place of the course's")]
+Picture = Annotated[str, typer.Option(help="release: layout, size and noise of the paper's")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave bad entries of --data out")]
 Adapter = Annotated[str, typer.Option(help="lora, qlora or none: all weights; empty: the scale's")]
 Vision = Annotated[str, typer.Option(help="frozen or trained; empty: the scale's")]
 Tiles = Annotated[int, typer.Option(help="most tiles of a picture; 0: the model's own")]
@@ -95,6 +100,8 @@ def train_command(
     curve_episodes: Curve = 300,
     temperature: Temperature = 0.0,
     fresh: Fresh = False,
+    prompt: Prompt = "",
+    picture: Picture = "",
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
@@ -102,7 +109,7 @@ def train_command(
 
     from sftrl_lite import distributed, ledger, plots
     from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import METHODS, Run, folder_of, train
+    from sftrl_lite.runs import METHODS, Run, folder_of, remarks, train
 
     family = [name for name in METHODS if name.startswith(context.info_name)]
     method = method or family[0]
@@ -141,9 +148,13 @@ def train_command(
         curve_episodes=curve_episodes,
         temperature=temperature,
         fresh=fresh,
+        prompt=prompt,
+        picture=picture,
     )
     out = out or Path("runs") / folder_of(run, experiment)
     distributed.start()
+    for line in remarks(run) if distributed.main() else ():
+        typer.echo(f"note: {line}", err=True)
     with tqdm(total=1.0, desc=method, bar_format=BAR, disable=not distributed.main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
@@ -161,8 +172,11 @@ def sweep_command(
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one core each")] = 1,
 ) -> None:
     """Do every run of a table and record it; runs that are recorded are skipped."""
-    from sftrl_lite.sweep import sweep
+    from sftrl_lite.runs import remarks
+    from sftrl_lite.sweep import read_sweep, sweep
 
+    for line in dict.fromkeys(line for _, run in read_sweep(file) for line in remarks(run)):
+        typer.echo(f"note: {line}", err=True)
     named, done = sweep(file, jobs)
     typer.echo(f"{file}: {named} runs, {named - done} recorded before, {done} now")
 
@@ -183,6 +197,8 @@ def evaluate_command(
     max_image_tiles: Tiles = 0,
     eval_temperature: EvalTemperature = 0.6,
     eval_top_p: EvalTopP = 0.9,
+    prompt: Prompt = "",
+    picture: Picture = "",
 ) -> None:
     """Measure a model on in-distribution and shifted problems.
 
@@ -191,19 +207,24 @@ def evaluate_command(
     """
     from sftrl_lite.evaluate import evaluate
     from sftrl_lite.models import load
+    from sftrl_lite.prompts import off_distribution
     from sftrl_lite.rollouts import decoding_name
-    from sftrl_lite.runs import held_out
+    from sftrl_lite.runs import check_words, held_out
     from sftrl_lite.scales import get_scale
     from sftrl_lite.tasks import budget, check_base, make_task, reported
 
     row = get_scale(scale)
     whole = ["all", "all-rule"] if data else reported(task)
     named = [name for name in splits.split(",") if name] or whole
-    real = dict(data=data or None, skip_bad=skip_bad)
+    real = dict(data=data, skip_bad=skip_bad, prompt=prompt, picture=picture)
     judges = {name: make_task(task, name, scale, **real) for name in named}
     check_base(model, task)
     model = row.init_for(task) if model == "init" else model or row.base_for(task)
+    if line := off_distribution(model, prompt):
+        typer.echo(f"note: {line}", err=True)
     network, tokenizer = load(model, tiles=max_image_tiles)
+    if prompt:
+        check_words(tokenizer, model, judges.values())
     decoding = decoding_name(eval_temperature, eval_top_p)
     for split, judge in judges.items():
         hands = held_out(judge, episodes or min(2 * row.eval_episodes, judge.population), seed)
@@ -223,6 +244,29 @@ def evaluate_command(
             typer.echo(
                 f"{split:10} {name:14} {decoding:7} {100 * e.value:5.1f} % {interval} n={e.n}"
             )
+
+
+@app.command("prompt")
+def prompt_command(
+    source: Annotated[Path, typer.Option("--from", help="SFT data in the released form")],
+    out: Annotated[Path, typer.Option(help="the file to write")] = Path("prompt.toml"),
+    skip_bad: SkipBad = False,
+) -> None:
+    """Write the prompts of SFT data to a file for --prompt, checked on every example."""
+    from sftrl_lite import navigation, verifier
+    from sftrl_lite.prompts import KINDS, learn
+    from sftrl_lite.street_data import read_sft_data
+
+    examples = read_sft_data(source, skip_bad)
+    try:
+        template, good = learn(examples, skip_bad)
+    except ValueError as error:
+        raise ValueError(f"{source}, {error}") from None
+    spoken = navigation if "{history}" in template.prompt else verifier
+    said = {"failure": spoken.FAILURE, **spoken.REASONS}
+    messages = {kind: text for kind, text in said.items() if kind in KINDS}  # to be edited
+    replace(template, messages=messages).write(out)
+    typer.echo(f"{out}: gives {good} of {len(examples)} examples back letter by letter")
 
 
 @app.command()

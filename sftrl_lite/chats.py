@@ -46,6 +46,17 @@ def _parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+def unreadable(processor: Any, text: str) -> str:
+    """The first letter of a text that the tokenizer has no token for; empty: it reads all."""
+    tokenizer = tokenizer_of(processor)
+    if (unknown := tokenizer.unk_token_id) is None:
+        return ""
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    if unknown not in read["input_ids"]:
+        return ""
+    return text[read["offset_mapping"][read["input_ids"].index(unknown)][0]]
+
+
 def tokens(processor: Any, texts: list[str]) -> list[list[int]]:
     """The tokens of rendered texts; where pictures stand in the text, with room for them."""
     if states := getattr(processor, "image_seq_len", 0):

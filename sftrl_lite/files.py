@@ -7,10 +7,12 @@ a later start relies on is written beside its place and then renamed, which is o
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room: on the disk, in the quota, in a file
@@ -40,6 +42,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def digest(path: Path | str) -> str:
+    """SHA-256 of a file's content, kept until the file changes: a large one takes seconds."""
+    about = os.stat(path)
+    return _digest(os.path.realpath(path), about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4)
+def _digest(path: str, changed: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

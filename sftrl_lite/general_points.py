@@ -36,8 +36,17 @@ from PIL import Image
 
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS, Rule, deal, house_rule
 from sftrl_lite.pictures import SUITS, Look, draw_table
+from sftrl_lite.prompts import Template
 from sftrl_lite.solver import solutions
-from sftrl_lite.verifier import FEEDBACK, MESSAGES, REWARDS, Verdict, verify_formula
+from sftrl_lite.verifier import (
+    FAILURE,
+    FEEDBACK,
+    MESSAGES,
+    REASONS,
+    REWARDS,
+    Verdict,
+    verify_formula,
+)
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,7 @@ class GeneralPoints:
         size: width and height of a picture, in pixels.
         part: deal ``train`` hands, one half of them (``train-1``, ``train-2``), reserved ``test``
             hands or ``all``.
+        template: other words for prompt, answer and messages (``prompts``); None: those here.
 
     Raises:
         ValueError: unknown feedback mode, dealing or part.
@@ -179,6 +189,7 @@ class GeneralPoints:
     look: Look | None = None
     size: int = 224
     part: str = "all"
+    template: Template | None = None
     over_budget: ClassVar[float] = REWARDS["over_budget"]  # what the last failed try costs
     population: ClassVar[float] = math.inf  # of test problems; there are thousands
 
@@ -274,7 +285,9 @@ class GeneralPoints:
         return replace(hand, suits=suits, look=self.look, seed=rng.getrandbits(32))
 
     def prompt(self, hand: Hand) -> str:
-        return prompt(hand)
+        if self.template is None:
+            return prompt(hand)
+        return self.template.fill(cards=hand.cards, rule=hand.rule, target=hand.target)
 
     def picture(self, hand: Hand) -> Image.Image | None:
         if hand.look is None:
@@ -283,13 +296,23 @@ class GeneralPoints:
 
     def verify(self, hand: Hand, answer: str) -> Verdict:
         seen = None if hand.look is None else hand.cards
-        return verify_formula(answer, hand.numbers, hand.target, self.feedback, seen)
+        verdict = verify_formula(answer, hand.numbers, hand.target, self.feedback, seen)
+        if self.template is None:
+            return verdict
+        return self.template.tell(verdict, self.feedback, REASONS, FAILURE)
 
     def demonstration(self, hand: Hand) -> str:
-        return write_answer(hand, solver_formula(hand))
+        return self.answer(hand, solver_formula(hand))
 
     def habit(self, hand: Hand) -> str:
-        return write_answer(hand, best_formula(hand))
+        return self.answer(hand, best_formula(hand))
+
+    def answer(self, hand: Hand, formula: str) -> str:
+        """A formula as the whole answer to a hand."""
+        if self.template is None or not self.template.answer:
+            return write_answer(hand, formula)
+        told = f"{formula}={hand.target}"
+        return self.template.reply(cards=hand.cards, number=hand.numbers, formula=told)
 
 
 SPLITS = {

@@ -40,6 +40,7 @@ import numpy as np
 from PIL import Image
 
 from sftrl_lite.city import DEV, NAMES, TRAIN, UNSEEN, City, city_routes, load_city
+from sftrl_lite.prompts import Template, numbered, walked
 from sftrl_lite.routes import (
     ABSOLUTE,
     CLOCK,
@@ -150,6 +151,7 @@ class Navigation:
         size: pixels a side of the picture of four views.
         feedback: ``none``, ``binary``, ``reason`` or ``leaky``, as in ``verifier``.
         official: repeat the released code's known errors (see the top of this file).
+        template: other words for prompt, answer and messages (``prompts``); None: those here.
 
     Raises:
         ValueError: no routes, an unknown feedback mode, words that no instruction has.
@@ -163,6 +165,7 @@ class Navigation:
     size: int = 72
     feedback: str = "binary"
     official: bool = False
+    template: Template | None = None
     over_budget: ClassVar[float] = REWARDS["over_budget"]
 
     def __post_init__(self) -> None:
@@ -266,14 +269,15 @@ class Navigation:
         words whether it is an intersection; ``official`` does too.
         """
         rail = steps(decision.route)[: decision.index + 1]
-        lines = [TASK + ", ".join(self.actions.words) + "."]
-        lines += [f"{i}. {text}" for i, text in enumerate(self.instructions(decision.route), 1)]
-        for i, step in enumerate(rail[:-1], 1):
-            lines += [f"O_{i}: {self.observation(step)}", f"A_{i}: {self.action(step)}"]
-        now, n = self.observation(rail[-1]), len(rail)
+        told, now = self.instructions(decision.route), self.observation(rail[-1])
         if self.look:
             now = f"{SEEN}; {INTERSECTION}" if self.official and rail[-1].intersection else SEEN
-        text = "\n".join([*lines, f"O_{n}: {now}", f"A_{n}:"]) + ASK
+        past = [(self.observation(step), self.action(step)) for step in rail[:-1]]
+        history = [*past, (now, "")]
+        if self.template is not None:
+            return self.template.fill(instructions=told, actions=self.actions, history=history)
+        offered = TASK + ", ".join(self.actions.words) + "."
+        text = "\n".join([offered, numbered(told), walked(history)]) + ASK
         return VIEWS + text if self.look else text
 
     def observation(self, step: Step) -> str:
@@ -291,7 +295,11 @@ class Navigation:
         """The one right answer."""
         step = decision.step
         told = self.instructions(decision.route)[step.instruction]
-        return write_answer(self.observation(step), told, self.action(step))
+        seen, action = self.observation(step), self.action(step)
+        if self.template is None or not self.template.answer:
+            return write_answer(seen, told, action)
+        number = str(step.instruction + 1)
+        return self.template.reply(observation=seen, instruction=told, index=number, action=action)
 
     def habit(self, decision: Decision) -> str:
         """As ``demonstration``: there is only one right answer."""
@@ -325,8 +333,11 @@ class Navigation:
         follows = _same(found.get("current instruction"), told)
         read_right = follows and (saw or self.look is not None)
         message = self._message(kind, step)
-        recognised = saw if self.look else None
-        return Verdict(kind == "solved", kind, REWARDS[kind], message, None, read_right, recognised)
+        solved, recognised = kind == "solved", saw if self.look else None
+        verdict = Verdict(solved, kind, REWARDS[kind], message, None, read_right, recognised)
+        if self.template is None:
+            return verdict
+        return self.template.tell(verdict, self.feedback, REASONS, FAILURE)
 
     def _judge(self, action: object, step: Step) -> str:
         short = isinstance(action, str) and len(action) <= MAX_ACTION

@@ -21,6 +21,7 @@ from sftrl_lite.cards import FACES, PIPS, RANKS
 
 SUITS = {"black": "♠♣", "red": "♥♦", "mixed": "♠♣♥♦", "four-colour": "♣♦"}
 DECKS = ("classic", "serif", "jumbo")
+LAYOUTS = ("square", "row")
 INK = {"♠": (25, 25, 30), "♣": (25, 25, 30), "♥": (200, 25, 40), "♦": (200, 25, 40)}
 FOUR_COLOUR = {"♣": (0, 120, 60), "♦": (20, 70, 200)}  # as in four-colour decks
 TABLE = (38, 92, 66)
@@ -40,9 +41,10 @@ class Look:
         turn: how far it is turned at most, in degrees.
         zoom: how much larger or smaller it is at most, as a share.
         noise: standard deviation of the grain, of 255 grey levels.
+        layout: ``square`` (rows as long as there are rows) or ``row`` (one row).
 
     Raises:
-        ValueError: an unknown suit set or deck, or a negative amount.
+        ValueError: an unknown suit set, deck or layout, or a negative amount.
     """
 
     suits: str = "black"
@@ -51,18 +53,26 @@ class Look:
     turn: float = 5.0
     zoom: float = 0.06
     noise: float = 40.0
+    layout: str = "square"
 
     def __post_init__(self) -> None:
         if self.suits not in SUITS:
             raise ValueError(f"unknown suits {self.suits!r}; choose {', '.join(SUITS)}")
         if self.deck not in DECKS:
             raise ValueError(f"unknown deck {self.deck!r}; choose {', '.join(DECKS)}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"unknown layout {self.layout!r}; choose {', '.join(LAYOUTS)}")
         if not all(0 <= x < 90 for x in (self.stray, self.turn, self.zoom, self.noise)):
             raise ValueError("stray, turn, zoom and noise are amounts from 0 to 90")
 
     def ink(self, suit: str) -> tuple[int, int, int]:
         """The colour of a suit, red, green and blue from 0 to 255."""
         return FOUR_COLOUR[suit] if self.suits == "four-colour" else INK[suit]
+
+
+# The pictures of the paper's release: one row of clean cards, 1200 pixels a side.
+RELEASED = Look(stray=0, turn=0, zoom=0, noise=0, layout="row")
+RELEASED_SIZE = 1200
 
 
 def draw_suit(draw: ImageDraw.ImageDraw, suit: str, x: float, y: float, r: float, ink) -> None:
@@ -154,7 +164,7 @@ def small_face(rank: str, suit: str, look: Look, height: int) -> Image.Image:
 def draw_table(
     cards: tuple[str, ...], suits: tuple[str, ...], look: Look, size: int = 224, seed: int = 0
 ) -> Image.Image:
-    """A hand on a table: a square picture, cards in reading order, two in a row.
+    """A hand on a table: a square picture, cards in reading order, as the look lays them out.
 
     Args:
         cards: 1 to 16 ranks.
@@ -174,18 +184,20 @@ def draw_table(
     if size < 16:
         raise ValueError(f"a picture of {size} pixels is too small; 16 is the least")
     rng = random.Random(f"table/{seed}")
-    across = math.ceil(math.sqrt(len(cards)))
-    place = size / across
+    row = look.layout == "row"
+    across = len(cards) if row else math.ceil(math.sqrt(len(cards)))
+    place = size / across  # a square in which a card lies; a row's may be higher than it
+    tall = min((1.2 if row else 0.92) * place, 0.92 * size)
     table = Image.new("RGB", (size, size), TABLE)
     for i, (rank, suit) in enumerate(zip(cards, suits, strict=True)):
-        height = round(0.92 * place * (1 + rng.uniform(-look.zoom, look.zoom)))
+        height = round(tall * (1 + rng.uniform(-look.zoom, look.zoom)))
         card = small_face(rank, suit, look, height)
         stray = look.stray * card.width
         card = card.rotate(
             rng.uniform(-look.turn, look.turn), Image.Resampling.BICUBIC, expand=True
         )
         x = (i % across + 0.5) * place + rng.uniform(-stray, stray)
-        y = (i // across + 0.5) * place + rng.uniform(-stray, stray)
+        y = (size / 2 if row else (i // across + 0.5) * place) + rng.uniform(-stray, stray)
         table.paste(card, (round(x - card.width / 2), round(y - card.height / 2)), card)
     if not look.noise:
         return table

@@ -17,7 +17,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel
 
 from sftrl_lite import adapters, distributed, ledger
+from sftrl_lite.chats import unreadable
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
 from sftrl_lite.evaluate import (
     Estimate,
@@ -39,15 +40,24 @@ from sftrl_lite.evaluate import (
     pass_at_k,
     within,
 )
-from sftrl_lite.files import full_disk_in_one_line, remove, whole
+from sftrl_lite.files import digest, full_disk_in_one_line, remove, whole
 from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
 from sftrl_lite.plan import Work, check
 from sftrl_lite.precision import PRETEND, hardware
+from sftrl_lite.prompts import difference, learn, off_distribution, template_for
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode, decoding_name
 from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, lessons, picture_demonstrations, train_sft, verified
-from sftrl_lite.tasks import budget, check_base, make_task, reported
+from sftrl_lite.sft import (
+    Given,
+    demonstrations,
+    lessons,
+    picture_demonstrations,
+    train_sft,
+    verified,
+)
+from sftrl_lite.street_data import DataError, Demonstration
+from sftrl_lite.tasks import budget, check_base, given, make_task, reported
 from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import to_pixels, tokenizer_of
 
@@ -59,6 +69,7 @@ CHOICES = {
     "vision": adapters.VISION,
     "load_format": ("dummy",),
 }
+IMITATES = ("sft", "sft-dft", "sft-kl")  # methods for answers that come from a file
 Progress = Callable[[float], None]  # told the share of the run that is done
 Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
 
@@ -80,8 +91,10 @@ class Run:
         splits: where it is evaluated; empty: where its task is reported.
         eval_tries: verification budgets it is evaluated with; empty: its own.
         final_episodes: episodes at both ends; ``eval_episodes`` in between.
-        data: folder of real routes for the tasks on streets; empty: procedural cities.
-        skip_bad: leave that folder's unusable routes out instead of stopping.
+        data: folder of real routes for the tasks on streets, empty: procedural cities; or a file of
+            SFT data (``data.json``) whose answers are imitated, of which at most ``hands`` are
+            drawn. Examples of cards that are reserved for tests are left out.
+        skip_bad: leave that folder's or file's unusable entries out instead of stopping.
         base: Init, a folder or a model of the Hub; ``init``: the paper's for this task.
         adapter: ``lora``, ``qlora`` or ``none``; empty: the scale's.
         vision: ``trained`` or ``frozen``; empty: the scale's.
@@ -96,6 +109,8 @@ class Run:
         curve_episodes: episodes at both ends for each other temperature of ``CURVE``.
         temperature: what RL samples with while it trains; 0: the scale's.
         fresh: RL trains on other problems than the warm-up did: each deals from one half.
+        prompt: file of a ``prompts.Template``; empty: the course's own prompts.
+        picture: ``release`` for pictures as in the paper's release; empty: the course's.
     """
 
     method: str
@@ -128,6 +143,8 @@ class Run:
     curve_episodes: int = 300
     temperature: float = 0.0
     fresh: bool = False
+    prompt: str = ""
+    picture: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -136,6 +153,14 @@ class Run:
             if getattr(self, name) not in ("", *choices):
                 wrong = f"unknown {name} {getattr(self, name)!r}"
                 raise ValueError(f"{wrong}; choose {', '.join(choices)}")
+        if self.imitates_file:
+            if self.method not in IMITATES:
+                able = ", ".join(IMITATES)
+                raise ValueError(
+                    f"{self.data} holds answers to imitate; {able} can, not {self.method}"
+                )
+            if not Path(self.data).is_file():
+                raise FileNotFoundError(f"{self.data} is missing")
         for split in self.splits or ("id",):
             self.make(split)
         for name, value in asdict(self).items():
@@ -151,10 +176,21 @@ class Run:
         decoding_name(self.eval_temperature, self.eval_top_p)
         decoding_name(self.temperature)
 
+    @property
+    def imitates_file(self) -> bool:
+        """Whether ``data`` is a file of answers to imitate."""
+        return self.data.endswith(".json")
+
+    @property
+    def folder(self) -> str:
+        """The folder of real routes, if ``data`` is one."""
+        return "" if self.imitates_file else self.data
+
     def make(self, split: str) -> Any:
         """The task of this run on a split."""
-        options = dict(data=self.data or None, skip_bad=self.skip_bad, feedback=self.feedback)
-        return make_task(self.task, split, self.scale, **options)
+        options = dict(data=self.folder, skip_bad=self.skip_bad, feedback=self.feedback)
+        shown = dict(prompt=self.prompt, picture=self.picture)
+        return make_task(self.task, split, self.scale, **options, **shown)
 
     def filled(self) -> Run:
         """The same run with every 0 or empty field taken from its scale."""
@@ -162,7 +198,7 @@ class Run:
         family = "sft" if self.method.startswith("sft") else "rl"
         tries = self.tries or budget(self.task, scale.rl.tries)
         init = scale.init_for(self.task) if self.base == "init" else ""
-        splits = self.splits or reported(self.task, self.data)
+        splits = self.splits or reported(self.task, self.folder)
         most = min((self.make(split).population for split in splits), default=0)
         return replace(
             self,
@@ -189,7 +225,11 @@ class Run:
         for name in fields.keys() - {"method"}:  # so that a later field leaves old hashes alone
             if fields[name] == getattr(Run, name):
                 del fields[name]
-        if folder := fields.pop("data", ""):
+        if run.prompt:  # what it says counts, not where it lies
+            fields["prompt"] = Path(run.prompt).read_text("utf-8")
+        if run.imitates_file:
+            fields["data"] = digest(run.data)
+        elif folder := fields.pop("data", ""):
             # What it holds and its name count, of which walks are drawn; not where it lies.
             folder = Path(folder).resolve()
             fields["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
@@ -295,8 +335,10 @@ class Recorder:
         run, names = self.run, ("task", "scale", "seed", "base", "hands", "feedback", "data")
         names += ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format", "splits")
         names += ("eval_tries", "final_episodes", "pass_samples", "curve_episodes")
-        names += ("eval_temperature", "eval_top_p")
+        names += ("eval_temperature", "eval_top_p", "prompt", "picture")
         same = {name: getattr(run, name) for name in names} | {"tflop": 1.0, "method": "rl-ppo"}
+        if run.imitates_file:  # its problems are in no split
+            same["method"] = "sft"
         path = self.out.parent / f"init-{Run(**same).hash}.csv"
         if distributed.agreed(path.exists()):
             rows = ledger.read(path).to_dict("records")
@@ -315,7 +357,8 @@ class Recorder:
         """All metrics of all splits, by split, metric and decoding."""
         run, found = self.run, {}
         n = run.final_episodes if end else run.eval_episodes
-        for split in ("train", *run.splits):
+        trained = () if run.imitates_file else ("train",)  # a file's examples have no verifier
+        for split in (*trained, *run.splits):
             task, fresh = run.make(split), split != "train"
             problems = held_out(task, n, run.seed) if fresh else self.train[:n]
             here = self.measure(split, task, problems, run.eval_tries, end)
@@ -427,13 +470,69 @@ def _train(run, out, experiment, progress) -> None:
     check(Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles))
     model, processor = load_init(run)
     task = run.make("train")
-    hands = train_hands(task.half(1) if run.fresh else task, run.hands, run.seed)
+    if run.prompt:
+        check_words(processor, run.base, map(run.make, ("train", *run.splits)))
+    few = 1 if run.imitates_file else run.hands
+    hands = train_hands(task.half(1) if run.fresh else task, few, run.seed)
     recorder = Recorder(run, out, experiment, model, processor, hands)
+    if run.imitates_file:
+        task, hands = Given(recorder.pictured), examples(run, processor)
     go = _train_sft if run.method.startswith("sft") else _train_rl
     go(run, out, model, processor, task, hands, recorder, progress)
     distributed.refresh(recorder.player, model)
     if distributed.main():
         save(recorder.player, processor, out / "model")
+
+
+def check_words(processor: Processor, base: str, tasks: Iterable[Any]) -> None:
+    """Whether a model can read what tasks say in other words: a tiny one knows few.
+
+    Raises:
+        ValueError: one line that names the first letter that it has no token for.
+    """
+    for task in tasks:
+        problem = task.sample(stream(0, "words"))
+        told = task.verify(problem, "").message
+        for text in (task.prompt(problem), task.demonstration(problem), told):
+            if letter := unreadable(processor, text):
+                raise ValueError(f"{base} cannot read this prompt: it has no token for {letter!r}")
+
+
+def examples(run: Run, processor: Processor) -> list[Demonstration]:
+    """The examples of a run's file that it trains on: at most ``hands``, in random order.
+
+    Raises:
+        DataError: a malformed entry, or one that the model cannot read; names it.
+    """
+    found, _ = given(run.data, run.task, run.skip_bad)
+    found = stream(run.seed, "examples").sample(found, min(run.hands, len(found)))
+    for example in found:
+        for text in (example.prompt, example.answer):
+            if letter := unreadable(processor, text):
+                where = f"{run.data}, entry {example.entry}"
+                raise DataError(f"{where}: {run.base} has no token for {letter!r}")
+    return found
+
+
+def remarks(run: Run) -> list[str]:
+    """What should be known before a run starts, a line each."""
+    run = run.filled()
+    said = [off_distribution(run.base, run.prompt)]
+    if run.imitates_file:
+        found, reserved = given(run.data, run.task, run.skip_bad)
+        if reserved:
+            said += [f"{run.data}: {reserved} examples of test cards are left out"]
+        task = run.make("train")
+        if run.prompt:
+            template = template_for(run.task, run.prompt)
+        else:
+            shown = [task.sample(stream(0, "remarks", i)) for i in range(8)]
+            images = found[0].images if run.task.endswith("-vl") else ()
+            own = [Demonstration(task.prompt(p), task.demonstration(p), images) for p in shown]
+            template, _ = learn(own)
+        if wrong := difference(replace(template, answer=""), found[0]):
+            said += [f"{run.data} has other prompts than evaluations ask: {wrong}; see --prompt"]
+    return [line for line in said if line]
 
 
 def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from datasets import Dataset, disable_progress_bars
+from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     PreTrainedModel,
@@ -31,7 +32,7 @@ from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.scales import SFTSettings, stream
-from sftrl_lite.vision import Pixels, ask, crosses, image_mask, to_pixels
+from sftrl_lite.vision import Pixels, ask, crosses, image_mask, open_picture, to_pixels
 
 # transformers 5.23 has a new name for it; trl turns it on under the old one
 NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
@@ -92,6 +93,26 @@ def lessons(processor: Processor, chats: Sequence[Chat]) -> Dataset:
     """Chats that end with an answer as rows of input_ids, labels and their number, ``picture``."""
     rows = demonstrated(processor, chats)
     return Dataset.from_list([row | {"picture": i} for i, row in enumerate(rows)])
+
+
+@dataclass
+class Given:
+    """A task whose problems are examples with their answers, as ``read_sft_data`` gives them.
+
+    Args:
+        pictures: show the picture of each; else the examples are text.
+    """
+
+    pictures: bool = False
+
+    def prompt(self, example: Any) -> str:
+        return example.prompt
+
+    def picture(self, example: Any) -> Image.Image | None:
+        return open_picture(example.images[0]) if self.pictures else None
+
+    def demonstration(self, example: Any) -> str:
+        return example.answer
 
 
 def verified(

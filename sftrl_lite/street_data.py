@@ -1,4 +1,4 @@
-"""Reader of the paper's released data: V-IRL route folders and GeneralPoints SFT files.
+"""Reader of the paper's released data: V-IRL route folders and SFT files.
 
 A route folder (``nyc_1k_routes``, ``VLN_mini``) holds
 
@@ -39,6 +39,7 @@ CLEAR = 8.0  # metres that a place between two turns keeps from both
 BETWEEN = 5  # places tried between two turns ...
 DROP = 0.5  # ... of which this share is dropped
 METRES = 111_195.0  # a degree of latitude, on a sphere of 6371 km
+MARKERS = re.compile(r"^(?:<image>\n?)+|(?:\n?<image>)+$")  # of pictures, around a prompt
 NOTHING = ("no landmark nearby", "no landmarks nearby", "none", "null", "")
 
 
@@ -396,23 +397,31 @@ def _check_photographs(route: Route, panoramas: Panoramas) -> None:
                 raise ValueError(f"street_views/{name}{suffix} is missing")
 
 
-# --- GeneralPoints demonstrations ----------------------------------------------------------
+# --- demonstrations ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A prompt, its answer and the picture that belongs to it, if any."""
+    """A prompt, its answer, the pictures that belong to it, and its place in the file, from 0."""
 
     prompt: str
     answer: str
-    image: str | None = None
+    images: tuple[Path, ...] = ()
+    entry: int = 0
 
 
-def read_sft_data(path: Path | str, skip_bad: bool = False) -> list[Demonstration]:
+def read_sft_data(
+    path: Path | str, skip_bad: bool = False, pictures: bool = False
+) -> list[Demonstration]:
     """The released SFT data: a JSON list in the form of LLaVA.
 
-    Each entry has ``conversations``, one human and one gpt turn, and perhaps an ``image``.
-    The marker ``<image>`` at the start of a prompt is taken away.
+    Each entry has ``conversations``, one human and one gpt turn, and perhaps an ``image``, a path
+    or a list of paths from the file's own folder. Markers ``<image>`` around a prompt are taken
+    away.
+
+    Args:
+        skip_bad: leave malformed entries out, with a warning each, instead of stopping.
+        pictures: every entry must have one picture, a JPEG or PNG; else they are not looked at.
 
     Raises:
         FileNotFoundError: no such file.
@@ -422,10 +431,16 @@ def read_sft_data(path: Path | str, skip_bad: bool = False) -> list[Demonstratio
     raw = _read_json(path)
     if not isinstance(raw, list) or not raw:
         raise DataError(f"{path}: not a list with entries")
-    return list(_demonstrations(raw, path, skip_bad))
+    found = list(_demonstrations(raw, path, skip_bad, pictures))
+    if not found:
+        raise DataError(f"{path}: no usable entry")
+    return found
 
 
-def _demonstrations(raw: list, path: Path, skip_bad: bool) -> Iterator[Demonstration]:
+def _demonstrations(
+    raw: list, path: Path, skip_bad: bool, pictures: bool
+) -> Iterator[Demonstration]:
+    folder = path.parent.resolve()
     for i, entry in enumerate(raw):
         try:
             turns = _get(entry, "conversations")
@@ -438,12 +453,42 @@ def _demonstrations(raw: list, path: Path, skip_bad: bool) -> Iterator[Demonstra
                 if not isinstance(text := _get(turns[j], "value"), str) or not text.strip():
                     raise ValueError(f"conversations[{j}].value is not text")
                 texts.append(text)
-            image = entry.get("image")
-            if image is not None and not isinstance(image, str):
-                raise ValueError("image is not a path")
-            yield Demonstration(texts[0].removeprefix("<image>\n"), texts[1], image)
+            images = _images(entry.get("image"), folder)
+            prompt = MARKERS.sub("", texts[0])
+            if (marks := texts[0].count("<image>")) not in (0, len(images)):
+                raise ValueError(f"{marks} markers <image> for {len(images)} pictures")
+            if pictures:
+                _check_picture(images)
+            yield Demonstration(prompt, texts[1], images, i)
         except ValueError as error:
             line = f"{path}, entry {i}: {error}"
             if not skip_bad:
                 raise DataError(line) from None
             warnings.warn(line, stacklevel=3)
+
+
+def _images(named: object, folder: Path) -> tuple[Path, ...]:
+    """The files of an entry's ``image``; none of them outside the folder."""
+    names = [] if named is None else named if isinstance(named, list) else [named]
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError("image is not a path or a list of paths")
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder):
+            raise ValueError(f"image {name!r} lies outside the file's folder")
+    return tuple(folder / name for name in names)
+
+
+def _check_picture(images: tuple[Path, ...]) -> None:
+    """Raise ValueError unless there is one, a JPEG or PNG. Its pixels are read when needed."""
+    if len(images) != 1:
+        raise ValueError(f"{len(images)} pictures; a task with pictures shows one")
+    name = images[0].name
+    if not images[0].is_file():
+        raise ValueError(f"image {name} is missing")
+    try:
+        with Image.open(images[0], formats=("JPEG", "PNG")) as picture:
+            small = min(picture.size) < 16
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise ValueError(f"image {name} is no JPEG or PNG") from None
+    if small:
+        raise ValueError(f"image {name} is smaller than 16 x 16")

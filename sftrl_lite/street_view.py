@@ -270,6 +270,8 @@ def view(pano: np.ndarray, heading: float, size: int, rotation: float = 0.0) -> 
 # back right (paper-facts: a known error). Ours shows what the prompt says.
 GRID = (0.0, 90.0, 180.0, 270.0)
 OFFICIAL_GRID = (-135.0, -45.0, 45.0, 135.0)
+CROSS = 5  # pixels between the release's views of 1200
+RELEASED_SIZE = 2 * 1200 + CROSS
 
 
 def four_views(
@@ -282,23 +284,26 @@ def four_views(
     """Four perspective views as one picture of 2 x 2, ``size`` pixels a side.
 
     Row by row: front and right, back and left of a walker facing ``heading``, with a thin
-    black cross between them. ``official`` repeats the released code's other four.
+    black cross between them: over them, or beside them where the size is ``RELEASED_SIZE``.
+    ``official`` repeats the released code's other four.
 
     Raises:
-        ValueError: an odd or tiny size.
+        ValueError: another odd size, or a tiny one.
     """
-    if size < 16 or size % 2:
+    gap = CROSS if size == RELEASED_SIZE else 0
+    if size < 16 or (size - gap) % 2:
         raise ValueError(f"a picture of four views needs an even size from 16, not {size}")
-    half, line = size // 2, max(1, size // 480)
+    half, line = (size - gap) // 2, max(1, size // 480)
     if pano.shape[0] > 4 * half:  # a large photograph: average first, or it flickers
         small = Image.fromarray(pano).resize((8 * half, 4 * half), Image.Resampling.BOX)
         pano = np.asarray(small)
     canvas = np.zeros((size, size, 3), np.uint8)
     for i, turn in enumerate(OFFICIAL_GRID if official else GRID):
-        y, x = i // 2 * half, i % 2 * half
+        y, x = i // 2 * (half + gap), i % 2 * (half + gap)
         canvas[y : y + half, x : x + half] = view(pano, heading + turn, half, rotation)
-    canvas[half - line : half + line] = 0
-    canvas[:, half - line : half + line] = 0
+    if not gap:
+        canvas[half - line : half + line] = 0
+        canvas[:, half - line : half + line] = 0
     return Image.fromarray(canvas)
 
 

@@ -7,12 +7,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sftrl_lite.general_points import general_points
+from sftrl_lite.cards import RANKS
+from sftrl_lite.general_points import general_points, reserved
 from sftrl_lite.navigation import navigation
+from sftrl_lite.pictures import RELEASED, RELEASED_SIZE
+from sftrl_lite.prompts import Template, template_for
 from sftrl_lite.scales import get_scale
-from sftrl_lite.street_data import StreetFolder, read_streets
+from sftrl_lite.street_data import (
+    DataError,
+    Demonstration,
+    StreetFolder,
+    read_sft_data,
+    read_streets,
+)
+from sftrl_lite.street_view import RELEASED_SIZE as RELEASED_VIEWS
+from sftrl_lite.verifier import read_answer
 
 TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
+RELEASE = {  # layout, size and noise of the pictures of the paper's release
+    "gp-vl": {"size": RELEASED_SIZE, "look": RELEASED},
+    "virl-vl": {"size": RELEASED_VIEWS},
+}
 
 
 read_once = lru_cache(maxsize=4)(read_streets)  # a folder of a thousand routes takes a while
@@ -23,12 +38,37 @@ def streets(folder: Path | str, pictures: bool, skip_bad: bool = False) -> Stree
     return read_once(str(Path(folder).resolve()), pictures, skip_bad)
 
 
+@lru_cache(maxsize=1)
+def given(path: str, task: str, skip_bad: bool = False) -> tuple[list[Demonstration], int]:
+    """The examples of a file of SFT data that a task may train on, and how many it may not.
+
+    Examples of cards that are reserved for tests would make the test a memory game.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataError: a malformed entry, or no example remains.
+    """
+    found = read_sft_data(path, skip_bad, pictures=task.endswith("-vl"))
+    kept = [example for example in found if not (task.startswith("gp") and _tested(example.answer))]
+    if not kept:
+        raise DataError(f"{path}: all its cards are reserved for tests")
+    return kept, len(found) - len(kept)
+
+
+def _tested(answer: str) -> bool:
+    cards = (read_answer(answer) or {}).get("cards")
+    known = isinstance(cards, list) and set(map(str, cards)) <= set(RANKS)
+    return known and reserved([str(card) for card in cards])
+
+
 def make_task(
     name: str,
     split: str = "id",
     scale: str | None = None,
     data: Path | str | None = None,
     skip_bad: bool = False,
+    prompt: Template | Path | str | None = None,
+    picture: str = "",
     **options: Any,
 ) -> Any:
     """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
@@ -40,26 +80,37 @@ def make_task(
         scale: sets the size of pictures.
         data: a folder of real routes (``street_data``) instead of the procedural cities.
         skip_bad: leave routes of that folder out that cannot be used, with a warning each.
+        prompt: a template or its file, for prompts in other words (``prompts``).
+        picture: ``release`` for the layout, size and noise of the paper's release.
         options: of the task, ``feedback="reason"`` for instance.
 
     Raises:
-        ValueError: unknown task or split, or a folder for a task without streets.
+        ValueError: unknown task or split, a folder for a task without streets, a template that
+            lacks a place.
         FileNotFoundError: the folder or one of its files is missing.
     """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
+    if data and str(data).endswith(".json"):
+        raise ValueError(f"{data} holds answers to imitate, no problems; only sft trains on it")
     if data and not name.startswith("virl"):
         raise ValueError(f"a data folder holds streets; it does not serve task {name}")
+    pictures = name.endswith("-vl")
+    if picture not in ("", "release"):
+        raise ValueError(f"unknown picture {picture!r}; choose release")
+    if picture and not pictures:
+        raise ValueError(f"task {name} shows no pictures, of the release's kind or another")
+    if prompt:
+        options["template"] = template_for(name, prompt)
     if name == "gp-l":
         return general_points(split, **options)
+    if pictures:
+        options = (RELEASE[name] if picture else {"size": get_scale(scale).picture}) | options
     if name == "gp-vl":
-        size = get_scale(scale).picture
-        return general_points(split, pictures=True, size=size, **options)
-    if name in ("virl-l", "virl-vl"):
-        pictures = name == "virl-vl"
-        size = {"size": get_scale(scale).picture} if pictures else {}
-        if data:
-            return streets(data, pictures, skip_bad).task(split, pictures, **size, **options)
-        return navigation(split, pictures, **size, **options)
-    raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
+        return general_points(split, pictures, **options)
+    if data:
+        return streets(data, pictures, skip_bad).task(split, pictures, **options)
+    return navigation(split, pictures, **options)
 
 
 def check_base(base: str, task: str) -> None:
