@@ -288,7 +288,6 @@ def quoted(value: str | Sequence[str]) -> str:
 GAP, POINTS = r"([^\d\n]{1,40}?)", r"([1-9]\d?)(?!\d)"
 TOGETHER = re.compile(rf"\bJ\b{GAP}\bQ\b{GAP}\bK\b{GAP}{POINTS}(?:\1{POINTS}\2{POINTS})?")
 EACH = re.compile(rf"\bJ\b{GAP}{POINTS}{GAP}\bQ\b{GAP}{POINTS}{GAP}\bK\b{GAP}{POINTS}")
-LIST = re.compile(r"^1\. .*(?:\n\d+\. .*)*", re.MULTILINE)
 WALK = re.compile(r"^O_1: .*(?:\nA_\d+: .*\nO_\d+: .*)*\nA_\d+:", re.MULTILINE)
 TRIED = 200  # examples from which a template is made; the most common one is checked on all
 
@@ -443,9 +442,7 @@ def _street_facts(example: Any, found: dict[str, Any]) -> Facts:
     seen, instruction, action = said
     number, _, rest = instruction.partition(". ")
     bare = rest if number.isdecimal() else instruction
-    lists = [block[0].split("\n") for block in LIST.finditer(example.prompt)]
-    lists = [[line.partition(". ")[2] for line in lines] for lines in lists]
-    told = next((lines for lines in lists if bare in lines), None)
+    told = next((lines for lines in lists(example.prompt) if bare in lines), None)
     if told is None:
         raise ValueError("its prompt does not list the instruction of its answer")
     walk = WALK.search(example.prompt)
@@ -464,6 +461,22 @@ def _street_facts(example: Any, found: dict[str, Any]) -> Facts:
     marks = re.match("['\"]?", piece)[0]
     in_prompt = {"{history}": walk[0], "{instructions}": numbered(told)}
     return asked, answered, in_prompt | {f"{{{marks}actions{marks}}}": piece}, in_answer
+
+
+def lists(text: str) -> list[list[str]]:
+    """The numbered lists in a text, of lines that follow each other, without their numbers."""
+    found: list[list[str]] = []
+    current: list[str] = []
+    for line in text.split("\n"):
+        number, dot, rest = line.partition(". ")
+        if dot and number == "1":
+            current = [rest]
+            found.append(current)
+        elif dot and current and number == str(len(current) + 1):
+            current.append(rest)
+        else:
+            current = []
+    return found
 
 
 def _offered(text: str) -> tuple[str, Directions, tuple[str, ...]]:

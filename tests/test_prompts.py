@@ -17,7 +17,8 @@ from sftrl_lite.cards import ID_RULE, OOD_RULE, Rule
 from sftrl_lite.chats import unreadable
 from sftrl_lite.general_points import Hand, reserved, solver_formula
 from sftrl_lite.prompts import Template, learn, off_distribution, read, statements
-from sftrl_lite.runs import Run, command, remarks
+from sftrl_lite.runs import Run, command, examples, remarks
+from sftrl_lite.sft import Given, picture_demonstrations
 from sftrl_lite.street_data import DataError, Demonstration, read_sft_data
 from sftrl_lite.tasks import TASKS, make_task
 from sftrl_lite.tasks import given as given_to
@@ -72,9 +73,8 @@ def row(human, gpt, **more):
 
 
 def card_row(hand, shown=True, **more):
-    rule = (SAME if len(set(hand.rule.values("JQK"))) == 1 else EACH).format(
-        *hand.rule.values("JQK")
-    )
+    values = hand.rule.values("JQK")
+    rule = (SAME if len(set(values)) == 1 else EACH).format(*values)
     where = dict(target=hand.target, n=len(hand.cards), rule=rule)
     cards = list(hand.cards) if shown else "in the picture"
     asked = CARDS_PROMPT.format(cards=cards, **where)
@@ -93,7 +93,7 @@ def street_row(task, decision):
 
 
 def hands(n, target=24, rule=ID_RULE, split="train"):
-    task = make_task("gp-l", split, rule=rule, target=target, face=False)
+    task = replace(make_task("gp-l", split), rule=rule, target=target)
     return task.draw(random.Random(f"{n}/{target}"), n)
 
 
@@ -149,7 +149,7 @@ def test_a_card_template_gives_every_example_back(card_data):
 
 def test_a_template_announces_rules_that_the_data_never_did(card_data):
     template, _ = learn(read_sft_data(card_data))
-    hand = Hand(("A", "5", "J", "K"), OOD_RULE, 24)
+    hand = Hand(("A", "2", "J", "Q"), OOD_RULE, 24)
     asked = make_task("gp-l", "ood-rule", prompt=template).prompt(hand)
     assert asked == card_row(hand)["conversations"][0]["value"]
     assert "'11', '12', and '13'." in asked and "'10'" not in asked
@@ -240,7 +240,7 @@ def test_a_file_gives_the_template_back(card_data, tmp_path):
     template.write(tmp_path / "p.toml")
     assert read(tmp_path / "p.toml") == template
     assert '  "cards": [w, x, y, z], where' in (tmp_path / "p.toml").read_text()  # unescaped
-    with pytest.raises(FileExistsError, match="p.toml exists"):
+    with pytest.raises(FileExistsError, match=r"p\.toml exists"):
         template.write(tmp_path / "p.toml")
 
 
@@ -269,7 +269,7 @@ def test_any_text_survives_a_file(prompt, retry, said, tmp_path_factory):
         ('prompt = "x"\n[words]\nroman = ["x"]', "words.roman does not name each of absolute"),
         ('prompt = "{cards} {target}"', "its prompt has no place {rule}; task gp-l needs it"),
         ('prompt = "{rule} {target}"', "its prompt has no place {cards}; task gp-l needs it"),
-        ('prompt = "{cards} {rule} {target}"\nanswer = "{cards}"', "its answer has no place {number}"),
+        ('prompt = "{cards} {rule} {target}"\nanswer = "{cards}"', "answer has no place {number}"),
         ('prompt = "{cards} {rule} {target}"\nretry = "again"', "its retry has no place {message}"),
         ('prompt = "{cards} {rule} {target}"\nrule = "{jack}"', "its rule has no place {queen}"),
         ('prompt = "{cards} {rule} {target}"\nsame = "10"', "its same has no place {face}"),
@@ -295,7 +295,7 @@ def test_places_depend_on_the_task(tmp_path):
             make_task(task, prompt=Template(wrong))
         assert says in str(error.value)
     make_task("virl-vl", prompt=Template(streets))
-    with pytest.raises(FileNotFoundError, match="none.toml is missing"):
+    with pytest.raises(FileNotFoundError, match=r"none\.toml is missing"):
         make_task("gp-l", prompt=tmp_path / "none.toml")
 
 
@@ -305,9 +305,11 @@ def test_values_are_put_in_at_once_and_other_braces_stay():
 
 
 def test_answers_stay_readable():
-    said = Template("", "{'observation': \"{observation}\", \"current instruction\": \"\", "
-                        '"action": "{action}"}').reply(observation='"Ö" \\ bar', action="stop()")  # fmt: skip
-    assert verifier.read_answer(said, "action")["action"] == "stop()" and "Ö" in said
+    keys = {"current observation": "{observation}", "action": "{action}"}
+    template = Template("", json.dumps(keys))
+    said = template.reply(observation='"Ö" \\ bar', instruction="", index="1", action="stop()")
+    assert json.loads(said) == {"current observation": '"Ö" \\ bar', "action": "stop()"}
+    assert "Ö" in said
 
 
 # --- what the verifier says ----------------------------------------------------------------
@@ -370,7 +372,7 @@ def test_examples_that_do_not_fit(card_data, tmp_path, call):
     )
     odd, out = saved(tmp_path / "odd.json", rows), tmp_path / "p.toml"
     status, _, err = call("prompt", "--from", odd, "--out", out)
-    assert status == 2 and err.startswith(f"error: {odd}, entry 7: its prompt has 'So that")
+    assert status == 2 and err.startswith(f"error: {odd}, entry 7: its prompt has \"So that 'J'")
     assert len(err.splitlines()) == 1 and not out.exists()
     status, said, _ = call("prompt", "--from", odd, "--out", out, "--skip-bad")
     assert status == 0 and "gives 39 of 40 examples" in said
@@ -380,11 +382,11 @@ def test_examples_that_do_not_fit(card_data, tmp_path, call):
     ("change", "says"),
     [
         (lambda asked, said: (asked, "I do not know"), "neither a formula nor an action"),
-        (lambda asked, said: (asked, said.replace("=24", "")), "its formula has no right-hand side"),
-        (lambda asked, said: (asked.replace("count as", "are"), said), "has 'are"),
-        (lambda asked, said: (asked.replace("'10'", "'ten'"), said), "states no rule for J, Q and K"),
-        (lambda asked, said: (asked.replace("Cards: [", "Cards: [*"), said), "its prompt has '*"),
-        (lambda asked, said: (asked.replace("', '", "' '"), said), "states no rule"),
+        (lambda asked, said: (asked, said.replace("=24", "")), "formula has no right-hand side"),
+        (lambda asked, said: (asked.replace("count as", "are"), said), 'prompt has "are \'10'),
+        (lambda asked, said: (asked.replace("'10'", "'ten'"), said), "states no rule for J, Q"),
+        (lambda asked, said: (asked.replace("Cards: [", "Cards: [*"), said), "prompt has \"*'"),
+        (lambda asked, said: (asked.replace("', '", "' '"), said), "does not list the cards"),
         (lambda asked, said: (asked, said.replace('"cards"', '"card"')), "does not list the cards"),
         (lambda asked, said: (asked, ""), "conversations[1].value is not text"),
     ],
@@ -447,13 +449,11 @@ def test_sft_on_a_file(task, tmp_path, call):
     assert status == 2 and "holds a run with other settings" in err
 
 
-def test_sft_on_a_file_learns_its_answers(tmp_path, monkeypatch, fresh_model, tokenizer):
+def test_a_run_draws_its_examples(tmp_path, tokenizer):
     data = saved(tmp_path / "data.json", own_rows("gp-l", 5))
     found, left = given_to(str(data), "gp-l")
     assert left == 0 and [e.entry for e in found] == [0, 1, 2, 3, 4]
     run = Run("sft", data=str(data), hands=3).filled()
-    from sftrl_lite.runs import examples
-
     drawn = examples(run, tokenizer)
     assert len(drawn) == 3 and set(drawn) < set(found)
     assert drawn == examples(run, tokenizer) and drawn != examples(replace(run, seed=1), tokenizer)
@@ -474,8 +474,7 @@ def test_examples_of_test_cards_are_left_out(tmp_path):
 
 
 def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):
-    assert unreadable(tokenizer, "Cards: [?") == "C" or unreadable(tokenizer, "Cards: [?")
-    assert unreadable(tokenizer, "24") == ""
+    assert unreadable(tokenizer, "24 Uhr") == "U" and unreadable(tokenizer, "24") == ""
     status, _, err = call("sft", "--data", card_data, "--steps", 1, "--out", tmp_path / "run")
     lines = [line for line in err.replace("\r", "\n").splitlines() if line.startswith("error")]
     assert status == 2 and len(lines) == 1
@@ -487,9 +486,9 @@ def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):
     ("args", "says"),
     [
         (["sft", "--data", "none.json"], "none.json is missing"),
-        (["rl", "--data", "DATA"], "holds answers to imitate; sft, sft-dft, sft-kl can, not rl-ppo"),
+        (["rl", "--data", "DATA"], "answers to imitate; sft, sft-dft, sft-kl can, not rl-ppo"),
         (["sft", "--method", "sft-own", "--data", "DATA"], "can, not sft-own"),
-        (["eval", "--data", "DATA"], "holds answers to imitate, no problems; only sft trains on it"),
+        (["eval", "--data", "DATA"], "answers to imitate, no problems; only sft trains on it"),
         (["sft", "--picture", "film"], "unknown picture 'film'; choose release"),
         (["sft", "--picture", "release"], "task gp-l shows no pictures"),
     ],
@@ -526,8 +525,6 @@ def test_examples_with_pictures(tmp_path, processor):
     template, good = learn(found)
     assert good == 2 and "Cards: in the picture" in template.prompt
     make_task("gp-vl", prompt=template)
-    from sftrl_lite.sft import Given, picture_demonstrations
-
     shown, pixels = picture_demonstrations(processor, Given(pictures=True), found)
     assert len(shown) == 2 and len(pixels["pixel_values"]) == 2
 

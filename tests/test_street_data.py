@@ -489,8 +489,8 @@ def test_sft_data(tmp_path):
     rows = [conversation(), conversation("<image>\nMake 24", image="cards/1.png")]
     path.write_text(json.dumps(rows))
     plain, shown = read_sft_data(path)
-    assert (plain.prompt, plain.answer, plain.image) == ("Make 24", ANSWER, None)
-    assert (shown.prompt, shown.image) == ("Make 24", "cards/1.png")
+    assert (plain.prompt, plain.answer, plain.images) == ("Make 24", ANSWER, ())
+    assert (shown.prompt, shown.images, shown.entry) == ("Make 24", (tmp_path / "cards/1.png",), 1)
 
 
 @pytest.mark.parametrize(
