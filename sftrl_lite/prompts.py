@@ -427,8 +427,12 @@ def statements(text: str) -> Iterator[tuple[str, Rule, str, str]]:
         a, b, verb, jack, queen, king = found.groups()
         lead = f"J{a}Q{b}K{verb}"
         several = f"{lead}{{jack}}{a}{{queen}}{b}{{king}}"
-        values = (jack, queen, king) if queen else (jack, jack, jack)
-        yield found[0], Rule(*map(int, values)), several, "" if queen else lead + "{face}"
+        rule = Rule(*map(int, (jack, queen, king) if queen else (jack, jack, jack)))
+        # quotes around the first card and the last value belong to the sentence
+        mark = text[: found.start()][-1:]
+        mark = mark if mark in "'\"" and text[found.end() :][:1] == mark else ""
+        alike = "" if queen else f"{mark}{lead}{{face}}{mark}"
+        yield f"{mark}{found[0]}{mark}", rule, f"{mark}{several}{mark}", alike
     for found in EACH.finditer(text):
         a, jack, b, c, queen, d, e, king = found.groups()
         said = f"J{a}{{jack}}{b}Q{c}{{queen}}{d}K{e}{{king}}"

@@ -139,7 +139,7 @@ def test_a_card_template_gives_every_example_back(card_data):
     assert good == len(examples) == 40
     assert "Cards: [{'cards'}]" in template.prompt and "with 4 cards" in template.prompt
     assert template.prompt.count("{target}") == 3 and template.prompt.count("{rule}") == 2
-    assert template.same == "J', 'Q', and 'K' count as '{face}"
+    assert template.same == "'J', 'Q', and 'K' count as '{face}'"
     task = make_task("gp-l", "train", prompt=template)
     for hand, example in zip(hands(40), examples, strict=True):
         assert task.prompt(hand) == example.prompt
