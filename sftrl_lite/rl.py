@@ -346,14 +346,19 @@ def grpo_loss(
 # --- one step of training --------------------------------------------------------------
 
 PART = 16  # episodes in one forward pass: bounds memory, and little padding when sorted
+TOKENS = 2**14  # in one forward pass, however long an answer that never ends has become
 
 
 def parts(batch: Batch, rows: Tensor) -> tuple[Tensor, ...]:
-    """``rows`` in groups of at most ``PART`` episodes of similar length."""
-    if not len(rows):
-        return ()
+    """``rows`` in groups of episodes of similar length: at most ``PART``, and ``TOKENS`` in all."""
     last = (batch.turn >= 0).cumsum(1).argmax(1).cpu()  # position of the last answer token
-    return rows[last[rows].argsort(stable=True)].split(PART)
+    rows = rows[last[rows].argsort(stable=True)]
+    sizes, start = [], 0
+    for i, width in enumerate((last[rows] + 1).tolist()):
+        if i - start == PART or (i > start and (i + 1 - start) * width > TOKENS):
+            sizes.append(i - start)
+            start = i
+    return rows.split([*sizes, len(rows) - start]) if len(rows) else ()
 
 
 @dataclass

@@ -433,6 +433,25 @@ def test_logits_in_pieces_are_the_logits(fresh_model, monkeypatch):
         assert torch.allclose(one, other, atol=1e-5) and one.abs().max() > 0
 
 
+def test_parts_are_bounded_by_episodes_and_by_tokens(monkeypatch):
+    """Every row once, short ones first; a row that alone is too long still has its part."""
+    episodes = [make_episode([1.0] * n, prompt_len=2) for n in (3, 1, 2, 1, 3)]
+    batch, rows = rl.pack(episodes, 0), torch.tensor([0, 1, 2, 3, 4])
+    long = [len(e.ids) for e in episodes]
+    assert sorted(set(long)) == [4, 8, 12]
+    for part, tokens, want in (
+        (16, 10**9, [[1, 3, 2, 0, 4]]),
+        (2, 10**9, [[1, 3], [2, 0], [4]]),
+        (16, 24, [[1, 3, 2], [0, 4]]),
+        (16, 23, [[1, 3], [2], [0], [4]]),
+        (16, 3, [[1], [3], [2], [0], [4]]),
+    ):
+        monkeypatch.setattr(rl, "PART", part)
+        monkeypatch.setattr(rl, "TOKENS", tokens)
+        assert [p.tolist() for p in rl.parts(batch, rows)] == want
+    assert rl.parts(batch, rows[:0]) == ()
+
+
 def test_step_reports_what_happened(random_model, tokenizer, length_task, hands):
     settings = replace(SETTINGS, epochs=2)
     _, (figures,) = train(random_model, tokenizer, length_task, hands, settings, 1)
