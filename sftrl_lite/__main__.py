@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import replace
@@ -313,13 +314,24 @@ def plan(
         int, typer.Option(help="sft: answers in a pass; else: episodes at once; 0: the scale's")
     ] = 0,
     gpus: Annotated[int, typer.Option(help="a full training is sharded over them")] = 1,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="of a prompt, without its picture; 0: those of the task's own")
+    ] = 0,
+    answer_tokens: Annotated[
+        int, typer.Option(help="of a sampled answer; 0: the longest that the scale allows")
+    ] = 0,
+    together: Annotated[
+        int, typer.Option(help="episodes at once; 0: as many as fit, if --memory is known")
+    ] = 0,
     memory: Annotated[float, typer.Option(help="GiB of a GPU; 0: this machine's")] = 0.0,
 ) -> None:
     """Predict memory and compute of a step; nothing is loaded or downloaded."""
-    from sftrl_lite.plan import Work, advice, here, make_plan
+    from sftrl_lite.plan import Work, advice, fitting, here
 
-    work = Work(scale, task, mode, adapter, vision, max_image_tiles, batch, gpus)
-    found, memory = make_plan(work), memory or here()
+    lengths = dict(prompt_tokens=prompt_tokens, answer_tokens=answer_tokens, together=together)
+    work = Work(scale, task, mode, adapter, vision, max_image_tiles, batch, gpus, **lengths)
+    memory = memory or here()
+    found = fitting(work, memory or math.inf)
     typer.echo(found)
     if memory and (line := advice(found, memory)):
         typer.echo(f"this GPU is too small: {line}")

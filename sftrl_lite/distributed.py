@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
-from sftrl_lite.precision import device
+from sftrl_lite.precision import device, precision
 
 
 def start() -> None:
@@ -169,13 +170,50 @@ def player_of(model: PreTrainedModel) -> PreTrainedModel:
 
     Split weights are gathered layer by layer in every forward pass. That is right for training,
     where a pass holds thousands of tokens, and hopeless for generation, where it holds one a
-    row. So answers are generated from a whole copy that ``refresh`` brings up to date.
+    row. So answers are generated from a whole copy that ``refresh`` brings up to date. It is in the
+    number format that it computes in: the copy of an 11B model takes 20 GiB of each GPU, not 40.
     """
-    return copy.deepcopy(model) if sharding() else model
+    return copied(model, model.device) if sharding() else model
+
+
+def init_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Init for a model that will be split: a copy, made before anything is trained.
+
+    It is needed at evaluations alone, so it lies in main memory: beside a player's 20 GiB and a
+    full cache another 20 would not fit into 80. Each process has its own; eight take 160 GiB.
+    """
+    return copied(model, torch.device("cpu")).eval()
+
+
+def copied(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:
+    """A copy to compute with, not to train: in the format of products, on a device.
+
+    Weight by weight, so that no second copy in float32 is ever there.
+    """
+    kind = precision()[0]
+    made = {
+        id(w): nn.Parameter(w.detach().to(where, kind, copy=True), requires_grad=False)
+        for w in model.parameters()
+    }
+    made |= {id(b): b.detach().to(where, copy=True) for b in model.buffers()}
+    return copy.deepcopy(model, made)
+
+
+@contextmanager
+def at_hand(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+    """A model that lies in main memory, on the device for a while."""
+    home = model.device
+    if home.type == device().type:
+        yield model
+        return
+    try:
+        yield model.to(device())
+    finally:
+        model.to(home)
 
 
 def refresh(player: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
-    """Give ``player`` the weights of ``model``, each gathered once; returns ``player``."""
+    """Give ``player`` the weights of ``model``, each gathered once, rounded to its own format."""
     if player is not model:
         with torch.no_grad():
             for mine, theirs in zip(player.parameters(), model.parameters(), strict=True):

@@ -15,7 +15,7 @@ from sftrl_lite.distributed import gathered, place, share
 from sftrl_lite.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.models import Processor
 from sftrl_lite.rl import PART, pack, policy
-from sftrl_lite.rollouts import Episode, rollout
+from sftrl_lite.rollouts import ROOMS, Episode, rollout
 from sftrl_lite.scales import stream
 
 
@@ -76,11 +76,14 @@ def evaluate(
     max_new_tokens: int = 40,
     seed: int = 0,
     batch: int = 500,
+    together: int = 0,
 ) -> tuple[dict[str, Estimate], list[Episode]]:
     """Play each problem once and measure; the same seed gives the same episodes.
 
     Temperature 0.6 with top_p 0.9 is the paper's decoding: the released evaluation passes no
     settings, so that Llama's own hold.
+
+    On a GPU ``together`` of them are played at a time; 0: as many as ``rollout`` takes.
 
     Several processes deal the problems out. All find the same metrics and get all episodes, but
     pictures stay where they were looked at: the episodes of other processes have no ``pixels``.
@@ -99,12 +102,14 @@ def evaluate(
             top_p=top_p,
             max_new_tokens=max_new_tokens,
             generator=generator,
+            together=together,
         )
         first, count = place(len(played))
         if count > len(played):
             blind = gathered([replace(episode, pixels=None) for episode in played])
             played = [*blind[:first], *played, *blind[first + len(played) :]]
         episodes += played
+    ROOMS.pop(model, None)  # what follows may need the memory of its cache
     extra = task.extra(problems, episodes)
     return measure(episodes) | {name: wilson(*hits) for name, hits in extra.items()}, episodes
 
@@ -151,6 +156,7 @@ def changed(
         return {}
     moved, moved_bf16 = 0, 0
     for a, b in zip(now, then, strict=True):  # one at a time: a copy of them all may not fit
+        b = b.to(a.device)  # Init may lie in main memory
         moved += int((a != b).sum())
         moved_bf16 += int((a.bfloat16() != b.bfloat16()).sum())
     n = sum(w.numel() for w in now)

@@ -27,6 +27,7 @@ from trl.trainer.utils import add_fused_lm_head
 from sftrl_lite.library_way import make_trainer
 from sftrl_lite.models import ROOT, Processor, load
 from sftrl_lite.plan import (
+    DEVICES,
     GIB,
     MODES,
     Live,
@@ -48,14 +49,6 @@ from sftrl_lite.vision import encode, tokenizer_of
 
 TABLE = ROOT / "results" / "gpu.csv"
 COLUMNS = ("name", "value", "unit", "device", "commit", "command")
-# Data sheets, dense 16-bit: operations a second, bytes of memory a second.
-DEVICES = {
-    "H200": (989e12, 4.8e12),
-    "H100": (989e12, 3.35e12),
-    "A100": (312e12, 2.0e12),
-    "L4": (121e12, 0.3e12),
-    "T4": (65e12, 0.32e12),
-}
 Figure = tuple[str, float, str]  # name, value, unit
 
 

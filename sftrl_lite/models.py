@@ -32,6 +32,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    SmolVLMConfig,
 )
 from transformers.utils import logging
 
@@ -61,6 +62,7 @@ ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
 # Pictures become states that text attends to (mllama), or tokens among its own (the others).
 LIKE_11B = ("meta-llama/Llama-3.2-11B-Vision", "tianzhechu/")  # of one shape
+LIKE_500M = ("HuggingFaceTB/SmolVLM2-500M", "HuggingFaceTB/SmolVLM-500M")  # of another
 KINDS = ("mllama", "smolvlm", "idefics3")
 # reads pictures and text, or text
 Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
@@ -214,6 +216,38 @@ def full_config() -> MllamaConfig:
     )
     config = MllamaConfig(text_config=text, vision_config=vision, image_token_index=128_256)
     config.dtype = torch.bfloat16
+    return config
+
+
+def small_config() -> SmolVLMConfig:
+    """SmolVLM2-500M by its published numbers: 0.51 B parameters, stored in float32.
+
+    Source: config.json of HuggingFaceTB/SmolVLM2-500M-Video-Instruct (text: SmolLM2-360M,
+    vision: SigLIP-B/16 at 512 pixels; the head is a matrix of its own).
+    """
+    text = dict(
+        model_type="llama",
+        vocab_size=49_280,
+        hidden_size=960,
+        intermediate_size=2560,
+        num_hidden_layers=32,
+        num_attention_heads=15,
+        num_key_value_heads=5,
+        max_position_embeddings=8192,
+        rope_parameters=dict(rope_type="default", rope_theta=100_000.0),
+    )
+    vision = dict(
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        image_size=512,
+        patch_size=16,
+    )
+    config = SmolVLMConfig(
+        text_config=text, vision_config=vision, scale_factor=4, image_token_id=49_190
+    )
+    config.dtype = torch.float32
     return config
 
 

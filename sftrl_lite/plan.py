@@ -1,20 +1,27 @@
-"""How much memory and compute a step takes, before a weight is loaded or a GPU is rented.
+"""How much memory and compute a run takes, before a weight is loaded or a GPU is rented.
 
-Weights, gradients and optimizer states are counted. Activations are not guessed by a
-formula: the functions that train run on *fake* tensors (torch's ``FakeTensorMode``), which
-have a shape and a type but no content, and we note how many bytes of them are alive. One
-step of the 11B model takes seconds on a laptop that way.
+Weights, gradients, optimizer states and caches are counted. Activations are not guessed by a
+formula: the functions that train and play run on *fake* tensors (torch's ``FakeTensorMode``),
+which have a shape and a type but no content, and we note how many bytes of them are alive.
+
+Layers of a kind are alike, so a model with two of each kind and one with three tell what a layer
+costs, and forty cost as many times that: a plan of the 11B model takes seconds on a laptop.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
+import os
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,40 +29,61 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
-from tqdm.auto import tqdm
-from transformers import AutoTokenizer, MllamaConfig, MllamaForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.initialization import no_init_weights
-from trl.trainer.utils import add_fused_lm_head
 
 from sftrl_lite import adapters
-from sftrl_lite.models import ROOT, full_config
-from sftrl_lite.precision import checkpoint_layers
+from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, full_config, small_config
+from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
-from sftrl_lite.rollouts import TOGETHER
+from sftrl_lite.rollouts import REPLY, ROOMS, STEP, TOGETHER, StaticDecoder, sample_tokens
 from sftrl_lite.scales import get_scale, stream
-from sftrl_lite.sft import in_one_pass
 from sftrl_lite.tasks import TASKS, budget, make_task
-from sftrl_lite.vision import Pixels, encode, look
+from sftrl_lite.vision import PATCHES, Pixels, crosses, encode, eyes, look
 
 GIB = 2**30
 TABLE = ROOT / "results" / "plan.csv"
 GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 139.8}  # usable
+# Data sheets, dense 16-bit: operations a second, bytes of memory a second.
+DEVICES = {
+    "H200": (989e12, 4.8e12),
+    "H100": (989e12, 3.35e12),
+    "A100": (312e12, 2.0e12),
+    "L4": (121e12, 0.3e12),
+    "T4": (65e12, 0.32e12),
+}
+SHARE = 0.3  # of a data sheet's operations that a run reaches; an assumption
+# FLOP, in the paper's own count, at the right end of its figure 5: of one run, SFT or RL.
+PAPER = {"gp-l": 1e19, "gp-vl": 6e19, "virl-l": 4e18, "virl-vl": 4e19}
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
+EVALUATED = 500  # episodes at once where nothing bounds them, as ``evaluate`` plays them
 MODES = ("sft", "rl", "eval")
 ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is planned.
+    """What is planned. A run of ``sft`` or ``rl`` includes its evaluations.
 
     Args:
         adapter, vision: what is trained; empty: the scale's choice.
         tiles: parts that a picture is cut into at most; 0: as many as the model has room for.
         batch: SFT: answers in one pass; RL and eval: episodes played at once; 0: the scale's.
-        gpus: the states of a full training are sharded over them; batches are a GPU's own.
+        gpus: processes, one for each GPU; problems and batches are dealt out among them.
+        split: whether a training of all weights is split over them (FSDP2), as
+            ``launch/eight_gpus_fsdp2.yaml`` asks; else each GPU holds everything.
+        prompt_tokens: of a prompt, without its picture; 0: those of the task's own. The released
+            checkpoints of the paper were trained on longer ones.
+        answer_tokens: of an answer that is sampled; 0: the longest that the scale allows.
+        together: episodes played at once, in all modes; 0: ``batch``, or what a rollout takes.
     """
 
     scale: str = "tiny"
@@ -66,6 +94,10 @@ class Work:
     tiles: int = 0
     batch: int = 0
     gpus: int = 1
+    split: bool = True
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    together: int = 0
 
     def __post_init__(self) -> None:
         for name in ("adapter", "vision"):
@@ -75,46 +107,79 @@ class Work:
         for name, choices in known.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
-        if min(self.tiles, self.batch, self.gpus - 1) < 0 or self.tiles > 4:
-            raise ValueError("tiles are 1 to 4, a batch is positive, and GPUs are at least 1")
+        counts = self.tiles, self.batch, self.prompt_tokens, self.answer_tokens, self.together
+        if min(*counts, self.gpus - 1) < 0 or self.tiles > 4:
+            raise ValueError("tiles are 1 to 4, counts are positive, and GPUs are at least 1")
 
     @property
     def seeing(self) -> bool:
         """Whether the vision tower is trained."""
         return self.vision == "trained"
 
+    @property
+    def sharded(self) -> bool:
+        """Whether weights, gradients and moments are split over the GPUs."""
+        return self.adapter == "none" and self.mode != "eval" and self.split and self.gpus > 1
+
 
 # --- how long, how large -----------------------------------------------------------------
 
 
-def config_of(scale: str, task: str, tiles: int = 0) -> MllamaConfig:
-    """The scale's model in numbers: from its shipped folder, or as published for 11B.
+def config_of(scale: str, task: str, tiles: int = 0) -> PreTrainedConfig:
+    """The scale's model in numbers: from its shipped folder, or as published.
 
     Args:
         tiles: slots for the tiles of a picture; 0: the model's own number. Mllama's tower
             computes all its slots, empty or not.
 
     Raises:
-        ValueError: a scale whose model is another architecture.
+        ValueError: a scale whose model is not known here.
     """
     base = get_scale(scale).base_for(task)
     if (ROOT / base / "config.json").is_file():
-        config = MllamaConfig.from_pretrained(ROOT / base)
-    elif "Llama-3.2-11B" in base:
+        config = AutoConfig.from_pretrained(ROOT / base)
+    elif base.startswith(LIKE_11B):
         config = full_config()
+    elif base.startswith(LIKE_500M):
+        config = small_config()
     else:
-        raise ValueError(f"plans are made for Mllama models; {base} is none")
+        raise ValueError(f"no plan for {base}: its numbers are not known here")
+    if config.model_type not in KINDS:
+        raise ValueError(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
     eyes = config.vision_config
-    eyes.max_num_tiles = min(tiles or 4, eyes.max_num_tiles)
-    ratios = eyes.supported_aspect_ratios
-    eyes.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= eyes.max_num_tiles]
+    if config.model_type == "mllama":
+        eyes.max_num_tiles = min(tiles or 4, eyes.max_num_tiles)
+        ratios = eyes.supported_aspect_ratios
+        eyes.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= eyes.max_num_tiles]
     return config
+
+
+def states_of_picture(config: PreTrainedConfig) -> int:
+    """V: how many states a picture becomes."""
+    eyes = config.vision_config
+    patches = (eyes.image_size // eyes.patch_size) ** 2
+    if config.model_type == "mllama":
+        return (patches + 1) * eyes.max_num_tiles
+    return patches // config.scale_factor**2
+
+
+def states_bytes(config: PreTrainedConfig, size: int) -> int:
+    """Bytes of a picture's states, of numbers of ``size`` bytes."""
+    return states_of_picture(config) * config.get_text_config().hidden_size * size
+
+
+def pixel_bytes(config: PreTrainedConfig) -> int:
+    """Bytes of a picture as the image processor gives it."""
+    eyes = config.vision_config
+    area = eyes.image_size**2
+    return 12 * area * eyes.max_num_tiles if config.model_type == "mllama" else 20 * area
 
 
 def lengths(scale: str, task: str) -> tuple[int, int, int]:
     """Tokens of a prompt, of a right answer and of the verifier's turn.
 
-    Counted by the tokenizer where it is shipped, else from the number of characters.
+    Counted by the tokenizer where it is shipped, else from the number of characters. A picture
+    that stands among the words counts with all its states.
     """
     judge = make_task(task, scale=scale)
     problem = judge.sample(stream(0, "plan"))
@@ -123,29 +188,91 @@ def lengths(scale: str, task: str) -> tuple[int, int, int]:
     if folder.is_dir():
         tokenizer = AutoTokenizer.from_pretrained(folder)
         counts = [len(tokenizer(text)["input_ids"]) for text in texts]
-        headers = 4, 1, 3  # begin, user, end of turn, assistant; the image token is counted below
+        headers = 4, 1, 3  # begin, user, end of turn, assistant
     else:
         counts = [math.ceil(len(text) / CHARACTERS) for text in texts]
         headers = 10, 1, 9
     prompt, answer, message = (n + h for n, h in zip(counts, headers, strict=True))
-    return prompt + task.endswith("-vl"), answer, message
+    return prompt + shown_as(config_of(scale, task)) * task.endswith("-vl"), answer, message
 
 
-def cache_bytes(config: MllamaConfig, size: int) -> tuple[int, int]:
+def shown_as(config: PreTrainedConfig) -> int:
+    """Tokens that a picture takes in a prompt: one, or its states between two marks and a name."""
+    return 1 if config.model_type == "mllama" else states_of_picture(config) + 3
+
+
+def cache_bytes(config: PreTrainedConfig, size: int) -> tuple[int, int]:
     """Keys and values: bytes a token, and bytes a picture.
 
         2 (key, value) * layers * key/value heads * head width * bytes a number
 
-    Self-attention layers hold every token, cross-attention layers every patch.
+    Self-attention layers hold every token, cross-attention layers every state of the picture.
 
     Args:
         size: bytes a number.
     """
-    text, eyes = config.get_text_config(), config.vision_config
+    text = config.get_text_config()
     width = 2 * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * size
-    across = len(text.cross_attention_layers)
-    patches = (eyes.image_size // eyes.patch_size) ** 2 + 1
-    return (text.num_hidden_layers - across) * width, across * width * patches * eyes.max_num_tiles
+    across = len(getattr(text, "cross_attention_layers", ()))
+    picture = across * width * states_of_picture(config) if across else 0
+    return (text.num_hidden_layers - across) * width, picture
+
+
+# --- models of few layers ----------------------------------------------------------------
+
+
+def depths(config: PreTrainedConfig) -> dict[str, int]:
+    """How many layers of each kind a model has."""
+    text, eyes = config.get_text_config(), config.vision_config
+    across = len(getattr(text, "cross_attention_layers", ()))
+    found = {"text": text.num_hidden_layers - across, "eyes": eyes.num_hidden_layers}
+    if across:
+        found |= {"across": across, "overview": eyes.num_global_layers}
+    return found
+
+
+def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
+    """The same model with other numbers of layers.
+
+    The first layer stays one of text: cross-attention layers come right after it.
+    """
+    config = copy.deepcopy(config)
+    text, eyes = config.get_text_config(), config.vision_config
+    text.num_hidden_layers = layers["text"] + layers.get("across", 0)
+    eyes.num_hidden_layers, deep = layers["eyes"], eyes.num_hidden_layers
+    if "across" in layers:
+        text.cross_attention_layers = list(range(1, 1 + layers["across"]))
+        eyes.num_global_layers = layers["overview"]
+        taken = eyes.intermediate_layers_indices
+        eyes.intermediate_layers_indices = [i * layers["eyes"] // deep for i in taken]
+    if hasattr(text, "layer_types"):
+        text.layer_types = None
+    return config
+
+
+FEW = {"eyes": 6}  # Mllama's tower hands on the states of five of its layers beside the last
+
+
+def extrapolated(measure: Any, layers: dict[str, int]) -> dict[str, float]:
+    """What ``measure`` would find for so many layers, from a shallow model and others with
+    one layer more of a kind.
+
+    Every number is base + sum over kinds of layers * slope. That is exact for counts, and for
+    bytes at a moment that is the same in a shallow and in a deep model.
+
+    Args:
+        measure: called with the layers of each kind, and with the kind that differs from the
+            first call ("" in that one); returns numbers by name. Names that it leaves out do not
+            depend on that kind.
+    """
+    few = {kind: min(number, FEW.get(kind, 2)) for kind, number in layers.items()}
+    base = measure(few, "")
+    found = dict(base)
+    for kind, number in layers.items():
+        if number > few[kind]:
+            for name, value in measure(few | {kind: few[kind] + 1}, kind).items():
+                found[name] += (number - few[kind]) * (value - base[name])
+    return found
 
 
 # --- a step on fake tensors --------------------------------------------------------------
@@ -199,43 +326,87 @@ class Live(TorchDispatchMode):
 
 @dataclass
 class Trace:
-    """What one pass holds (bytes) and computes (floating-point operations)."""
+    """What one pass holds (bytes, in the order of time) and computes (operations)."""
 
+    looking: int = 0  # at most, while pictures are encoded
     views: int = 0  # pictures' states, and what a trained tower keeps for them
+    reading: int = 0  # at most, in the text model's forward pass
     kept: int = 0  # alive between forward and backward, these included, without the logits
-    logits: int = 0  # on top of it while the loss is computed
-    peak: int = 0
+    scoring: int = 0  # on top of it while the loss is computed
+    logits: int = 0  # and while its gradient comes back to the last states
+    back: int = 0  # at most, in the text model's backward pass
+    looking_back: int = 0  # and in the tower's
     forward: int = 0  # operations outside the vision tower, forward
     text: int = 0  # and in all
     looks: int = 0  # operations inside the tower
 
+    @property
+    def peak(self) -> int:
+        """Bytes at the highest moment."""
+        head = self.kept + max(self.scoring, self.logits)
+        return max(self.looking, self.reading, head, self.back, self.looking_back)
+
 
 @contextmanager
-def fake(config: MllamaConfig, work: Work) -> Iterator[MllamaForConditionalGeneration]:
-    """The model of ``work`` with adapters and checkpointing as in training, made of nothing."""
-    dtype = torch.float32 if work.scale == "tiny" else torch.bfloat16
+def as_on_gpu(yes: bool) -> Iterator[None]:
+    """Let functions that ask for the ``hardware`` compute as a GPU would, or as they are."""
+    before = os.environ.get(PRETEND)
+    os.environ[PRETEND] = (before or "bf16") if yes else ""
+    try:
+        yield
+    finally:
+        os.environ.pop(PRETEND)
+        if before is not None:
+            os.environ[PRETEND] = before
+
+
+def format_of(config: PreTrainedConfig, work: Work) -> torch.dtype:
+    """The number format of weights that are not trained, as ``models.load`` keeps them."""
+    whole = config.dtype in (None, torch.float32) or not get_scale(work.scale).memory
+    return torch.float32 if whole else torch.bfloat16
+
+
+def nothing(config: PreTrainedConfig, work: Work) -> PreTrainedModel:
+    """The model of ``work``, ready for training, on torch's device of no content."""
     with torch.device("meta"), no_init_weights():
-        model = MllamaForConditionalGeneration._from_config(config, dtype=dtype)
+        model = AutoModelForImageTextToText.from_config(config, dtype=format_of(config, work))
         if work.adapter != "none":
             adapters.add(model, vision=work.seeing)
         elif not work.seeing:
             adapters.freeze_eyes(model)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+        if work.adapter == "none" and work.mode != "eval" and not work.sharded:
+            in_float32(model)  # shards are, too, but what they gather for a pass is 16 bits wide
+    return model
+
+
+@contextmanager
+def fake(config: PreTrainedConfig, work: Work) -> Iterator[PreTrainedModel]:
+    """The model of ``work`` with adapters and checkpointing as in training, made of nothing."""
+    on_gpu = get_scale(work.scale).memory > 0
+    model = nothing(config, work)
+    with as_on_gpu(on_gpu), FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
         for weight in model.parameters():  # gradients are counted elsewhere
             if weight.requires_grad:
                 weight.register_post_accumulate_grad_hook(lambda w: setattr(w, "grad", None))
-        if work.scale != "tiny":
+        if on_gpu:
             checkpoint_layers(model)
-        add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))  # as trl does
-        mixed = dtype != torch.float32 and work.adapter != "none"
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            yield model.train()
+        if work.mode == "sft":
+            from trl.trainer.utils import add_fused_lm_head  # slow to import
+
+            add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))  # as trl does
+        yield model.train()
 
 
-def pictures_like(config: MllamaConfig, number: int) -> Pixels:
+def pictures_like(config: PreTrainedConfig, number: int) -> Pixels:
     """Tensors like the image processor's, of ``number`` pictures."""
     eyes = config.vision_config
+    if config.model_type != "mllama":
+        shape = number, 1, eyes.image_size, eyes.image_size
+        return {
+            "pixel_values": torch.ones(number, 1, 3, *shape[2:]),
+            "pixel_attention_mask": torch.ones(shape, dtype=torch.long),
+        }
     shape = number, 1, eyes.max_num_tiles
     return {
         "pixel_values": torch.zeros(*shape, 3, eyes.image_size, eyes.image_size),
@@ -244,102 +415,222 @@ def pictures_like(config: MllamaConfig, number: int) -> Pixels:
     }
 
 
+@mixed
+def encode_whole(model: PreTrainedModel, pixels: Pixels) -> Tensor:
+    """``vision.encode`` without asking which pictures and patches are empty.
+
+    SmolVLM asks, and the answer is content, which fake tensors lack.
+    """
+    if crosses(model):
+        return encode(model, pixels)
+    inner, values = model.model, pixels["pixel_values"].flatten(0, 1)
+    tower = inner.vision_model
+    patches = tower.embeddings.patch_embedding(values.to(model.dtype)).flatten(2).mT
+    places = torch.arange(patches.shape[1], device=patches.device)
+    patches = patches + tower.embeddings.position_embedding(places)
+    seen = tower.post_layernorm(tower.encoder(inputs_embeds=patches).last_hidden_state)
+    return inner.connector(seen)
+
+
+def few_pictures(config: PreTrainedConfig, number: int) -> int:
+    """How many of so many pictures ``encode`` takes at a time."""
+    eyes = config.vision_config
+    patches = (eyes.image_size // eyes.patch_size) ** 2 * getattr(eyes, "max_num_tiles", 1)
+    return min(number, max(PATCHES // patches, 1))
+
+
 def trace(
-    model: MllamaForConditionalGeneration,
+    model: PreTrainedModel,
     mode: str,
     rows: int,
     width: int,
     pictures: int = 0,
     learn: bool = True,
+    encoded: bool = True,
+    prompt: int = 1,
 ) -> Trace:
     """One pass over ``rows`` sequences of ``width`` tokens, forward and (``learn``) backward.
 
     Works on a fake model inside ``fake``, and on a real one, where it measures.
 
     Args:
-        mode: ``sft``, ``rl``, or ``eval``: no loss and no logits.
+        mode: ``sft`` or ``rl``.
         pictures: different pictures among the rows; each row shows one, if there are any.
+        encoded: whether these are encoded here; if not, their states are there already, and
+            not counted.
+        prompt: the first tokens of a row, which are no answer.
     """
     found, device = Trace(), model.device
     ids = torch.zeros((rows, width), dtype=torch.long, device=device)
     pixels = pictures_like(model.config, pictures) if pictures else {}
     pixels = {name: tensor.to(device) for name, tensor in pixels.items()}
     which = torch.arange(rows, device=device) % max(pictures, 1)
+    hidden = model.config.get_text_config().hidden_size
     with device:
-        head = ValueHead(model.config.get_text_config().hidden_size)
-    live = Live((*model.parameters(), *model.buffers(), *head.parameters(), ids, *pixels.values()))
+        head = ValueHead(hidden)
+    batch = rl_batch(ids, pixels, which, prompt)
+    known = [*model.parameters(), *model.buffers(), *head.parameters(), *pixels.values(), ids]
+    known += [part for part in vars(batch).values() if isinstance(part, Tensor)]
+    views = None if encoded or not pictures else states_like(model, pictures)
+    live = Live(known if views is None else [*known, views])
 
     def after_body(module, args, output) -> None:
-        found.kept = live.restart()
+        found.reading, found.kept = live.recent, live.restart()
         if output.last_hidden_state.requires_grad:
             output.last_hidden_state.register_hook(after_head)
 
     def after_head(gradient: Tensor) -> None:
         found.logits = live.recent - found.kept
+        live.restart()
 
     hook = model.model.register_forward_hook(after_body)
     with torch.set_grad_enabled(learn), live:
-        views = encode(model, pixels) if pictures else None
-        looks, found.views = live.flops, live.now
+        if pictures and encoded:
+            views = encode_whole(model, pixels)
+        looks, found.looking, found.views = live.flops, live.recent, live.restart()
         shared = views if views is None else views.detach().requires_grad_(views.requires_grad)
-        batch = rl_batch(ids, pixels, which)
         if mode == "rl":
             loss = rl_loss(model, head, batch, shared)
         else:
-            loss = sft_loss(model, batch, shared, body_only=mode == "eval")
+            loss = sft_loss(model, batch, shared)
         found.forward = live.flops - looks
+        found.scoring = live.recent - found.kept
+        live.restart()
         if learn:
             loss.backward()
-        else:
-            after_head(loss)
+            found.back = live.recent
         found.text = live.flops - looks
-        if learn and views is not None and views.requires_grad:
+        live.restart()
+        if learn and encoded and views is not None and views.requires_grad:
             views.backward(shared.grad)
     hook.remove()
-    found.peak, found.looks = live.peak, live.flops - found.text
+    found.looking_back, found.looks = live.recent, live.flops - found.text
     return found
 
 
-def sft_loss(model, batch: Batch, views: Tensor | None, body_only: bool = False) -> Tensor:
+def states_like(model: PreTrainedModel, pictures: int) -> Tensor:
+    """States of pictures as ``encode`` gives them, that want a gradient where it is wanted."""
+    hidden = model.config.get_text_config().hidden_size
+    trained = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
+    kind, shape = hardware().format, (pictures, states_of_picture(model.config), hidden)
+    return torch.zeros(shape, dtype=kind, device=model.device).requires_grad_(trained)
+
+
+@mixed
+def sft_loss(model: PreTrainedModel, batch: Batch, views: Tensor | None) -> Tensor:
     """trl's loss: log-probabilities in chunks, logits never whole; padded rows need a mask."""
     ids, seen = batch.ids, {"input_ids": batch.ids}
     if views is not None:
         seen = look(model, ids, views, batch.pixels, batch.picture)
     rows, width = ids.shape
     mask = torch.ones(rows, 1, width, width, dtype=torch.bool, device=ids.device)
-    if body_only:
-        return model.model(attention_mask=mask, use_cache=False, **seen).last_hidden_state
     return model(attention_mask=mask, labels=ids, fused_lm_head=True, **seen).loss
 
 
-def rl_loss(model, head: ValueHead, batch: Batch, views: Tensor | None) -> Tensor:
+def rl_loss(model: PreTrainedModel, head: ValueHead, batch: Batch, views: Tensor | None) -> Tensor:
     """Stands for PPO's loss, whose own part is small numbers: one a turn."""
     logps, _, values = policy(model, batch, head, views)
     return logps.sum() + values.sum()
 
 
-def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor) -> Batch:
-    """Rows of one turn that fills them: only shapes count here."""
+def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor, prompt: int = 1) -> Batch:
+    """Rows of one turn that fills them after the prompt: only shapes count here."""
     turn = torch.zeros_like(ids)
-    ask = turn[:, :1]
+    ask = turn[:, :1] + prompt - 1
     zeros = torch.zeros(ids.shape, device=ids.device)
+    every = torch.arange(len(ids), device=ids.device)[:, None] * (ids.shape[1] - 1)
+    answers = (every + torch.arange(prompt - 1, ids.shape[1] - 1, device=ids.device)).flatten()
     played = torch.ones_like(ask, dtype=torch.bool)
-    answers = torch.arange(turn[:, 1:].numel(), device=ids.device)
     return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, pixels or None, which)
+
+
+@dataclass
+class Played:
+    """What a rollout holds (bytes, cache included) and computes for its prompts."""
+
+    read: int = 0  # when prompts are read
+    inside: int = 0  # on top of it, inside the layer that takes most
+    moving: int = 0  # while their keys and values move into the cache
+    going_on: int = 0  # while the last messages are read
+    sampling: int = 0  # while a token is drawn; without the cache
+    forward: int = 0  # operations
+
+
+@mixed
+@torch.no_grad()
+def play(
+    model: PreTrainedModel, rows: int, prompt: int, columns: int, message: int, pictures: int = 0
+) -> Played:
+    """The highest moments of a rollout whose cache is full in the end.
+
+    Args:
+        columns: tokens of a row that the cache has room for.
+        message: tokens that are read at once after a failed try.
+        pictures: one for each row, whose states are there already; or none.
+    """
+    found, device, training = Played(), model.device, model.training
+    model.eval()
+    ids = torch.zeros((rows, prompt), dtype=torch.long, device=device)
+    again = ids.new_zeros(rows, message)
+    pixels = pictures_like(model.config, pictures) if pictures else {}
+    views = states_like(model, pictures) if pictures else None
+    known = [*model.parameters(), *model.buffers(), ids, again, *pixels.values()]
+
+    def before_layer(module, args) -> None:
+        live.restart()
+
+    def after_layer(module, args, output) -> None:
+        found.inside = max(found.inside, live.recent - live.now)
+
+    hooks = []
+    for layer in model.get_decoder().layers:
+        hooks.append(layer.register_forward_pre_hook(before_layer))
+        hooks.append(layer.register_forward_hook(after_layer))
+    with Live(known if views is None else [*known, views]) as live:
+        seen = {} if views is None else look(model, ids, views, pixels)
+        seen.pop("input_ids", None)
+        decoder = StaticDecoder(model, 0, rows, columns)
+        decoder.append(ids, torch.ones_like(ids), **seen)
+        found.read, found.forward = live.restart(), live.flops
+        seen.clear()
+        while hooks:
+            hooks.pop().remove()
+        if pictures and crosses(model):
+            decoder.tiles = pixels["aspect_ratio_mask"]
+        decoder.repeat(1)
+        found.moving = live.recent
+        live.restart()
+        decoder.used = columns - message
+        logits = decoder.append(again, torch.ones_like(again))
+        found.going_on = live.recent
+        held = live.restart()
+        sample_tokens(logits, 0.6, None, 0.9)
+        found.sampling = live.recent - held + logits.nbytes
+    ROOMS.pop(model)
+    model.train(training)
+    return found
 
 
 # --- the plan ----------------------------------------------------------------------------
 
-ROLLOUT, UPDATE = (
-    ("KV cache", "reading prompts"),
-    ("image states", "activations", "logits", "layer"),
+# What is never there together: a run starts, plays, updates, and looks how far it has moved.
+MOMENTS = (
+    ("whole weights",),
+    ("pictures played", "KV cache", "forward pass"),
+    ("pixels", "image states", "activations", "logits", "layer", "gathered"),
+    ("Init at hand", "distance"),
 )
 
 
 def at_once(parts: dict[str, float]) -> dict[str, float]:
     """The parts at the highest moment: a rollout's and an update's are never there together."""
-    sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in (ROLLOUT, UPDATE)}
-    return {name: gib for name, gib in parts.items() if name not in min(sizes, key=sizes.get)}
+    sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in MOMENTS}
+    highest = max(sizes, key=sizes.get)
+    return {
+        name: gib
+        for name, gib in parts.items()
+        if name in highest or not any(name in group for group in MOMENTS)
+    }
 
 
 def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
@@ -363,6 +654,7 @@ class Plan:
     parameters: int
     trained: int
     tokens: int  # of a sequence
+    together: int = 0  # episodes
 
     @property
     def total(self) -> float:
@@ -378,7 +670,7 @@ class Plan:
         lines = [
             f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
             f"{self.parameters / 1e9:.2f} B parameters, {self.trained / 1e6:.1f} M trained, "
-            f"sequences of {self.tokens} tokens",
+            f"sequences of {self.tokens} tokens at most, {self.together} episodes at once",
             *(f"{part:18}{size:10.3f} GiB" for part, size in self.parts.items()),
             f"{'at most at once':18}{self.total:10.3f} GiB"
             + (", on each GPU" if w.gpus > 1 else ""),
@@ -389,7 +681,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def states(model: MllamaForConditionalGeneration, work: Work) -> dict[str, float]:
+def states(model: PreTrainedModel, work: Work) -> dict[str, float]:
     """Bytes of weights, gradients and optimizer states; exact.
 
     What is trained is float32 with Adam's two moments: 4 + 4 + 8 bytes a weight. What is
@@ -400,8 +692,9 @@ def states(model: MllamaForConditionalGeneration, work: Work) -> dict[str, float
         head = ValueHead(model.config.get_text_config().hidden_size)
     if work.mode == "rl":
         trained += sum(weight.numel() for weight in head.parameters())
-    for name, weight in model.named_parameters():
-        packed = work.adapter == "qlora" and "language_model.layers" in name and weight.ndim == 2
+    layers = {id(weight) for weight in model.get_decoder().layers.parameters()}
+    for weight in model.parameters():
+        packed = work.adapter == "qlora" and id(weight) in layers and weight.ndim == 2
         if weight.requires_grad:
             trained += weight.numel()
         else:
@@ -412,65 +705,237 @@ def states(model: MllamaForConditionalGeneration, work: Work) -> dict[str, float
     return {"weights": frozen + 4 * trained, "gradients": 4 * trained, "optimizer": 8 * trained}
 
 
-def make_plan(work: Work) -> Plan:
-    """Predict a step of ``work``."""
-    scale, config = get_scale(work.scale), config_of(work.scale, work.task, work.tiles)
+def gathered(model: PreTrainedModel) -> float:
+    """Bytes that a pass through a model split by FSDP2 has whole at one time.
+
+    Its embeddings and its head stay for a pass, and of its layers this one and the next, in
+    16 bits; the gradient of the largest is there in 16 bits and, to be added up, in 32.
+    """
+    text = model.get_decoder()
+    units = [text.embed_tokens, model.lm_head, text.layers[0], text.layers[-1]]
+    sizes = [sum(weight.numel() for weight in unit.parameters()) for unit in units]
+    return 2.0 * sum(sizes) + 6.0 * max(sizes)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many of everything a ``Work`` has on one GPU."""
+
+    prompt: int  # tokens
+    message: int
+    width: int  # of a sequence that is trained on
+    tokens: int  # of the longest sequence
+    rows: int  # sequences in one pass
+    first: int  # tokens of a prompt and one sampled answer
+    episodes: int  # of a step of RL
+    together: int  # episodes at once
+    columns: int  # tokens of an episode in the cache
+    pictures: int  # different ones in an update
+
+
+def sizes_of(work: Work) -> Sizes:
+    """The numbers that scale, task and ``work`` ask for."""
+    scale, s = get_scale(work.scale), get_scale(work.scale).rl
     prompt, answer, message = lengths(work.scale, work.task)
-    s, tries = scale.rl, budget(work.task, scale.rl.tries)
-    seeing = work.task.endswith("-vl")
-    episodes = -(-s.problems * s.samples // work.gpus)
+    seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
+    if work.prompt_tokens:
+        config = config_of(work.scale, work.task)
+        prompt = work.prompt_tokens + seeing * shown_as(config)
+    longest, tries = work.answer_tokens or s.max_new_tokens, budget(work.task, s.tries)
+    problems = -(-s.problems // work.gpus)
+    episodes = problems * s.samples
+    if work.mode == "sft":
+        from sftrl_lite.sft import in_one_pass  # slow to import
+
+        rows = work.batch or in_one_pass(max(scale.sft.batch // work.gpus, 1), on_gpu)
+        width, pictures = prompt + answer, rows
+    else:
+        rows, width = min(PART, s.minibatch, episodes), prompt + tries * (longest + message)
+        pictures = min(problems, s.minibatch) if work.seeing else problems
+    asked = work.together or (work.batch if work.mode != "sft" else 0)
+    if on_gpu:
+        together = asked or TOGETHER
+        columns = -(-(prompt + tries * (longest + REPLY)) // STEP) * STEP
+    else:
+        many = min(max(scale.eval_episodes, episodes if work.mode == "rl" else 0), EVALUATED)
+        together, columns = asked or many, prompt + tries * (longest + message)
+    tokens = width if work.mode == "sft" else prompt + tries * (longest + message)
+    return Sizes(
+        prompt=prompt,
+        message=message,
+        width=width,
+        tokens=tokens,
+        rows=rows,
+        first=prompt + longest,
+        episodes=episodes,
+        together=together,
+        columns=columns,
+        pictures=pictures * seeing,
+    )
+
+
+def measured(work: Work, layers: dict[str, int], kind: str) -> dict[str, float]:
+    """Every number of a plan that depends on how deep the model is.
+
+    Args:
+        layers: of each kind.
+        kind: measure only what depends on layers of this kind; empty: everything.
+    """
+    config, few = cut(config_of(work.scale, work.task, work.tiles), layers), tuple(layers.items())
+    model = nothing(config, work)
+    weights = list(model.parameters())
+    found = {name: float(size) for name, size in states(model, work).items()}
+    found["parameters"] = sum(weight.numel() for weight in weights)
+    found["trained"] = sum(weight.numel() for weight in weights if weight.requires_grad)
+    size = torch.float32.itemsize if not get_scale(work.scale).memory else 2
+    found["token"], found["picture"] = cache_bytes(config, size)
+    alike = replace(work, adapter=ALIKE[work.adapter])
+    if kind in ("", "text") or work.task.endswith("-vl"):
+        found |= traced(replace(alike, together=0), few, kind)
+        found |= played(alike, few, kind)
+    return found
+
+
+ALIKE = {"none": "none", "lora": "lora", "qlora": "lora"}  # 4 bits compute what 16 do
+
+
+def named(name: str, numbers: Trace | Played) -> dict[str, float]:
+    """Numbers by ``name.field``."""
+    return {f"{name}.{key}": float(value) for key, value in vars(numbers).items()}
+
+
+def passed(work: Work, layers: dict[str, int]) -> PreTrainedConfig:
+    """A shallow model; where there are no pictures, with one of each layer that they pass."""
+    if not work.task.endswith("-vl"):
+        layers = {kind: number if kind == "text" else 1 for kind, number in layers.items()}
+    return cut(config_of(work.scale, work.task, work.tiles), layers)
+
+
+@cache
+def played(work: Work, layers: tuple[tuple[str, int], ...], kind: str) -> dict[str, float]:
+    """A rollout of ``work`` on fake tensors, pictures' states given."""
+    if kind not in ("", "text", "across"):
+        return {}
+    n, config = sizes_of(work), passed(work, dict(layers))
+    shown = n.together * work.task.endswith("-vl")
     with fake(config, work) as model:
-        parts = states(model, work)
-        weights = list(model.parameters())
-        size = weights[0].element_size()
-        counts = sum(w.numel() for w in weights), sum(w.numel() for w in weights if w.requires_grad)
-        if work.adapter == "none" and work.mode != "eval":  # with an adapter, Init is inside
-            parts["Init, to compare"] = counts[0] * size
-        if work.adapter == "none" and work.gpus > 1:
-            parts = {name: part / work.gpus for name, part in parts.items()}
-            if work.mode != "sft":
-                parts["copy for rollouts"] = counts[0] * size
-        once = None
+        found = play(model, n.together, n.prompt, n.columns, max(n.message, 2), shown)
+    return named("play", found)
+
+
+@cache
+def traced(work: Work, layers: tuple[tuple[str, int], ...], kind: str) -> dict[str, float]:
+    """The other passes of ``work``: eyes on their own; an update, and the distance from Init."""
+    n, config = sizes_of(work), passed(work, dict(layers))
+    seeing, learn, found = work.task.endswith("-vl"), work.mode != "eval", {}
+    with fake(config, work) as model:
+        if kind in ("", "eyes", "overview") and seeing:
+            found |= named("eyes", glance(model, few_pictures(config, PART), learn))
+        if kind in ("", "text", "across") and learn:
+            once = partial(trace, model, encoded=False, prompt=n.prompt)
+            mode, shown = "sft" if work.mode == "sft" else "rl", min(n.pictures, n.rows)
+            found |= named("update", once(mode, n.rows, n.width, shown))
+            found |= named("far", once("rl", PART, n.first, PART * seeing, learn=False))
+    return found
+
+
+def glance(model: PreTrainedModel, pictures: int, learn: bool) -> Trace:
+    """The pass of pictures through the tower alone."""
+    found, pixels = Trace(), pictures_like(model.config, pictures)
+    live = Live([*model.parameters(), *model.buffers(), *pixels.values()])
+    with torch.set_grad_enabled(learn), live:
+        views = encode_whole(model, pixels)
+        found.looking, found.views = live.recent, live.restart()
+        found.forward = live.flops
+        if views.requires_grad:
+            views.backward(torch.zeros_like(views))
+    found.looking_back, found.looks = live.recent, live.flops
+    return found
+
+
+@cache
+def make_plan(work: Work) -> Plan:
+    """Predict a run of ``work``: its memory at the highest moment, the operations of a step."""
+    scale, n = get_scale(work.scale), sizes_of(work)
+    config = config_of(work.scale, work.task, work.tiles)
+    layers, s = depths(config), scale.rl
+    x = defaultdict(float, extrapolated(partial(measured, work), layers))
+    seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
+    few = few_pictures(config, PART)
+    parts = {name: x[name] for name in ("weights", "gradients", "optimizer") if name in x}
+    small = 2 if on_gpu else 4
+    if work.sharded:
+        parts = {name: part / work.gpus for name, part in parts.items()}
+        parts["copy for rollouts"] = small * x["parameters"]
+        start = (4 + small) * x["parameters"]  # before they are split
+        parts["whole weights"] = max(start - sum(parts.values()), 0.0)
+        parts["Init at hand"] = small * x["parameters"]  # lies in main memory else
+    elif work.adapter == "none" and work.mode != "eval":  # with an adapter, Init is inside
+        parts["Init, to compare"] = 4 * x["parameters"]
+
+    # a rollout
+    view = states_bytes(config, small)
+    own = max(x["eyes.looking"] - x["eyes.views"], 0.0)  # of a few pictures in the tower
+    own_back = max(x["eyes.looking_back"] - x["eyes.views"], 0.0)
+    joined = view * (n.together if n.together > few else 0)  # states of all, beside their parts
+    parts["KV cache"] = n.together * (n.columns * x["token"] + seeing * x["picture"])
+    parts["pictures played"] = seeing * n.together * view
+    highest = max(x["play.read"] + x["play.inside"], x["play.moving"], x["play.going_on"])
+    looked = seeing * max(own, joined)
+    highest = max(highest, looked, parts["KV cache"] + x["play.sampling"])
+    parts["forward pass"] = highest - parts["KV cache"]
+    flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["eyes.forward"] / few
+
+    # an update, and the distance from Init
+    if work.mode != "eval":
+        shown = n.rows if work.mode == "sft" else -(-s.problems // work.gpus)
+        joined = view * (shown if shown > few else 0)
+        parts["pixels"] = seeing * shown * pixel_bytes(config)
+        parts["image states"] = seeing * max(n.pictures * x["eyes.views"] / few, shown * view)
+        head = max(x["update.scoring"], x["update.logits"], 0.0)
+        parts["activations"], parts["logits"] = x["update.kept"], head
+        highest = max(x["update.reading"], x["update.back"], seeing * max(own, own_back, joined))
+        parts["layer"] = max(highest - x["update.kept"] - head, 0.0)
+        if work.sharded:
+            parts["gathered"] = gathered(nothing(cut(config, dict.fromkeys(layers, 1)), work))
+        highest = max(x["far.reading"], x["far.kept"] + x["far.scoring"], seeing * own)
+        parts["distance"] = seeing * PART * (view + pixel_bytes(config)) + highest
+        looks = x["eyes.looks"] / few
         if work.mode == "sft":
-            rows = work.batch or in_one_pass(scale.sft.batch, on_gpu=scale.memory > 0)
-            width = prompt + answer
-            pictures = rows * seeing
-            once = trace(model, "sft", rows, width, pictures)
-            flops = (once.text + once.looks) * scale.sft.batch / rows
+            flops = (x["update.text"] / n.rows + seeing * looks) * scale.sft.batch
         else:
-            rows, width = min(PART, s.minibatch, episodes), prompt + tries * (answer + message)
-            together = work.batch or min(episodes, TOGETHER if scale.memory else episodes)
-            asked = max(together // s.samples, 1)  # different problems among them
-            columns = prompt + tries * (s.max_new_tokens + message)
-            token, picture = cache_bytes(config, size)
-            reading = trace(model, "eval", asked, prompt, asked * seeing, learn=False)
-            parts["KV cache"] = together * (columns * token + seeing * picture)
-            parts["reading prompts"] = reading.peak
-            flops = together * reading.forward / asked * width / prompt + reading.looks
-        if work.mode == "rl":
-            asked_in_all = -(-s.problems // work.gpus) * seeing  # they stay through an update
-            pictures = min(asked_in_all, s.minibatch)
-            once = trace(model, "rl", rows, width, pictures)
-            # in the rollout, for the values, and in the update
-            flops = s.problems * s.samples / rows * (2 * once.forward + s.epochs * once.text)
+            # in the rollout, for the old policy, and in the update
+            once = 2 * x["update.forward"] + s.epochs * x["update.text"]
+            flops = s.problems * s.samples / n.rows * once
             if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
-                updates = s.epochs * -(-episodes // s.minibatch) * pictures / asked_in_all
-                looks = (updates if work.seeing else 1) * once.looks / pictures
-                flops += s.problems * (2 * reading.looks / asked + looks)
-        if once:
-            shown = once.views
-            if work.mode == "rl" and seeing:  # for the values there are those of all pictures
-                shown = max(shown, reading.views / asked * asked_in_all)
-            parts |= {"image states": shown, "activations": once.kept - once.views}
-            parts["logits"] = once.logits
-            parts["layer"] = max(once.peak - once.kept - once.logits, 0)
-    return Plan(work, {k: v / GIB for k, v in parts.items()}, flops, *counts, width)
+                updates = s.epochs * -(-n.episodes // s.minibatch) * n.pictures / shown
+                again = updates * looks if work.seeing else x["eyes.forward"] / few
+                flops += s.problems * (2 * x["eyes.forward"] / few + again)
+    counts = round(x["parameters"]), round(x["trained"])
+    gib = {name: size / GIB for name, size in parts.items()}
+    return Plan(work, gib, flops, *counts, n.tokens, n.together)
 
 
 def here() -> float:
     """GiB of this machine's GPU; 0 without one."""
     gpu = torch.cuda.is_available() and torch.cuda.get_device_properties(0)
     return gpu.total_memory / GIB if gpu else 0.0
+
+
+def fitting(work: Work, memory: float) -> Plan:
+    """The plan with the most episodes at once that fits, or with the fewest if none does."""
+    found = make_plan(work)
+    chosen = work.together or (work.batch if work.mode != "sft" else 0)
+    if chosen or not get_scale(work.scale).memory:
+        return found
+    together = TOGETHER
+    while found.missing(memory) and together > FEWEST:
+        together //= 2
+        found = make_plan(replace(work, together=together))
+    return found
+
+
+FEWEST = 8  # episodes at once: below, a GPU waits for its memory most of the time
 
 
 def advice(plan: Plan, memory: float) -> str:
@@ -481,37 +946,119 @@ def advice(plan: Plan, memory: float) -> str:
     smaller = [replace(work, adapter=a, vision="frozen") for a in ADAPTERS]
     smaller = smaller[ADAPTERS.index(work.adapter) + 1 :]
     least = smaller[-1] if smaller else work
-    smaller.append(replace(least, tiles=1))
+    if work.task.endswith("-vl"):
+        smaller.append(replace(least, tiles=1))
+    short = f"{work.mode} with adapter {work.adapter} needs {plan.total + CONTEXT:.1f} GiB of "
+    short += f"{memory:.1f}, {lacks:.1f} are missing; "
+    if not smaller:
+        return short + "nothing smaller is known"
     for other in smaller:
-        needs = (there := make_plan(other)).total + CONTEXT
+        there = fitting(replace(other, together=0), memory)
         if not there.missing(memory):
             break
     options = f"--adapter {other.adapter} --vision {other.vision}"
     if other.tiles:
         options += f" --max-image-tiles {other.tiles}"
-    return (
-        f"{work.mode} with adapter {work.adapter} needs {plan.total + CONTEXT:.1f} GiB of "
-        f"{memory:.1f}, {lacks:.1f} are missing; {options} needs {needs:.1f}"
-        f"{' and does not fit either' if there.missing(memory) else ''}"
-    )
+    fails = " and does not fit either" if there.missing(memory) else ""
+    return short + f"{options} needs {there.total + CONTEXT:.1f}{fails}"
 
 
-def check(work: Work, memory: float | None = None) -> None:
+def check(work: Work, memory: float | None = None) -> int:
     """Refuse work that this machine's GPU is too small for, before anything is loaded.
 
     Args:
         memory: GiB of the GPU; this machine's if not given. 0, a CPU, refuses nothing.
+
+    Returns:
+        how many episodes to play at once; 0 where there is room for as many as a rollout takes.
 
     Raises:
         RuntimeError: too little memory, with ``advice``.
     """
     memory = here() if memory is None else memory
     try:
-        found = make_plan(work) if memory else None
+        found = fitting(work, memory) if memory else None
     except ValueError:  # of a model that is not planned here
-        return
+        return 0
     if found and (line := advice(found, memory)):
         raise RuntimeError(line)
+    return found.work.together if found else 0
+
+
+# --- what fits where ---------------------------------------------------------------------
+
+HARDWARE = {  # GPUs, GiB of each that can be used, data sheet; a model is split over eight
+    "T4": (1, GPUS["T4"], "T4"),
+    "2 x T4": (2, GPUS["T4"], "T4"),
+    "L4 or A10, 24 GB": (1, GPUS["L4"], "L4"),
+    "A100 80 GB": (1, GPUS["H100 80 GB"], "A100"),
+    "H100 80 GB": (1, GPUS["H100 80 GB"], "H100"),
+    "H200": (1, GPUS["H200"], "H200"),
+    "8 x H100": (8, GPUS["H100 80 GB"], "H100"),
+}
+
+
+def heaviest(scale: str, task: str, mode: str, gpus: int, memory: float) -> Plan:
+    """All weights if they fit, else LoRA, else QLoRA; the last one if nothing fits."""
+    for adapter in ADAPTERS:
+        eyes = "trained" if adapter == "none" else "frozen"
+        work = Work(scale, task, mode, adapter, eyes, gpus=gpus, split=gpus == 8)
+        found = fitting(work, memory)
+        if not found.missing(memory):
+            break
+    return found
+
+
+def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
+    """What can be trained on which GPUs: a row for each, scale and kind of run.
+
+    Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``SHARE`` of the data
+    sheet; GiB are of one GPU, CUDA's own share included. A row is ``measured`` where
+    results/gpu.csv has its memory, from ``gpu_bench``, else ``planned``.
+    """
+    rows = []
+    for name, (gpus, memory, sheet) in HARDWARE.items():
+        for scale in ("t4", "full") if memory < GPUS["L4"] else ("full",):
+            compute = PAPER[task] if scale == "full" else get_scale(scale).tflop * 1e12
+            for mode in ("sft", "rl"):
+                plan = heaviest(scale, task, mode, gpus, memory)
+                lacks, seen = plan.missing(memory), seen_on_gpu(plan, sheet)
+                rows.append(
+                    {
+                        "GPU": name,
+                        "scale": scale,
+                        "run": mode,
+                        "trained": "nothing fits" if lacks else plan.work.adapter,
+                        "episodes at once": plan.together,
+                        "GiB": round(seen or plan.total + CONTEXT, 1),
+                        "of": memory,
+                        "hours": None
+                        if lacks
+                        else float(f"{compute / (SHARE * gpus * DEVICES[sheet][0]) / 3600:.2g}"),
+                        "marked": "measured" if seen else "planned",
+                    }
+                )
+    return rows
+
+
+def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
+    """GiB that ``gpu_bench`` measured for such work on such a GPU; 0: nobody has yet."""
+    path, work = path or ROOT / "results" / "gpu.csv", plan.work
+    if not path.exists():
+        return 0.0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = f"--scale {work.scale}", f"--adapter {work.adapter}", f"--task {work.task}"
+    return max(
+        (
+            float(row["value"])
+            for row in rows
+            if row["name"] == f"{work.mode.upper()} memory"
+            and sheet in row["device"]
+            and all(option in row["command"] for option in wanted)
+        ),
+        default=0.0,
+    )
 
 
 GRID = [  # mode, sequences in a pass or episodes at once
@@ -525,18 +1072,12 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
-        parts: dict[str, float] = {}
-        for mode, batch in tqdm(GRID, "plans"):
+        for mode, batch in GRID:
             for tiles in (1, 4):
                 for adapter in ADAPTERS:
                     work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
-                    if adapter == "qlora":  # it computes what LoRA does, on smaller weights
-                        with fake(config_of(scale, task, tiles), work) as model:
-                            parts |= {k: v / GIB for k, v in states(model, work).items()}
-                    else:
-                        found = make_plan(work)
-                        parts = found.parts
-                    for part, size in parts.items():
+                    found = make_plan(work)
+                    for part, size in found.parts.items():
                         key = mode, adapter, tiles, batch, part
                         rows.writerow((*key, f"{size:.4g}", f"{found.flops / 1e12:.4g}"))
 

@@ -27,7 +27,7 @@ from sftrl_lite import distributed
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, checkpointed, hardware, in_float32, mixed
-from sftrl_lite.rollouts import Episode, rollout
+from sftrl_lite.rollouts import ROOMS, Episode, rollout
 from sftrl_lite.scales import RLSettings, stream
 from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import Pixels, encode, eyes, look, tokenizer_of
@@ -429,7 +429,9 @@ def rl_step(
         max_new_tokens=s.max_new_tokens,
         generator=generator,
         reward=reward,
+        together=s.together,
     )
+    ROOMS.pop(learner.player, None)  # the memory of its cache is the update's now
     batch = pack(episodes, tokenizer_of(processor).pad_token_id, model.device)
     pictured = batch.pixels is not None
     values = torch.zeros_like(batch.rewards)

@@ -255,11 +255,14 @@ def held_out(task: Any, n: int, seed: int) -> list[Any]:
 class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
 
-    def __init__(self, run: Run, out: Path, experiment: str, model, processor, train):
+    def __init__(
+        self, run: Run, out: Path, experiment: str, model, processor, train, together: int = 0
+    ):
+        self.together = together  # episodes that fit into memory at once; 0: nothing bounds them
         self.run, self.out, self.model, self.processor = run, out, model, processor
         self.train: Sequence[Any] = train
         self.player = model  # what is evaluated and saved: a whole copy where ``model`` is split
-        self.init = adapters.bare(model) if adapters.worn(model) else load_init(run)[0].eval()
+        self.init = init_of(run, model)
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
@@ -368,7 +371,7 @@ class Recorder:
     def play(self, model: PreTrainedModel, task, problems, **options: Any):
         """``evaluate`` with the run's seed and its scale's longest answer."""
         longest = get_scale(self.run.scale).rl.max_new_tokens
-        options |= dict(seed=self.run.seed, max_new_tokens=longest)
+        options |= dict(seed=self.run.seed, max_new_tokens=longest, together=self.together)
         return evaluate(model, self.processor, task, problems, **options)
 
     def init_says(self, split: str, task, problems) -> list[Any]:
@@ -403,10 +406,11 @@ class Recorder:
             if name == "1" and split != "train":
                 pad = tokenizer_of(self.processor).pad_token_id
                 mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
-                far = distance(self.player, self.init, mine, pad)
-                told = distributed.share(self.init_says(split, task, asked[:300]))
-                told = [self.looked_at(task, e) for e in told]
-                far["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
+                with distributed.at_hand(self.init):
+                    far = distance(self.player, self.init, mine, pad)
+                    told = distributed.share(self.init_says(split, task, asked[:300]))
+                    told = [self.looked_at(task, e) for e in told]
+                    far["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
                 found |= {(metric, name): e for metric, e in far.items()}
         # pass@k costs as much as all the rest together: in text only
         if closely and split != "train" and not self.pictured and run.pass_samples > 0:
@@ -467,14 +471,16 @@ def _train(run, out, experiment, progress) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     mode = "sft" if run.method.startswith("sft") else "rl"
-    check(Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles))
+    gpus = dict(gpus=distributed.world(), split=distributed.sharding())
+    work = Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles, **gpus)
+    together = check(work)
     model, processor = load_init(run)
     task = run.make("train")
     if run.prompt:
         check_words(processor, run.base, map(run.make, ("train", *run.splits)))
     few = 1 if run.imitates_file else run.hands
     hands = train_hands(task.half(1) if run.fresh else task, few, run.seed)
-    recorder = Recorder(run, out, experiment, model, processor, hands)
+    recorder = Recorder(run, out, experiment, model, processor, hands, together)
     if run.imitates_file:
         task, hands = Given(recorder.pictured), examples(run, processor)
     go = _train_sft if run.method.startswith("sft") else _train_rl
@@ -547,6 +553,17 @@ def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
     )
 
 
+def init_of(run: Run, model: PreTrainedModel) -> PreTrainedModel:
+    """What ``model`` was before training, to compare with: nothing has trained it yet.
+
+    An adapter has it inside. Else it is loaded once more, or where the model will be split copied
+    to main memory.
+    """
+    if adapters.worn(model):
+        return adapters.bare(model)
+    return distributed.init_of(model) if distributed.sharding() else load_init(run)[0].eval()
+
+
 def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
     batch, sampled = get_scale(run.scale).sft.batch, 0
     leashed = run.method == "sft-kl"
@@ -556,7 +573,8 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
     if run.method == "sft-verified":
         longest = get_scale(run.scale).rl.max_new_tokens
         ways = dict(seed=run.seed, max_new_tokens=longest)
-        hands, sampled = verified(recorder.init, processor, task, hands, **ways)
+        with distributed.at_hand(recorder.init) as init:
+            hands, sampled = verified(init, processor, task, hands, **ways)
         task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
     if task.picture(hands[0]) is None:
@@ -581,22 +599,23 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
     recorder.player = distributed.player_of(model)
     if not distributed.agreed(bool(read_rows(out))):
         hook(0)
-    train_sft(
-        model,
-        tokenizer_of(processor),
-        data,
-        SFTSettings(run.lr, batch, run.hands),
-        out / "trainer",
-        run.seed,
-        steps=steps,
-        hook=hook,
-        at=range(1, steps + 1),
-        save_every=max(steps // 4, 1),
-        progress=False,
-        pixels=pixels,
-        loss="dft" if run.method == "sft-dft" else "nll",
-        init=recorder.init if leashed else None,
-    )
+    with distributed.at_hand(recorder.init) if leashed else nullcontext() as init:
+        train_sft(
+            model,
+            tokenizer_of(processor),
+            data,
+            SFTSettings(run.lr, batch, run.hands),
+            out / "trainer",
+            run.seed,
+            steps=steps,
+            hook=hook,
+            at=range(1, steps + 1),
+            save_every=max(steps // 4, 1),
+            progress=False,
+            pixels=pixels,
+            loss="dft" if run.method == "sft-dft" else "nll",
+            init=init,
+        )
 
 
 @dataclass
@@ -675,7 +694,7 @@ def rl_settings(run: Run) -> RLSettings:
 
 
 def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
-    settings = rl_settings(run)
+    settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
     if run.warmup and not (out / "checkpoint.pt").exists():

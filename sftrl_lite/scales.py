@@ -39,6 +39,7 @@ class RLSettings:
     max_grad_norm: float = 1.0
     temperature: float = 1.0
     max_new_tokens: int = 40
+    together: int = 0  # episodes at once; 0: all, on a GPU ``rollouts.TOGETHER``
 
 
 @dataclass(frozen=True)
