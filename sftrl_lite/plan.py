@@ -43,7 +43,7 @@ from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, full_config, sma
 from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
 from sftrl_lite.rollouts import REPLY, ROOMS, STEP, TOGETHER, StaticDecoder, sample_tokens
-from sftrl_lite.scales import get_scale, stream
+from sftrl_lite.scales import get_scale, in_one_pass, stream
 from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import PATCHES, Pixels, crosses, encode, eyes, look
 
@@ -447,7 +447,7 @@ def trace(
     pictures: int = 0,
     learn: bool = True,
     encoded: bool = True,
-    prompt: int = 1,
+    answers: int = 0,
 ) -> Trace:
     """One pass over ``rows`` sequences of ``width`` tokens, forward and (``learn``) backward.
 
@@ -458,7 +458,7 @@ def trace(
         pictures: different pictures among the rows; each row shows one, if there are any.
         encoded: whether these are encoded here; if not, their states are there already, and
             not counted.
-        prompt: the first tokens of a row, which are no answer.
+        answers: tokens of answers in all rows; 0: every token but the first of each row.
     """
     found, device = Trace(), model.device
     ids = torch.zeros((rows, width), dtype=torch.long, device=device)
@@ -468,7 +468,7 @@ def trace(
     hidden = model.config.get_text_config().hidden_size
     with device:
         head = ValueHead(hidden)
-    batch = rl_batch(ids, pixels, which, prompt)
+    batch = rl_batch(ids, pixels, which, answers)
     known = [*model.parameters(), *model.buffers(), *head.parameters(), *pixels.values(), ids]
     known += [part for part in vars(batch).values() if isinstance(part, Tensor)]
     views = None if encoded or not pictures else states_like(model, pictures)
@@ -533,14 +533,13 @@ def rl_loss(model: PreTrainedModel, head: ValueHead, batch: Batch, views: Tensor
     return logps.sum() + values.sum()
 
 
-def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor, prompt: int = 1) -> Batch:
-    """Rows of one turn that fills them after the prompt: only shapes count here."""
+def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor, answers: int = 0) -> Batch:
+    """Rows of one turn that fills them, some of it answers: only shapes count here."""
     turn = torch.zeros_like(ids)
-    ask = turn[:, :1] + prompt - 1
+    ask = turn[:, :1]
     zeros = torch.zeros(ids.shape, device=ids.device)
-    every = torch.arange(len(ids), device=ids.device)[:, None] * (ids.shape[1] - 1)
-    answers = (every + torch.arange(prompt - 1, ids.shape[1] - 1, device=ids.device)).flatten()
     played = torch.ones_like(ask, dtype=torch.bool)
+    answers = torch.arange(answers or turn[:, 1:].numel(), device=ids.device)
     return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, pixels or None, which)
 
 
@@ -616,7 +615,7 @@ def play(
 # What is never there together: a run starts, plays, updates, and looks how far it has moved.
 MOMENTS = (
     ("whole weights",),
-    ("pictures played", "KV cache", "forward pass"),
+    ("pictures played", "KV cache", "reading prompts"),
     ("pixels", "image states", "activations", "logits", "layer", "gathered"),
     ("Init at hand", "distance"),
 )
@@ -725,6 +724,7 @@ class Sizes:
     message: int
     width: int  # of a sequence that is trained on
     tokens: int  # of the longest sequence
+    said: int  # of these in answers
     rows: int  # sequences in one pass
     first: int  # tokens of a prompt and one sampled answer
     episodes: int  # of a step of RL
@@ -733,6 +733,7 @@ class Sizes:
     pictures: int  # different ones in an update
 
 
+@cache
 def sizes_of(work: Work) -> Sizes:
     """The numbers that scale, task and ``work`` ask for."""
     scale, s = get_scale(work.scale), get_scale(work.scale).rl
@@ -745,8 +746,6 @@ def sizes_of(work: Work) -> Sizes:
     problems = -(-s.problems // work.gpus)
     episodes = problems * s.samples
     if work.mode == "sft":
-        from sftrl_lite.sft import in_one_pass  # slow to import
-
         rows = work.batch or in_one_pass(max(scale.sft.batch // work.gpus, 1), on_gpu)
         width, pictures = prompt + answer, rows
     else:
@@ -766,6 +765,7 @@ def sizes_of(work: Work) -> Sizes:
         width=width,
         tokens=tokens,
         rows=rows,
+        said=answer if work.mode == "sft" else tries * longest,
         first=prompt + longest,
         episodes=episodes,
         together=together,
@@ -832,10 +832,12 @@ def traced(work: Work, layers: tuple[tuple[str, int], ...], kind: str) -> dict[s
         if kind in ("", "eyes", "overview") and seeing:
             found |= named("eyes", glance(model, few_pictures(config, PART), learn))
         if kind in ("", "text", "across") and learn:
-            once = partial(trace, model, encoded=False, prompt=n.prompt)
             mode, shown = "sft" if work.mode == "sft" else "rl", min(n.pictures, n.rows)
-            found |= named("update", once(mode, n.rows, n.width, shown))
-            found |= named("far", once("rl", PART, n.first, PART * seeing, learn=False))
+            once = partial(trace, model, encoded=False)
+            update = once(mode, n.rows, n.width, shown, answers=n.rows * n.said)
+            longest = PART * (n.first - n.prompt)
+            far = once("rl", PART, n.first, PART * seeing, learn=False, answers=longest)
+            found |= named("update", update) | named("far", far)
     return found
 
 
@@ -883,7 +885,7 @@ def make_plan(work: Work) -> Plan:
     highest = max(x["play.read"] + x["play.inside"], x["play.moving"], x["play.going_on"])
     looked = seeing * max(own, joined)
     highest = max(highest, looked, parts["KV cache"] + x["play.sampling"])
-    parts["forward pass"] = highest - parts["KV cache"]
+    parts["reading prompts"] = highest - parts["KV cache"]
     flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["eyes.forward"] / few
 
     # an update, and the distance from Init

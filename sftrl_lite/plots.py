@@ -613,12 +613,18 @@ PARTS = {  # colour and hatch, so that neighbours differ twice
     "optimizer": ("#CC79A7", ""),
     "Init, to compare": ("#999999", "//"),
     "copy for rollouts": ("#767676", ""),
+    "whole weights": ("#B0B0B0", "//"),
+    "Init at hand": ("#999999", "//"),
+    "distance": ("#D5C4A1", ""),
     "KV cache": ("#009E73", ""),
+    "pictures played": ("#882255", ""),
     "reading prompts": ("#8FD6BE", "//"),
+    "pixels": ("#AA4499", ""),
     "image states": ("#882255", "//"),
     "activations": ("#E69F00", ""),
     "logits": ("#D55E00", "//"),
     "layer": ("#F0E442", ""),
+    "gathered": ("#767676", "//"),
 }
 
 

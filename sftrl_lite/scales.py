@@ -157,6 +157,18 @@ def get_scale(name: str | None = None) -> Scale:
     return SCALES[name]
 
 
+ROWS = 8  # at most, in one forward pass on a GPU; gradients of a batch add up over its passes
+
+
+def in_one_pass(batch: int, on_gpu: bool) -> int:
+    """How many rows of a batch go through the model at once.
+
+    All of them on a CPU; on a GPU at most ``ROWS``, in passes of equal size.
+    """
+    most = ROWS if on_gpu else batch
+    return max(rows for rows in range(1, most + 1) if batch % rows == 0)
+
+
 def stream(*names: object) -> random.Random:
     """A source of chance that depends only on its names: ``stream(seed, "rl", step)``.
 

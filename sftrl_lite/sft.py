@@ -31,13 +31,12 @@ from sftrl_lite.files import remove
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.rollouts import rollout
-from sftrl_lite.scales import SFTSettings, stream
+from sftrl_lite.scales import SFTSettings, in_one_pass, stream
 from sftrl_lite.vision import Pixels, ask, crosses, image_mask, open_picture, to_pixels
 
 # transformers 5.23 has a new name for it; trl turns it on under the old one
 NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
-ROWS = 8  # at most, in one forward pass on a GPU; gradients of a batch add up over its passes
 KEPT = 2**30  # bytes of pixels that are kept in memory; more are made when a batch needs them
 
 
@@ -264,15 +263,6 @@ class LeashedTrainer(ResumableTrainer):
         if num_items_in_batch is not None:  # the batch comes in several passes or processes
             loss = loss * (answer.sum() * distributed.world() / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
-
-
-def in_one_pass(batch: int, on_gpu: bool) -> int:
-    """How many rows of a batch go through the model at once.
-
-    All of them on a CPU; on a GPU at most ``ROWS``, in passes of equal size.
-    """
-    most = ROWS if on_gpu else batch
-    return max(rows for rows in range(1, most + 1) if batch % rows == 0)
 
 
 def train_sft(

@@ -42,7 +42,7 @@ def call(monkeypatch, capsys, tmp_path):
         (["rl", "--lr", "-1"], "lr is -1.0"),
         (["rl", "--tries", "-2"], "tries is -2"),
         (["plan", "--mode", "dream"], "unknown mode 'dream'; choose sft, rl, eval"),
-        (["plan", "--scale", "t4"], "plans are made for Mllama models"),
+        (["plan", "--prompt-tokens", "-1"], "counts are positive"),
         (["sft", "--base", "data/missing"], "data/missing: no checkpoint here"),
         (["eval", "--splits", "tarot"], "unknown split 'tarot'"),
         (["eval", "--splits", "ood-visual"], "unknown split 'ood-visual'; choose train, id"),

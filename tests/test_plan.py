@@ -2,37 +2,50 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite import plan, rl
-from sftrl_lite.models import load
+from sftrl_lite import chats, plan, rl
+from sftrl_lite.models import load, small_config, tiny_config
 from sftrl_lite.plan import (
     CONTEXT,
     GIB,
+    GPUS,
     NF4,
+    Live,
+    Trace,
     Work,
     advice,
     cache_bytes,
     check,
     config_of,
+    depths,
+    extrapolated,
     fake,
+    glance,
+    hardware_table,
     make_plan,
+    measured,
     pictures_like,
+    play,
     rl_batch,
     rl_loss,
     sft_loss,
+    sizes_of,
     states,
+    states_of_picture,
     trace,
 )
 from sftrl_lite.precision import checkpoint_layers
-from sftrl_lite.rl import ValueHead, new_learner, rl_step
-from sftrl_lite.rollouts import Decoder
-from sftrl_lite.scales import get_scale
-from sftrl_lite.vision import encode
+from sftrl_lite.rl import ValueHead, new_learner, pack, policy, ppo_loss, rl_step
+from sftrl_lite.rollouts import REPLY, ROOMS, STEP, Decoder, rollout
+from sftrl_lite.scales import SCALES, get_scale, stream
+from sftrl_lite.tasks import make_task
+from sftrl_lite.vision import ask, encode
 
 
 @pytest.fixture(scope="module", params=["gp-l", "gp-vl"])
@@ -50,7 +63,7 @@ def one_pass(model, mode, rows, width, pictures):
     batch = rl_batch(ids, pixels, torch.arange(rows) % max(pictures, 1))
     views = encode(model, pixels) if pictures else None
     if mode == "rl":
-        return rl_loss(model, ValueHead(model.config.text_config.hidden_size), batch, views)
+        return rl_loss(model, ValueHead(model.config.get_text_config().hidden_size), batch, views)
     return sft_loss(model, batch, views)
 
 
@@ -161,8 +174,128 @@ def test_shards_and_copies():
     for part in ("weights", "gradients", "optimizer"):
         assert shared.parts[part] == pytest.approx(alone.parts[part] / 8)
     assert shared.parts["copy for rollouts"] == pytest.approx(4 * alone.parameters / GIB)
-    assert shared.parts["KV cache"] == pytest.approx(alone.parts["KV cache"] / 8)
+    assert "Init, to compare" in alone.parts and "Init, to compare" not in shared.parts
     assert shared.flops == pytest.approx(alone.flops, rel=0.05)
+    whole = make_plan(replace(eight, split=False))  # a launcher that splits nothing
+    assert whole.parts["optimizer"] == alone.parts["optimizer"]
+
+
+def test_all_weights_fit_on_eight_gpus_and_not_on_one():
+    work = Work("full", "gp-l", "rl", "none", "trained", gpus=8)
+    found = make_plan(work)
+    assert not found.missing(GPUS["H100 80 GB"])
+    assert found.parts["copy for rollouts"] == pytest.approx(19.9, abs=0.1)
+    assert make_plan(replace(work, gpus=1)).missing(GPUS["H200"]) > 20
+
+
+def test_longer_prompts_and_answers_take_more():
+    work = Work("t4", "gp-l", "rl")
+    plain, long = make_plan(work), make_plan(replace(work, prompt_tokens=400))
+    assert long.tokens - plain.tokens == 400 - sizes_of(work).prompt
+    short = make_plan(replace(work, answer_tokens=40))
+    assert short.total < plain.total < long.total
+
+
+def test_smolvlm_is_planned():
+    config = config_of("t4", "gp-vl")
+    assert cache_bytes(config, 2) == (40 * 1024, 0) and states_of_picture(config) == 64
+    found = make_plan(Work("t4", "gp-vl", "sft"))
+    assert found.parameters - found.trained == pytest.approx(507.5e6, rel=1e-3)
+    assert found.tokens - make_plan(Work("t4", "gp-l", "sft")).tokens == pytest.approx(67, abs=5)
+    assert not found.missing(GPUS["T4"])
+
+
+# --- shallow models stand for deep ones ------------------------------------------------
+
+
+def middling(kind):
+    """A model of medium depth, in numbers."""
+    if kind == "mllama":
+        config = tiny_config(200, 40)
+        text, eyes = config.text_config, config.vision_config
+        text.num_hidden_layers, text.cross_attention_layers = 9, [2, 4, 6]
+        eyes.num_hidden_layers, eyes.num_global_layers = 9, 4
+        eyes.intermediate_layers_indices, eyes.vision_output_dim = [1, 2, 4, 5, 7], 64 * 6
+        return config
+    config = small_config()
+    text, eyes = config.text_config, config.vision_config
+    text.num_hidden_layers, text.hidden_size, text.vocab_size = 5, 120, 300
+    text.head_dim = 8
+    eyes.num_hidden_layers, eyes.image_size = 8, 64
+    return config
+
+
+@pytest.mark.parametrize("kind", ["mllama", "smolvlm"])
+@pytest.mark.parametrize(
+    "chosen", [("rl", "lora", "frozen"), ("rl", "none", "trained"), ("sft", "lora", "frozen")]
+)
+def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
+    monkeypatch.setattr(plan, "config_of", lambda *_: middling(kind))
+    work = Work("t4", "gp-vl", *chosen, together=4, answer_tokens=30)
+    layers = depths(middling(kind))
+    plan.played.cache_clear(), plan.traced.cache_clear()
+    found = extrapolated(partial(measured, work), layers)
+    whole = measured(work, layers, "")
+    plan.played.cache_clear(), plan.traced.cache_clear()
+    assert found.keys() == whole.keys()
+    for name, value in whole.items():
+        assert found[name] == pytest.approx(value, rel=0.01, abs=4096), name
+
+
+# --- the real functions stay within their parts ----------------------------------------
+
+
+@pytest.fixture(scope="module", params=["gp-l", "gp-vl"])
+def player(request):
+    """A shipped model, its processor, its task, and problems with the longest prompt among them."""
+    model, reader = load(get_scale("tiny").base_for(request.param))
+    task = make_task(request.param)
+    problems = [task.sample(stream(0, i)) for i in range(16)]
+    prompts = chats.prompts(reader, [[ask(task, problem)] for problem in problems])
+    return model, reader, task, problems, max(map(len, prompts))
+
+
+def test_a_rollout_holds_what_is_planned(player):
+    model, reader, task, problems, prompt = player
+    tries, longest, rows = 3, 60, len(problems)
+    columns = -(-(prompt + tries * (longest + REPLY)) // STEP) * STEP
+    chance = torch.Generator().manual_seed(0)
+    options = dict(tries=tries, max_new_tokens=longest, static=True, generator=chance)
+    with Live([*model.parameters(), *model.buffers()]) as live:
+        rollout(model, reader, task, problems, **options)
+    ROOMS.pop(model, None)
+    pictured = task.picture(problems[0]) is not None
+    with fake(model.config, Work("tiny", "gp-l", "eval")) as ghost:
+        found = play(ghost, rows, prompt, columns, 12, rows * pictured)
+        seen = glance(ghost, rows, learn=False) if pictured else Trace()
+    token, picture = cache_bytes(model.config, 4)
+    kept = rows * (columns * token + pictured * picture)
+    planned = max(found.read + found.inside, found.moving, found.going_on, kept + found.sampling)
+    assert kept < planned and planned + seen.views == pytest.approx(live.peak, rel=0.1)
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_an_update_and_a_distance_hold_what_is_planned(player, learn):
+    model, reader, task, problems, _ = player
+    chance = torch.Generator().manual_seed(0)
+    episodes = rollout(model, reader, task, problems, tries=3, temperature=2.0, generator=chance)
+    model = copy.deepcopy(model).train(learn)
+    batch, head = pack(episodes, 0), ValueHead(model.config.text_config.hidden_size)
+    gains = torch.ones_like(batch.rewards)
+    for weight in (*model.parameters(), *head.parameters()):  # gradients are another part
+        weight.register_post_accumulate_grad_hook(lambda w: setattr(w, "grad", None))
+    known = [part for part in vars(batch).values() if isinstance(part, torch.Tensor)]
+    known += [*(batch.pixels or {}).values(), *model.parameters(), *head.parameters()]
+    with Live([*known, *model.buffers()]) as live, torch.set_grad_enabled(learn):
+        if learn:
+            ppo_loss(model, head, batch, gains, gains, 0.1, 0.5).backward()
+        else:
+            policy(model, batch)
+    pictures = len(batch.pixels["pixel_values"]) if batch.pixels else 0
+    with fake(model.config, Work("tiny", "gp-l", "rl")) as ghost:
+        shape, options = (*batch.ids.shape, pictures), dict(answers=len(batch.answers))
+        found = trace(ghost.train(learn), "rl", *shape, learn=learn, **options)
+    assert found.peak == pytest.approx(live.peak, rel=0.1)
 
 
 def test_the_recorded_table_is_whole():
@@ -196,21 +329,65 @@ def sizes(monkeypatch):
     [
         (80, "84.0", "--adapter lora"),
         (22, "142.0", "--adapter qlora"),
-        (13, "151.0", "--max-image-tiles 1 "),
+        (13, "151.0", "--max-image-tiles 1 "),  # of a task with pictures
     ],
 )
 def test_too_little_memory_is_one_line(sizes, memory, missing, fits):
     with pytest.raises(RuntimeError) as error:
-        check(Work("full", adapter="none"), memory)
+        check(Work("full", "gp-vl", adapter="none"), memory)
     line = str(error.value)
     assert f"{missing} are missing" in line and fits in line and "\n" not in line
     assert "does not fit" not in line
 
 
+def test_unknown_models_are_not_planned(monkeypatch):
+    monkeypatch.setitem(SCALES, "t4", replace(SCALES["t4"], base="somebody/Other-7B"))
+    work = Work("t4", prompt_tokens=7)
+    with pytest.raises(ValueError, match="no plan for somebody/Other-7B"):
+        make_plan(work)
+    assert check(work, 1) == 0
+
+
+def test_fewer_episodes_at_once_where_memory_is_short(monkeypatch):
+    def made(work):
+        together = work.together or 64
+        return plan.Plan(work, {"weights": 8.0, "KV cache": together / 4}, 1e12, 10, 1, 9, together)
+
+    monkeypatch.setattr(plan, "make_plan", made)
+    work = Work("full", adapter="qlora")
+    assert check(work, 26) == 0 and check(work, 18) == 32 and check(work, 11) == 8
+    with pytest.raises(RuntimeError, match=r"needs 11\.0 GiB of 10\.0"):
+        check(work, 10)
+
+
+def test_the_table_of_hardware(monkeypatch, tmp_path):
+    sizes = {"none": 100.0, "lora": 25.0, "qlora": 11.0}
+
+    def made(work):
+        size = sizes[work.adapter] / (work.gpus if work.sharded else 1)
+        return plan.Plan(work, {"weights": size}, 1e12, 10, 1, 100, work.together or 64)
+
+    monkeypatch.setattr(plan, "make_plan", made)
+    rows = {(r["GPU"], r["scale"], r["run"]): r for r in hardware_table("gp-vl")}
+    assert rows["T4", "full", "sft"]["trained"] == "qlora"
+    assert rows["A100 80 GB", "full", "rl"]["trained"] == "lora"
+    assert rows["H200", "full", "rl"]["trained"] == "none"
+    eight, one = rows["8 x H100", "full", "sft"], rows["H100 80 GB", "full", "sft"]
+    assert eight["trained"] == "none" and eight["GiB"] == 13.5
+    assert one["hours"] == pytest.approx(6e19 / (0.3 * 989e12) / 3600, rel=0.05)
+    assert one["hours"] / eight["hours"] == pytest.approx(8, rel=0.05)
+    assert {row["marked"] for row in rows.values()} == {"planned"}
+    made_up = tmp_path / "gpu.csv"
+    line = "RL memory,41.5,GiB,NVIDIA H200,x,gpu_bench --scale full --adapter lora --task gp-l"
+    made_up.write_text(f"name,value,unit,device,commit,command\n{line}\n")
+    lora = plan.Plan(Work("full", "gp-l", "rl", "lora"), {}, 1, 1, 1, 1)
+    assert plan.seen_on_gpu(lora, "H200", made_up) == 41.5
+    assert plan.seen_on_gpu(lora, "T4", made_up) == 0
+
+
 def test_what_fits_is_not_refused(sizes):
-    check(Work("full", adapter="none"), 164.0)
-    check(Work("full", adapter="none"), 0)  # a CPU
-    check(Work("t4"), 1)  # of a kind of model that is not planned
+    assert check(Work("full", adapter="none"), 165.0) == 0
+    assert check(Work("full", adapter="none"), 0) == 0  # a CPU
     assert advice(plan.make_plan(Work("full")), 165) == ""
     assert "does not fit either" in advice(plan.make_plan(Work("full")), 4)
 
