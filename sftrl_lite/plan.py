@@ -243,8 +243,9 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     if "across" in layers:
         text.cross_attention_layers = list(range(1, 1 + layers["across"]))
         eyes.num_global_layers = layers["overview"]
-        taken = eyes.intermediate_layers_indices
-        eyes.intermediate_layers_indices = [i * layers["eyes"] // deep for i in taken]
+        if layers["eyes"] < deep:  # those that are handed on stay different ones
+            handed = range(len(eyes.intermediate_layers_indices))
+            eyes.intermediate_layers_indices = [min(i, layers["eyes"] - 1) for i in handed]
     if hasattr(text, "layer_types"):
         text.layer_types = None
     return config

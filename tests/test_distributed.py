@@ -1,6 +1,7 @@
 """Two processes end where one would have: the same losses, rows and weights."""
 
 import contextlib
+import copy
 import dataclasses
 import multiprocessing
 import os
@@ -230,3 +231,34 @@ def test_shares_are_the_whole(items, monkeypatch):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         found += distributed.share(range(items))
     assert found == list(range(items))
+
+
+def test_a_copy_to_play_with_is_in_the_format_of_products(random_model, monkeypatch):
+    monkeypatch.setenv("SFTRL_PRETEND_GPU", "bf16")
+    monkeypatch.setattr(distributed, "sharding", lambda: True)
+    player = distributed.player_of(random_model)
+    assert {w.dtype for w in player.parameters()} == {torch.bfloat16}
+    assert {w.dtype for w in random_model.parameters()} == {torch.float32}
+    assert not any(w.requires_grad for w in player.parameters())
+    changed = copy.deepcopy(random_model)
+    with torch.no_grad():
+        for weight in changed.parameters():
+            weight.add_(1.0)
+    distributed.refresh(player, changed)
+    for mine, theirs in zip(player.parameters(), changed.parameters(), strict=True):
+        assert torch.equal(mine, theirs.bfloat16())
+    for mine, theirs in zip(player.buffers(), random_model.buffers(), strict=True):
+        assert torch.equal(mine, theirs) and mine.data_ptr() != theirs.data_ptr()
+
+
+def test_init_of_a_split_model_lies_in_main_memory_and_stays_as_it_was(random_model):
+    model = copy.deepcopy(random_model)
+    init = distributed.init_of(model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1.0)
+    with distributed.at_hand(init) as there:
+        assert there is init and there.device == distributed.device()
+    assert init.device.type == "cpu" and not init.training
+    for mine, theirs in zip(init.parameters(), random_model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

@@ -188,14 +188,6 @@ def test_all_weights_fit_on_eight_gpus_and_not_on_one():
     assert make_plan(replace(work, gpus=1)).missing(GPUS["H200"]) > 20
 
 
-def test_longer_prompts_and_answers_take_more():
-    work = Work("t4", "gp-l", "rl")
-    plain, long = make_plan(work), make_plan(replace(work, prompt_tokens=400))
-    assert long.tokens - plain.tokens == 400 - sizes_of(work).prompt
-    short = make_plan(replace(work, answer_tokens=40))
-    assert short.total < plain.total < long.total
-
-
 def test_smolvlm_is_planned():
     config = config_of("t4", "gp-vl")
     assert cache_bytes(config, 2) == (40 * 1024, 0) and states_of_picture(config) == 64
@@ -203,6 +195,13 @@ def test_smolvlm_is_planned():
     assert found.parameters - found.trained == pytest.approx(507.5e6, rel=1e-3)
     assert found.tokens - make_plan(Work("t4", "gp-l", "sft")).tokens == pytest.approx(67, abs=5)
     assert not found.missing(GPUS["T4"])
+
+
+def test_longer_prompts_and_answers_take_more():
+    plain = Work("full", "gp-l", "eval")
+    long, short = replace(plain, prompt_tokens=400), replace(plain, answer_tokens=40)
+    assert make_plan(long).tokens - make_plan(plain).tokens == 400 - sizes_of(plain).prompt
+    assert make_plan(short).total < make_plan(plain).total < make_plan(long).total
 
 
 # --- shallow models stand for deep ones ------------------------------------------------
@@ -225,9 +224,13 @@ def middling(kind):
     return config
 
 
-@pytest.mark.parametrize("kind", ["mllama", "smolvlm"])
 @pytest.mark.parametrize(
-    "chosen", [("rl", "lora", "frozen"), ("rl", "none", "trained"), ("sft", "lora", "frozen")]
+    ("kind", "chosen"),
+    [
+        ("mllama", ("rl", "none", "trained")),
+        ("mllama", ("sft", "lora", "frozen")),
+        ("smolvlm", ("rl", "lora", "frozen")),
+    ],
 )
 def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
     monkeypatch.setattr(plan, "config_of", lambda *_: middling(kind))

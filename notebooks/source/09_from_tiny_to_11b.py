@@ -410,9 +410,7 @@ with notebook.exercise("9.4"):
 # we can watch: a hook sees each tensor that is saved.
 
 # %%
-import time
-
-from sftrl_lite.plan import pictures_like, rl_batch, rl_loss
+from sftrl_lite.plan import Live, pictures_like, rl_batch, rl_loss
 from sftrl_lite.precision import checkpoint_layers
 from sftrl_lite.vision import encode
 
@@ -421,34 +419,33 @@ pixels = pictures_like(tiny.config, ROWS)
 batch = rl_batch(torch.full((ROWS, WIDTH), 5), pixels, torch.arange(ROWS))
 
 def measured(model) -> tuple[float, float]:
-    """MiB that autograd keeps for one pass of PPO, and the seconds of the pass."""
+    """MiB that autograd keeps for one pass of PPO, and the GFLOP of the pass."""
     stores = {w.untyped_storage().data_ptr(): 0 for w in model.parameters()}
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         store = tensor.untyped_storage()
         stores.setdefault(store.data_ptr(), store.nbytes())
         return tensor
-    began = time.perf_counter()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = rl_loss(model, learner.value_head, batch, encode(model, pixels))
-    loss.backward()
-    return sum(stores.values()) / 2**20, time.perf_counter() - began
+    with Live(()) as live:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = rl_loss(model, learner.value_head, batch, encode(model, pixels))
+        loss.backward()
+    return sum(stores.values()) / 2**20, live.flops / 1e9
 
 # %% [markdown]
 # *Checkpointing* keeps each layer's input only, and computes the layer a second time when
 # the backward pass arrives there.
 
 # %%
-measured(tiny)  # the first pass is slower
 plain = measured(tiny)
 sparing = copy.deepcopy(tiny).train()
 checkpoint_layers(sparing)
 less = measured(sparing)
-text = f"{'':16}{'kept':>10}{'time':>10}"
-for name, (mib, seconds) in {"everything": plain, "layers' inputs": less}.items():
-    text += f"\n{name:16}{mib:6.0f} MiB{seconds:8.2f} s"
+text = f"{'':16}{'kept':>10}{'operations':>14}"
+for name, (mib, gflop) in {"everything": plain, "layers' inputs": less}.items():
+    text += f"\n{name:16}{mib:6.0f} MiB{gflop:8.1f} GFLOP"
 print(text)
-memory, seconds = less[0] / plain[0], less[1] / plain[1]
-print(f"{memory:.0%} of the memory for {seconds:.0%} of the time")
+memory, work = less[0] / plain[0], less[1] / plain[1]
+print(f"{memory:.0%} of the memory for {work:.0%} of the operations")
 notebook.show("In theory: a third more operations (forward, forward again, and a "
               "backward worth two). What is left are the layers' inputs and the "
               "logits, which are no layer's.")
@@ -610,7 +607,25 @@ memory_view(plans, GPUS)
 #   size, and `python -m sftrl_lite.gpu_bench` measures memory, speed and the share of the
 #   GPU's peak that they reach, and compares a step with trl's.
 # - A T4 has no bfloat16. It computes in float16, and gradients are scaled into its range.
-# - Eight GPUs share weights, gradients and means: 159 GiB become 20 on each.
+# - Eight GPUs share weights, gradients and means, 20 GiB on each. Beside its part each holds
+#   a whole copy in 16 bits to play from, another 20, and what is in flight; Init waits in
+#   main memory.
+#
+# What fits where, by the plan, for a text task? The heaviest training that fits is named:
+# `none` trains all weights. Episodes at once are halved until it fits. GiB are those of one
+# GPU. Hours are the paper's compute for a run (at `t4` the scale's own) at an assumed 30 % of
+# the data sheet's operations; they are *planned* until somebody measures them, and say so.
+
+# %%
+from sftrl_lite.plan import hardware_table
+
+table = pd.DataFrame(hardware_table("gp-l")).set_index(["GPU", "scale", "run"])
+table["hours"] = table["hours"].map("{:g}".format, na_action="ignore").fillna("")
+table
+
+# %% [markdown]
+# RL at `full` on a small GPU fails for its update: sixteen episodes of up to five answers of 512
+# tokens go through in one pass. Shorter answers would fit; nobody can promise them.
 #
 # What is measured does not change with the scale, either:
 #
@@ -655,7 +670,7 @@ else:
 # - *Memory on a GPU.* The plan adds 1 GiB for CUDA, an assumption. Kernels for attention
 #   differ from the CPU's, and an allocator that breaks memory into pieces can waste more.
 # - *Tokens of the real tokenizer.* It is gated as well: the plan counts 3.5 characters a
-#   token. Longer answers than a demonstration take more.
+#   token. Sampled answers are planned at their longest, so most runs will take less.
 # - *Speed.* Operations are counted; seconds depend on the share of the peak that is reached.
 # - *That the paper's result holds at 11B with LoRA.* The paper trained all weights. A
 #   narrow detour may forget less, or learn less; that needs the run.
