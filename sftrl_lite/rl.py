@@ -116,6 +116,34 @@ def kl_estimates(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
     return {"k1": -log_r, "k2": log_r.square() / 2, "k3": log_r.expm1() - log_r}
 
 
+@torch.no_grad()
+def departure(
+    new: Tensor, old: Tensor, real: Tensor, clip: float, value_error: Tensor | None = None
+) -> Tensor:
+    """How far an update has gone from the policy that played, in sums over ``real`` elements.
+
+    Args:
+        new, old: log-probabilities of a turn or a token under the two, of one shape.
+        value_error: squared errors of the values, of the same shape.
+
+    Returns:
+        (4,): KL(old || new) by k3 in nats, how many ratios lie outside the clip, the squared
+        errors, and the number of elements.
+    """
+    kl = kl_estimates(old, new)["k3"][real].sum()
+    outside = (((new - old).exp() - 1).abs() > clip)[real].sum()
+    error = kl.new_zeros(()) if value_error is None else value_error[real].sum()
+    return torch.stack([kl, outside.to(kl), error, real.sum().to(kl)])
+
+
+def explained_variance(values: Tensor, targets: Tensor) -> float:
+    """1 - Var(target - value) / Var(target): 1 where values foresee everything, 0 where a constant
+    would do as well (or nothing varies), negative where it would do better. Both (N,).
+    """
+    spread = targets.var(correction=0)
+    return float(1 - (targets - values).var(correction=0) / spread) if spread > 0 else 0.0
+
+
 # --- from episodes to tensors ----------------------------------------------------------
 
 
@@ -308,18 +336,21 @@ def ppo_loss(
     value_coef: float,
     views: Tensor | None = None,
     temperature: float = 1.0,
+    told: list[Tensor] | None = None,
 ) -> Tensor:
     """PPO as in the paper: one ratio per turn (the whole answer is the action).
 
         L = -mean_t min(ratio_t A_t, clip(ratio_t) A_t) + c_v * mean_t (V_t - target_t)^2
 
     Source: Schulman et al. 2017, equation 9; the paper's code has clip 0.1 and c_v 0.5.
+    ``told`` takes up the ``departure`` of the turns.
     """
     logps, _, values = policy(model, batch, value_head, views, temperature)
-    gain = clipped_objective(
-        per_turn(batch, logps), per_turn(batch, batch.old_logps), advantages, clip
-    )
+    new, old = per_turn(batch, logps), per_turn(batch, batch.old_logps)
+    gain = clipped_objective(new, old, advantages, clip)
     value_error = (values - targets).square()
+    if told is not None:
+        told.append(departure(new, old, batch.played, clip, value_error))
     return (value_coef * value_error - gain)[batch.played].mean()
 
 
@@ -330,16 +361,20 @@ def grpo_loss(
     clip: float,
     views: Tensor | None = None,
     temperature: float = 1.0,
+    told: list[Tensor] | None = None,
 ) -> Tensor:
     """GRPO without a reference model: one ratio per token, the turn's advantage.
 
     The mean runs over all answer tokens of the batch at once, so a token weighs the
-    same in a long answer as in a short one (Yu et al. 2025, section 3.3).
+    same in a long answer as in a short one (Yu et al. 2025, section 3.3). ``told`` takes up the
+    ``departure`` of the tokens.
     """
     logps, _, _ = policy(model, batch, views=views, temperature=temperature)
     answer = batch.turn >= 0
     per_token = advantages.gather(1, batch.turn.clamp(min=0))
     gain = clipped_objective(logps, batch.old_logps, per_token, clip)
+    if told is not None:
+        told.append(departure(logps, batch.old_logps, answer, clip))
     return -gain[answer].mean()
 
 
@@ -413,6 +448,10 @@ def rl_step(
         reward of an episode, ``signal`` (share of problems whose samples differ in reward, the
         only ones that tell samples apart), loss, answers, gradient updates, tokens generated and
         trained on (a picture counts as many tokens as it costs, ``compute.picture_tokens``).
+        And signs of health: ``entropy`` of the policy that played (nats a token); in the last pass
+        over the batch ``kl`` to it (nats) and ``clipped``, the share outside the clip, of turns
+        (PPO) or tokens (GRPO); ``grad_norm`` before it is clipped, the mean over the updates; with
+        PPO ``value_loss`` and ``explained_variance`` of the values before the update.
     """
     model, head, scaler, s = learner.model, learner.value_head, learner.scaler, settings
     rng = stream(seed, "rl", learner.step)
@@ -437,10 +476,11 @@ def rl_step(
     values = torch.zeros_like(batch.rewards)
     critic = head if s.method == "rl-ppo" else None
     with torch.no_grad():  # what the update is compared with comes from a pass like the update's
-        views = encode(model, batch.pixels) if pictured else None
-        for few, _ in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
+        views, entropy = encode(model, batch.pixels) if pictured else None, torch.zeros(())
+        for few, weight in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
             part = batch.rows(few)
-            logps, _, worth = policy(model, part, critic, views, s.temperature)
+            logps, spread, worth = policy(model, part, critic, views, s.temperature)
+            entropy = entropy + weight * spread.sum().cpu()
             batch.old_logps[few, : logps.shape[1]] = logps
             if critic:
                 values[few, : worth.shape[1]] = worth
@@ -452,12 +492,13 @@ def rl_step(
         advantages = advantages.to(model.device)
     units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
     first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
-    losses, views, looked = [], None, 0
+    losses, norms, told, views, looked = [], [], [], None, 0
     seeing = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
     pictures = len(batch.pixels["pixel_values"]) if pictured else 0
     few_shown = seeing and distributed.totals(n=pictures)["n"] > s.minibatch
     model.train(checkpointed(model))  # its layers look at it; nothing else does
     for _ in range(s.epochs):
+        told.clear()
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(s.minibatch):
             rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
@@ -473,14 +514,23 @@ def rl_step(
             for few, weight in distributed.in_step(parts(batch, rows)):
                 part = near.rows(few)
                 turns = slice(0, part.rewards.shape[1])
-                gains = advantages[few, turns]
+                gains, tell = advantages[few, turns], told if weight else None
                 if s.method == "rl-ppo":
                     aims = targets[few, turns]
                     loss = ppo_loss(
-                        model, head, part, gains, aims, s.clip, s.value_coef, shared, s.temperature
+                        model,
+                        head,
+                        part,
+                        gains,
+                        aims,
+                        s.clip,
+                        s.value_coef,
+                        shared,
+                        s.temperature,
+                        tell,
                     )
                 else:
-                    loss = grpo_loss(model, part, gains, s.clip, shared, s.temperature)
+                    loss = grpo_loss(model, part, gains, s.clip, shared, s.temperature, tell)
                 # parts differ in size: weighted like this, their sum is the minibatch's mean
                 loss = loss * (weight * units[few].sum() / of)
                 scaler.scale(loss).backward()
@@ -489,13 +539,15 @@ def rl_step(
                 views.backward(shared.grad)
             distributed.add_gradients([*model.parameters(), *head.parameters()])
             scaler.unscale_(learner.optimizer)
-            nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
+            norms.append(float(distributed.whole_tensor(norm)))
             scaler.step(learner.optimizer)
             scaler.update()
             learner.optimizer.zero_grad(set_to_none=True)
             losses.append(whole)
     learner.step += 1
     cost = picture_tokens(model) if pictured else 0
+    kl, clipped, value_error, compared = sum(told, torch.zeros(4, device=model.device)).tolist()
     paid = batch.rewards.sum(1).view(-1, s.samples)  # the samples of a problem stand together
     figures = distributed.totals(
         signal=int((paid != paid[:, :1]).any(1).sum()),
@@ -506,8 +558,21 @@ def rl_step(
         answers=int(batch.played.sum()),
         generated=sum(len(t.logps) for e in episodes for t in e.turns) + pictures * cost,
         trained=s.epochs * sum(len(e.ids) for e in episodes) + looked * cost,
+        kl=kl,
+        clipped=clipped,
+        entropy=float(entropy),
+        value_loss=value_error,
+        compared=compared,
+        said=int((batch.turn >= 0).sum()),
     )
+    compared, said = figures.pop("compared"), figures.pop("said")
     means = dict(success=count, success_first=count, reward=count, loss=len(losses))
-    means["signal"] = count / s.samples
+    means |= dict(signal=count / s.samples, kl=compared, clipped=compared, entropy=said)
+    means["value_loss"] = compared
     figures |= {name: figures[name] / n for name, n in means.items()}
-    return figures | {"updates": len(losses)}
+    figures |= {"updates": len(losses), "grad_norm": sum(norms) / len(norms)}
+    if critic is None:
+        del figures["value_loss"]
+        return figures
+    foreseen, came = (distributed.gathered(x[batch.played]) for x in (values, targets))
+    return figures | {"explained_variance": explained_variance(foreseen, came)}

@@ -91,7 +91,7 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
         (want, one), (found, two), (_, three) = read
         assert any(figures["success"] for figures in want)
         for step in range(2):
-            assert found[step] == pytest.approx(want[step], abs=1e-5)
+            assert found[step] == pytest.approx(want[step], rel=1e-4, abs=1e-5)
         for a, b, c in zip(one, two, three, strict=True):
             assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
 
@@ -203,7 +203,7 @@ def test_a_split_model_takes_the_same_steps(base, tmp_path):
     read = [torch.load(tmp_path / f"rl-ppo{n}.pt", weights_only=True) for n in (10, 20, 21)]
     (want, one), (found, two), (_, three) = read
     for step in range(2):
-        assert found[step] == pytest.approx(want[step], abs=1e-5)
+        assert found[step] == pytest.approx(want[step], rel=1e-4, abs=1e-5)
     for a, b, c in zip(one, two, three, strict=True):
         assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
 
