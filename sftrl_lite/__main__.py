@@ -63,6 +63,15 @@ EvalTopP = Annotated[float, typer.Option(help="evaluations sample within this pr
 Curve = Annotated[int, typer.Option(help="episodes for each other temperature, at both ends")]
 Temperature = Annotated[float, typer.Option(help="rl: of sampling in training; 0: the scale's")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="rl: other problems than the warm-up's")]
+Problems = Annotated[int, typer.Option(help="rl: problems a step; 0: the scale's")]
+Samples = Annotated[int, typer.Option(help="rl: episodes a problem; 0: the scale's")]
+Minibatch = Annotated[int, typer.Option(help="rl: episodes a gradient step; 0: the scale's")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="rl: also if answers are out of format")]
+ReportTo = Annotated[str, typer.Option(help="also tell tensorboard, trackio or wandb")]
+Transcripts = Annotated[int, typer.Option(help="every so many steps the same few answers; 0: none")]
+Checkpoints = Annotated[int, typer.Option(help="models to keep, of the last evaluations")]
+PushToHub = Annotated[str, typer.Option(help="upload the result there, as ME/NAME; private")]
+Price = Annotated[float, typer.Option(min=0, help="dollars a GPU hour, for the estimate")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -103,14 +112,33 @@ def train_command(
     fresh: Fresh = False,
     prompt: Prompt = "",
     picture: Picture = "",
+    problems: Problems = 0,
+    samples: Samples = 0,
+    minibatch: Minibatch = 0,
+    anyway: Anyway = False,
+    report_to: ReportTo = "",
+    transcripts: Transcripts = 0,
+    checkpoints: Checkpoints = 1,
+    push_to_hub: PushToHub = "",
+    price: Price = 0.0,
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
+    from dataclasses import asdict
+
     from tqdm.auto import tqdm
 
-    from sftrl_lite import distributed, ledger, plots
+    from sftrl_lite import distributed, ledger, plots, watch
     from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import METHODS, Run, folder_of, remarks, train
+    from sftrl_lite.runs import (
+        METHODS,
+        Run,
+        folder_of,
+        remarks,
+        rl_settings,
+        settings_of,
+        train,
+    )
 
     family = [name for name in METHODS if name.startswith(context.info_name)]
     method = method or family[0]
@@ -151,20 +179,96 @@ def train_command(
         fresh=fresh,
         prompt=prompt,
         picture=picture,
+        problems=problems,
+        samples=samples,
+        minibatch=minibatch,
     )
+    seen = watch.Watch(report_to, transcripts, checkpoints)
+    if push_to_hub:
+        watch.check_push(push_to_hub)
     out = out or Path("runs") / folder_of(run, experiment)
     distributed.start()
     for line in remarks(run) if distributed.main() else ():
         typer.echo(f"note: {line}", err=True)
+    if distributed.main() and not (out / "model").is_dir():
+        filled = run.filled()
+        typer.echo(watch.configuration({"out": str(out), **asdict(filled)} | settings_of(filled)))
+        settings = rl_settings(filled) if context.info_name == "rl" else None
+        typer.echo(watch.outlook(filled, settings, price))
     with tqdm(total=1.0, desc=method, bar_format=BAR, disable=not distributed.main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
-        train(run, out, experiment=experiment, progress=show, record=target)
+        options = dict(progress=show, record=target, watch=seen, anyway=anyway)
+        train(run, out, experiment=experiment, **options)
     if not distributed.main():
         return
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
+    if push_to_hub:
+        typer.echo(f"pushed: {watch.push(out / 'model', push_to_hub)}")
+
+
+@app.command("init")
+def init_command(
+    scale: Scale = "tiny",
+    task: Task = "gp-l",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="default: runs/init-SCALE-TASK, where runs find it")
+    ] = None,
+    base: Base = "",
+    lr: Annotated[float, typer.Option(help="learning rate; 0: the scale's for its Init")] = 0.0,
+    steps: Annotated[int, typer.Option(help="steps at most; 0: the scale's")] = 0,
+    every: Annotated[int, typer.Option(help="steps between measurements; 0: the scale's")] = 0,
+    success: Annotated[float, typer.Option(help="share solved to reach; 0: the scale's")] = 0.0,
+    format_error: Annotated[
+        float, typer.Option(help="share of answers out of the format to get below; 0: the scale's")
+    ] = 0.0,
+    data: Data = "",
+    skip_bad: SkipBad = False,
+    adapter: Adapter = "",
+    vision: Vision = "",
+    max_image_tiles: Tiles = 0,
+    load_format: LoadFormat = "",
+) -> None:
+    """Make the Init that SFT and RL share: a first SFT up to a level of format and success."""
+    from dataclasses import replace
+
+    from sftrl_lite import distributed
+    from sftrl_lite.init import make_init, verdict
+    from sftrl_lite.runs import Run
+    from sftrl_lite.scales import get_scale
+
+    given = dict(every=every, format_error=format_error)
+    given["success"] = success and (success, max(success, get_scale(scale).init.success[1]))
+    if min(every, format_error, success) < 0 or max(format_error, success) > 1:
+        raise ValueError("every is a number of steps, success and format_error are shares, 0 to 1")
+    goal = replace(get_scale(scale).init, **{name: x for name, x in given.items() if x})
+    run = Run(
+        "sft",
+        seed,
+        task,
+        scale,
+        base,
+        lr,
+        steps,
+        data=data,
+        skip_bad=skip_bad,
+        adapter=adapter,
+        vision=vision,
+        max_image_tiles=max_image_tiles,
+        load_format=load_format,
+    )
+
+    def tell(level: dict[str, float]) -> None:
+        shares = f"format errors {level['format_error']:.0%}, success {level['success']:.0%}"
+        if distributed.main():
+            typer.echo(f"step {level['step']:5}  {shares}")
+
+    report = make_init(run, out, goal, tell)
+    if distributed.main():
+        typer.echo(verdict(report))
 
 
 @app.command("sweep")
@@ -185,7 +289,8 @@ def sweep_command(
 @app.command("eval")
 def evaluate_command(
     model: Annotated[
-        str, typer.Option(help="a model folder, a Hub id or init; empty: the scale's base")
+        str,
+        typer.Option(help="a model folder, a Hub id or init; empty: what the scale starts from"),
     ] = "",
     scale: Scale = "tiny",
     task: Task = "gp-l",

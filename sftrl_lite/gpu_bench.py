@@ -33,6 +33,7 @@ from sftrl_lite.plan import (
     Live,
     Work,
     cache_bytes,
+    device_name,
     lengths,
     make_plan,
     pictures_like,
@@ -42,7 +43,7 @@ from sftrl_lite.plan import (
 from sftrl_lite.precision import checkpoint_layers, in_float32, mixed
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Decoder, StaticDecoder
-from sftrl_lite.runs import commit, device_name
+from sftrl_lite.runs import commit
 from sftrl_lite.scales import RLSettings, get_scale, stream
 from sftrl_lite.tasks import make_task
 from sftrl_lite.vision import encode, tokenizer_of
@@ -196,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     scale = get_scale(o.scale)
     work = Work(o.scale, o.task, MODES[0], o.adapter, o.vision, o.max_image_tiles, o.batch)
     ways = dict(vision=o.vision, tiles=o.max_image_tiles, dummy=True)
-    model, processor = load(scale.base_for(o.task), o.adapter, **ways)
+    model, processor = load(scale.pretrained_for(o.task), o.adapter, **ways)
     chosen = dict(problems=o.problems, samples=8, max_new_tokens=o.tokens, method="rl-grpo")
     settings = replace(scale.rl, **chosen, minibatch=min(scale.rl.minibatch, 8 * o.problems))
     settings = replace(settings, tries=2, epochs=1, temperature=1.0)

@@ -39,6 +39,7 @@ from transformers.utils import logging
 from sftrl_lite import adapters
 from sftrl_lite.files import whole
 from sftrl_lite.precision import device, hardware, in_float32, precision
+from sftrl_lite.scales import ROOT
 from sftrl_lite.vision import IMAGE, limit_tiles
 
 try:
@@ -254,7 +255,6 @@ def small_config() -> SmolVLMConfig:
 # --- checkpoints -----------------------------------------------------------------------
 
 SUMS = "SHA256SUMS"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_sums(folder: Path) -> None:
@@ -364,7 +364,6 @@ def load(
     for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, adapters.VISION)):
         if value not in choices:
             raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
-    logging.disable_progress_bar()
     model, processor = _read(str(base), adapter, tiles, dummy)
     if adapter in ("lora", "qlora"):
         adapters.add(model, vision=vision == "trained")
@@ -381,6 +380,8 @@ def load(
 
 def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedModel, Processor]:
     folder = find(base)
+    # a download of 21 GB shows how far it is; what lies here is read in a moment
+    (logging.disable_progress_bar if folder else logging.enable_progress_bar)()
     if folder is None and base.startswith(("data/", "runs/", ".", "/")):
         raise FileNotFoundError(f"{base}: no checkpoint here; is this the whole repository?")
     if folder and (folder / SUMS).is_file():

@@ -39,11 +39,12 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from sftrl_lite import adapters
-from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, full_config, small_config
+from sftrl_lite.compute import LAMBDA
+from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, device, full_config, small_config
 from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
 from sftrl_lite.rollouts import REPLY, ROOMS, STEP, TOGETHER, StaticDecoder, sample_tokens
-from sftrl_lite.scales import get_scale, in_one_pass, stream
+from sftrl_lite.scales import RLSettings, get_scale, in_one_pass, stream
 from sftrl_lite.tasks import TASKS, budget, make_task
 from sftrl_lite.vision import PATCHES, Pixels, crosses, encode, eyes, look
 
@@ -58,9 +59,9 @@ DEVICES = {
     "L4": (121e12, 0.3e12),
     "T4": (65e12, 0.32e12),
 }
-SHARE = 0.3  # of a data sheet's operations that a run reaches; an assumption
 # FLOP, in the paper's own count, at the right end of its figure 5: of one run, SFT or RL.
 PAPER = {"gp-l": 1e19, "gp-vl": 6e19, "virl-l": 4e18, "virl-vl": 4e19}
+TRAINING, DECODING = 0.3, 0.2  # shares of the two that are reached; assumptions
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
@@ -135,7 +136,7 @@ def config_of(scale: str, task: str, tiles: int = 0) -> PreTrainedConfig:
     Raises:
         ValueError: a scale whose model is not known here.
     """
-    base = get_scale(scale).base_for(task)
+    base = get_scale(scale).pretrained_for(task)
     if (ROOT / base / "config.json").is_file():
         config = AutoConfig.from_pretrained(ROOT / base)
     elif base.startswith(LIKE_11B):
@@ -184,7 +185,7 @@ def lengths(scale: str, task: str) -> tuple[int, int, int]:
     judge = make_task(task, scale=scale)
     problem = judge.sample(stream(0, "plan"))
     texts = judge.prompt(problem), judge.demonstration(problem), judge.verify(problem, "{}").message
-    folder = ROOT / get_scale(scale).base_for(task)
+    folder = ROOT / get_scale(scale).pretrained_for(task)
     if folder.is_dir():
         tokenizer = AutoTokenizer.from_pretrained(folder)
         counts = [len(tokenizer(text)["input_ids"]) for text in texts]
@@ -919,6 +920,62 @@ def make_plan(work: Work) -> Plan:
     return Plan(work, gib, flops, *counts, n.tokens, n.together)
 
 
+def device_name() -> str:
+    """What computes here, in a word: ``cpu`` or the GPU's name."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu as {os.environ[PRETEND]} GPU" if hardware().gpu else "cpu"
+
+
+def estimate(
+    found: Plan,
+    steps: int,
+    tflop: float,
+    settings: RLSettings | None = None,
+    price: float = 0.0,
+    gpu: str = "",
+) -> str:
+    """One line on how long a training takes, and what it costs.
+
+        training    operations of all steps / (GPUs * peak * ``TRAINING``)
+        decoding    tokens one after the other * bytes of the weights / (bandwidth * ``DECODING``)
+
+    Answers are between as long as a demonstration and as long as allowed, so there are two ends.
+
+    Args:
+        found: of a step with the scale's settings.
+        steps: of the run; 0: until ``tflop`` (paper's count) is spent.
+        settings: the run's own settings of RL; none for SFT.
+        price: dollars an hour of one GPU; 0: no costs.
+        gpu: name of the GPU; empty: this machine's.
+    """
+    work, scale, gpu = found.work, get_scale(found.work.scale), gpu or device_name()
+    peak, bandwidth = next((p for name, p in DEVICES.items() if name in gpu), (0.0, 0.0))
+    if not peak:
+        return f"estimate: none, speeds are known of {', '.join(DEVICES)}; this is {gpu}"
+    if settings:
+        episodes = settings.problems * settings.samples
+        share = episodes / (scale.rl.problems * scale.rl.samples)
+        counted = (6 + 2 * LAMBDA) * episodes * found.tokens * settings.epochs
+        groups = -(-episodes // work.gpus // TOGETHER)
+        answer = lengths(work.scale, work.task)[1], settings.max_new_tokens
+        size = NF4 if work.adapter == "qlora" else 2
+        token = found.parameters * size / (bandwidth * DECODING)
+        waits = [groups * budget(work.task, settings.tries) * n * token for n in answer]
+    else:
+        share, counted, waits = 1.0, 6 * scale.sft.batch * found.tokens, [0.0, 0.0]
+    steps = steps or max(math.ceil(tflop * 1e12 / (found.parameters * counted)), 1)
+    update = found.flops * share / (work.gpus * peak * TRAINING)
+    ends = [steps * (update + wait) / 3600 for wait in sorted(waits)]
+    span = lambda ends: " to ".join(dict.fromkeys(f"{end:,.1f}" for end in ends))  # noqa: E731
+    cost = f", {span([h * price * work.gpus for h in ends])} dollars at {price:g} a GPU hour"
+    return (
+        f"estimate: {steps:,} steps, {span(ends)} hours on {work.gpus} x {gpu}"
+        f"{cost if price else ''}; assumed: {TRAINING:.0%} of the peak in training, "
+        f"{DECODING:.0%} of the bandwidth in decoding; evaluations come on top"
+    )
+
+
 def here() -> float:
     """GiB of this machine's GPU; 0 without one."""
     gpu = torch.cuda.is_available() and torch.cuda.get_device_properties(0)
@@ -1015,7 +1072,7 @@ def heaviest(scale: str, task: str, mode: str, gpus: int, memory: float) -> Plan
 def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
     """What can be trained on which GPUs: a row for each, scale and kind of run.
 
-    Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``SHARE`` of the data
+    Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``TRAINING`` of the data
     sheet; GiB are of one GPU, CUDA's own share included. A row is ``measured`` where
     results/gpu.csv has its memory, from ``gpu_bench``, else ``planned``.
     """
@@ -1037,7 +1094,7 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
                         "of": memory,
                         "hours": None
                         if lacks
-                        else float(f"{compute / (SHARE * gpus * DEVICES[sheet][0]) / 3600:.2g}"),
+                        else float(f"{compute / (TRAINING * gpus * DEVICES[sheet][0]) / 3600:.2g}"),
                         "marked": "measured" if seen else "planned",
                     }
                 )

@@ -1,8 +1,9 @@
 """A run: one method, one seed, from Init to its last step, measured on the way.
 
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
-``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT), ``best/`` (the weights of the
-evaluation that solved most in distribution), ``model/`` (the result; it says "done").
+``steps.csv`` (a row a step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
+``best/`` (the weights of the evaluation that solved most in distribution), ``model/`` (the result;
+it says "done").
 Kill it at any moment and start it again: it ends with the same numbers.
 
 Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
@@ -13,13 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,13 +41,12 @@ from sftrl_lite.evaluate import (
     within,
 )
 from sftrl_lite.files import digest, full_disk_in_one_line, remove, whole
-from sftrl_lite.models import ROOT, SUMS, Processor, device, load, save
-from sftrl_lite.plan import Work, check
-from sftrl_lite.precision import PRETEND, hardware
+from sftrl_lite.models import SUMS, Processor, find, fingerprint, load, save
+from sftrl_lite.plan import Work, check, device_name
 from sftrl_lite.prompts import difference, learn, off_distribution, template_for
 from sftrl_lite.rl import new_learner, rl_step
-from sftrl_lite.rollouts import Episode, decoding_name
-from sftrl_lite.scales import RLSettings, SFTSettings, get_scale, seed_all, stream
+from sftrl_lite.rollouts import Episode, decoding_name, rollout
+from sftrl_lite.scales import ROOT, RLSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import (
     Given,
     demonstrations,
@@ -60,6 +59,7 @@ from sftrl_lite.street_data import DataError, Demonstration
 from sftrl_lite.tasks import budget, check_base, given, make_task, reported
 from sftrl_lite.verifier import Verdict
 from sftrl_lite.vision import to_pixels, tokenizer_of
+from sftrl_lite.watch import SHOWN, Log, Watch
 
 SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
 METHODS = (*SFT_METHODS, "rl-ppo", "rl-grpo", "rl-random")
@@ -70,6 +70,24 @@ CHOICES = {
     "load_format": ("dummy",),
 }
 IMITATES = ("sft", "sft-dft", "sft-kl")  # methods for answers that come from a file
+# What a scale decides and a run's own fields do not name; the recorded runs had these values, and
+# where a run has others, they are part of its hash.
+RECORDED = dict(
+    batch=64,
+    problems=24,
+    samples=8,
+    minibatch=64,
+    epochs=1,
+    clip=0.2,
+    gamma=0.9,
+    lam=0.95,
+    value_coef=0.5,
+    value_lr=1e-3,
+    max_grad_norm=1.0,
+    max_new_tokens=40,
+)
+SIZES = ("problems", "samples", "minibatch")  # of a step of RL
+READABLE = 0.5  # RL starts where at least this share of the answers has the right form
 Progress = Callable[[float], None]  # told the share of the run that is done
 Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
 
@@ -111,6 +129,8 @@ class Run:
         fresh: RL trains on other problems than the warm-up did: each deals from one half.
         prompt: file of a ``prompts.Template``; empty: the course's own prompts.
         picture: ``release`` for pictures as in the paper's release; empty: the course's.
+        problems, samples, minibatch: of a step of RL: problems, episodes of each, and episodes of
+            a gradient step; 0: the scale's.
     """
 
     method: str
@@ -145,6 +165,9 @@ class Run:
     fresh: bool = False
     prompt: str = ""
     picture: str = ""
+    problems: int = 0
+    samples: int = 0
+    minibatch: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -173,6 +196,8 @@ class Run:
                 raise ValueError(f"{name} is {getattr(self, name)}, but there are no warm-up steps")
         if self.temperature and not self.method.startswith("rl"):
             raise ValueError("SFT does not sample while it trains; it has no temperature")
+        if not self.method.startswith("rl") and any(getattr(self, name) for name in SIZES):
+            raise ValueError(f"{', '.join(SIZES)} are settings of RL, not of {self.method}")
         decoding_name(self.eval_temperature, self.eval_top_p)
         decoding_name(self.temperature)
 
@@ -193,11 +218,21 @@ class Run:
         return make_task(self.task, split, self.scale, **options, **shown)
 
     def filled(self) -> Run:
-        """The same run with every 0 or empty field taken from its scale."""
+        """The same run with every 0 or empty field taken from its scale.
+
+        The sizes of a step stay 0 where they are the scale's: ``settings_of`` has them.
+
+        Raises:
+            ValueError: the scale's base has to be made an Init first, and was not.
+        """
         scale = get_scale(self.scale)
         family = "sft" if self.method.startswith("sft") else "rl"
         tries = self.tries or budget(self.task, scale.rl.tries)
-        init = scale.init_for(self.task) if self.base == "init" else ""
+        base = self.base
+        if base in ("", "init"):
+            random_weights = self.load_format == "dummy"  # nothing to start from is needed then
+            start = scale.pretrained_for if random_weights else scale.shared_init
+            base = (scale.init_for if base else start)(self.task)
         splits = self.splits or reported(self.task, self.folder)
         most = min((self.make(split).population for split in splits), default=0)
         return replace(
@@ -205,7 +240,7 @@ class Run:
             eval_episodes=self.eval_episodes or min(scale.eval_episodes, most),
             final_episodes=self.final_episodes or min(scale.eval_episodes, most),
             temperature=self.temperature or (scale.rl.temperature if family == "rl" else 0.0),
-            base=init if self.base == "init" else self.base or scale.base_for(self.task),
+            base=base,
             lr=self.lr or scale.lr(self.task, family),
             tflop=0.0 if self.steps else self.tflop or scale.tflop,
             hands=self.hands or scale.sft.hands,
@@ -213,18 +248,20 @@ class Run:
             eval_tries=self.eval_tries or (tries,),
             splits=splits,
             warmup_lr=self.warmup_lr or (scale.lr(self.task, "sft") if self.warmup else 0.0),
+            **{name: 0 for name in SIZES if getattr(self, name) == getattr(scale.rl, name)},
         )
 
     @property
     def hash(self) -> str:
         """Eight characters that change when any deciding field, or Init itself, does."""
         run = self.filled()
-        sums = ROOT / run.base / SUMS
+        sums = (find(run.base) or Path(run.base)) / SUMS
         init = sums.read_text() if sums.is_file() else ""
-        fields = asdict(run)
+        fields = {n: v for n, v in asdict(run).items() if n not in SIZES}
         for name in fields.keys() - {"method"}:  # so that a later field leaves old hashes alone
             if fields[name] == getattr(Run, name):
                 del fields[name]
+        fields |= unusual(run)
         if run.prompt:  # what it says counts, not where it lies
             fields["prompt"] = Path(run.prompt).read_text("utf-8")
         if run.imitates_file:
@@ -235,6 +272,22 @@ class Run:
             fields["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
         text = json.dumps(fields, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """What decides the numbers of a filled run beside its own fields, from its scale."""
+    scale = get_scale(run.scale)
+    if run.method.startswith("sft"):
+        return {"batch": scale.sft.batch, "max_new_tokens": scale.rl.max_new_tokens}
+    own = {field.name for field in fields(Run)} - set(SIZES)
+    found = {name: v for name, v in asdict(rl_settings(run)).items() if name not in own}
+    return ({"batch": scale.sft.batch} if run.warmup else {}) | found
+
+
+def unusual(run: Run) -> dict[str, Any]:
+    """Those of the settings that the recorded runs did not have, or had otherwise."""
+    usual = {field.name: field.default for field in fields(RLSettings)} | RECORDED
+    return {name: v for name, v in settings_of(run).items() if v != usual.get(name)}
 
 
 def due(before: float, after: float, points: int) -> bool:
@@ -254,6 +307,8 @@ def held_out(task: Any, n: int, seed: int) -> list[Any]:
 
 class Recorder:
     """Evaluates a run at its steps and turns what it finds into ledger rows."""
+
+    kept = 1  # models of the last evaluations, where more than one
 
     def __init__(
         self, run: Run, out: Path, experiment: str, model, processor, train, together: int = 0
@@ -315,6 +370,12 @@ class Recorder:
             save(self.player, self.processor, self.out / "best")
             say = {"step": step, "split": "id", "metric": metric, "value": now}
             _write(self.out / "best.json", json.dumps(say).encode())
+        if step > 0 and self.kept > 1:
+            folder = self.out / "checkpoints"
+            save(self.player, self.processor, folder / f"step-{step}")
+            steps = sorted(int(n) for p in folder.iterdir() if (n := p.name[5:]).isdigit())
+            for old in steps[: -self.kept]:
+                remove(folder / f"step-{old}")
 
     def at(self, step: int, figures: dict[str, float], end: bool) -> list[ledger.Row]:
         """Evaluate now; returns the new rows. Ends of a run are measured more closely.
@@ -438,6 +499,8 @@ def train(
     experiment: str = "",
     progress: Progress = lambda share: None,
     record: Path | None = None,
+    watch: Watch | None = None,
+    anyway: bool = False,
 ) -> list[ledger.Row]:
     """Do the run in folder ``out``, or continue it, or return what it found.
 
@@ -445,9 +508,13 @@ def train(
         experiment: name in the ledger; the method's name if empty.
         progress: called with the share that is done, 0 to 1.
         record: ledger to append to once the run is complete.
+        watch: what is written down and told on the way, beside ``steps.csv``.
+        anyway: let RL begin also with a model that cannot answer in the format.
 
     Raises:
-        ValueError: ``out`` holds a run with another configuration.
+        ValueError: ``out`` holds a run with another configuration, or one that another number of
+            processes began.
+        RuntimeError: RL was to begin with a model that cannot answer in the format.
         PermissionError: ``out`` cannot be written.
         OSError: the disk is full.
 
@@ -458,7 +525,7 @@ def train(
     main = distributed.main()
     with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
         if not distributed.agreed((out / "model").is_dir()):
-            _train(run, out, experiment, progress)
+            _train(run, out, experiment, progress, watch or Watch(), anyway)
         if record and main:
             ledger.append(read_rows(out), record)
         for leftover in ("checkpoint.pt", "trainer") if main else ():
@@ -467,7 +534,7 @@ def train(
     return read_rows(out)
 
 
-def _train(run, out, experiment, progress) -> None:
+def _train(run, out, experiment, progress, watch, anyway) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     mode = "sft" if run.method.startswith("sft") else "rl"
@@ -483,8 +550,14 @@ def _train(run, out, experiment, progress) -> None:
     recorder = Recorder(run, out, experiment, model, processor, hands, together)
     if run.imitates_file:
         task, hands = Given(recorder.pictured), examples(run, processor)
-    go = _train_sft if run.method.startswith("sft") else _train_rl
-    go(run, out, model, processor, task, hands, recorder, progress)
+    recorder.kept = watch.checkpoints
+    log = Log(out, watch, asdict(run) | settings_of(run))
+    parts = (run, out, model, processor, task, hands, recorder, log, progress)
+    if mode == "sft":
+        _train_sft(*parts)
+    else:
+        _train_rl(*parts, anyway)
+    log.close()
     distributed.refresh(recorder.player, model)
     if distributed.main():
         save(recorder.player, processor, out / "model")
@@ -564,8 +637,16 @@ def init_of(run: Run, model: PreTrainedModel) -> PreTrainedModel:
     return distributed.init_of(model) if distributed.sharding() else load_init(run)[0].eval()
 
 
-def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> None:
-    batch, sampled = get_scale(run.scale).sft.batch, 0
+def look(step, run, recorder, log, task, hands) -> None:
+    """Write down greedy answers to the same few training problems, where it is time to."""
+    if log.due(step):
+        distributed.refresh(recorder.player, recorder.model)
+        plain = dict(tries=run.tries, temperature=0.0, top_p=1.0)
+        log.look(step, task, recorder.play(recorder.player, task, hands[:SHOWN], **plain)[1])
+
+
+def _train_sft(run, out, model, processor, task, hands, recorder, log, progress) -> None:
+    batch, sampled, shown = get_scale(run.scale).sft.batch, 0, (task, hands)
     leashed = run.method == "sft-kl"
     if run.method == "sft-varied":
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
@@ -590,15 +671,25 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
     steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
 
     def hook(step: int) -> None:
+        clock[0] += step > 0
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
             costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
             recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
+        look(step, run, recorder, log, *shown)
 
+    def tell(step: int, figures: dict[str, float]) -> None:
+        """A row for every ten steps: their means, evaluations among their seconds."""
+        seconds = (time.time() - clock[1]) / max(clock[0], 1)
+        clock[:] = 0, time.time()
+        log.step(step, figures | {"seconds": seconds, "tokens": round(batch * tokens)})
+
+    clock = [0, time.time()]  # steps since the last row, and when that was
     recorder.player = distributed.player_of(model)
     if not distributed.agreed(bool(read_rows(out))):
         hook(0)
+    clock[1] = time.time()
     with distributed.at_hand(recorder.init) if leashed else nullcontext() as init:
         train_sft(
             model,
@@ -615,6 +706,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, progress) -> N
             pixels=pixels,
             loss="dft" if run.method == "sft-dft" else "nll",
             init=init,
+            tell=tell,
         )
 
 
@@ -690,10 +782,42 @@ def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
     chosen = dict(method=method, lr=run.lr, tries=run.tries, temperature=run.temperature)
+    chosen |= {name: getattr(run, name) for name in SIZES if getattr(run, name)}
     return replace(get_scale(run.scale).rl, **chosen)
 
 
-def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> None:
+def check_format(run: Run, model: PreTrainedModel, processor: Processor, task, hands) -> None:
+    """Play 32 training problems, one try each, and refuse a model that knows no format.
+
+    RL can make likelier what a model does sometimes. Where it never answers in the format all
+    rewards are alike, and hours later it is where it began (paper, figure 9). The answers have a
+    source of chance of their own, so that a run's numbers do not depend on this.
+
+    Raises:
+        RuntimeError: under ``READABLE`` of the answers have the right form.
+    """
+    settings, dice = rl_settings(run), torch.Generator(model.device)
+    dice.manual_seed(stream(run.seed, "format").getrandbits(60))
+    played = rollout(
+        model,
+        processor,
+        task,
+        distributed.share(hands[:32]),
+        tries=1,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        generator=dice,
+    )
+    kinds = distributed.gathered([episode.turns[0].verdict.kind for episode in played])
+    if (wrong := kinds.count("illegal")) > (1 - READABLE) * len(kinds):
+        raise RuntimeError(
+            f"{run.base} does not answer in the format ({wrong} of {len(kinds)} answers are "
+            f"illegal), so that RL has nothing to select from; make an Init of it first "
+            f"(python -m sftrl_lite init), or go on with --anyway"
+        )
+
+
+def _train_rl(run, out, model, processor, task, hands, recorder, log, progress, anyway) -> None:
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
@@ -701,6 +825,10 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         warm_up(run, out, model, processor, task, hands)
     if run.fresh:
         hands = train_hands(task.half(2), run.hands, run.seed)
+    begun = (out / "checkpoint.pt").exists() or read_rows(out)
+    asked_for = anyway or run.load_format == "dummy"  # random weights answer nothing, as is known
+    if not distributed.agreed(bool(asked_for or begun)):
+        check_format(run, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     recorder.player = learner.player
     trained, generated, signals = resume(learner, out)
@@ -718,12 +846,16 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
 
     if learner.step == 0:
         note(end=True, more={})
+        look(0, run, recorder, log, task, hands)
     while (before := share()) < 1:
         judge = task
         if run.method == "rl-random":
             # each process has a coin; so this control alone depends on their number
             judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
+        began = time.time()
         stats = rl_step(learner, processor, judge, hands, settings, run.seed)
+        took = dict(seconds=time.time() - began, tokens=stats["trained"] + stats["generated"])
+        log.step(learner.step, stats | took)
         trained += stats["trained"]
         generated += stats["generated"]
         signals.append(stats["signal"])
@@ -732,6 +864,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, progress) -> No
         if due(before, min(after, 1.0), run.points):
             note(after >= 1, {"signal": sum(signals) / len(signals)})
             signals.clear()
+        look(learner.step, run, recorder, log, task, hands)
         if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
             suspend(learner, out, trained, generated, signals)
 
@@ -778,16 +911,28 @@ def claim(run: Run, out: Path) -> FileLock:
         raise ValueError(f"{out} is in use by another process; wait for it or stop it") from None
     except OSError as error:
         raise PermissionError(f"{out} cannot be written: {error.strerror}") from error
-    config = out / "config.json"
+    config, place = out / "config.json", find(run.base)
+    about = {"hash": run.hash, **asdict(run), "settings": settings_of(run)}
+    about |= {"weights": fingerprint(place) if place else "", "processes": distributed.world()}
     if config.exists():
         try:
-            there = json.loads(config.read_text()).get("hash")
+            there = json.loads(config.read_text())
+            hashed = there.get("hash")
         except (ValueError, AttributeError):
             raise ValueError(f"{config} is damaged; choose another --out") from None
-        if there != run.hash:
-            raise ValueError(f"{out} holds a run with other settings; choose another --out")
+        mine = json.loads(json.dumps(about))
+        if hashed != run.hash or there.get("weights", about["weights"]) != about["weights"]:
+            other = [name for name in mine if name != "hash" and there.get(name) != mine[name]]
+            what = f" ({', '.join(other)})" if other else ""
+            raise ValueError(f"{out} holds a run with other settings{what}; choose another --out")
+        began = there.get("processes", distributed.world())
+        if began != distributed.world() and not (out / "model").is_dir():
+            raise ValueError(
+                f"{out} was begun by {began} processes, not {distributed.world()}; "
+                f"go on with {began}, or choose another --out"
+            )
     else:
-        _write(config, json.dumps({"hash": run.hash, **asdict(run)}, indent=1).encode())
+        _write(config, json.dumps(about, indent=1).encode())
     return lock
 
 
@@ -826,6 +971,7 @@ def suspend(
             "scaler": learner.scaler.state_dict(),
             "counts": [learner.step, trained, generated],
             "signals": list(signals),
+            "base": str(learner.model.name_or_path),
         }
     )
     if not distributed.main():
@@ -835,11 +981,18 @@ def suspend(
         torch.save(state, file)
 
 
+class ForeignCheckpoint(ValueError):
+    """A checkpoint of a model that was made of another base."""
+
+
 def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
     """Load the checkpoint in ``out`` if there is one.
 
     Returns:
         tokens trained and generated, and ``rl_step``'s signal since the last evaluation.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or was written by a model of another base.
     """
     path = out / "checkpoint.pt"
     if not path.exists():
@@ -848,7 +1001,9 @@ def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
         # where a model is split, all processes read one large file: they share its pages
         shared = distributed.sharding()
         state = torch.load(path, weights_only=True, map_location="cpu", mmap=shared)
-        own = adapters.trained(learner.model)
+        own, base = adapters.trained(learner.model), str(learner.model.name_or_path)
+        if (other := state.get("base", base)) != base:
+            raise ForeignCheckpoint(f"{path} belongs to {other}, not to {base}; move it away")
         weights = {name: distributed.split_like(t, own[name]) for name, t in state["model"].items()}
         adapters.restore(learner.model, weights)
         learner.value_head.load_state_dict(state["value_head"])
@@ -859,6 +1014,8 @@ def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.scaler.load_state_dict(state["scaler"])
         learner.step, trained, generated = state["counts"]
+    except ForeignCheckpoint:
+        raise
     except Exception as error:
         raise ValueError(f"{path} is damaged; delete it to start this run again") from error
     return trained, generated, state["signals"]
@@ -878,13 +1035,6 @@ def commit() -> str:
         return name + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def device_name() -> str:
-    """What computed it, in a word: ``cpu`` or the GPU's name."""
-    if device().type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"cpu as {os.environ[PRETEND]} GPU" if hardware().gpu else "cpu"
 
 
 def command(run: Run, experiment: str) -> str:

@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+ROOT = Path(__file__).resolve().parents[1]  # of the repository
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,22 @@ class RLSettings:
 
 
 @dataclass(frozen=True)
+class InitSettings:
+    """The first SFT, that makes Init of a base: how it trains, and at which level it stops.
+
+    The level is measured on fresh training problems with RL's temperature and budget.
+    """
+
+    lr: float
+    every: int  # steps between two measurements
+    most: int  # steps at most
+    batch: int = 32
+    format_error: float = 0.05  # of the answers, fewer than this
+    success: tuple[float, float] = (0.25, 0.6)  # of the episodes: from here on; beyond: too much
+    problems: int = 64  # in a measurement
+
+
+@dataclass(frozen=True)
 class Scale:
     """A row of the table.
 
@@ -50,7 +69,8 @@ class Scale:
     GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
     compute of a run, SFT or RL alike, in teraflop of the paper's count; ``picture`` the width
     and height of a picture in pixels; ``adapter`` and ``vision`` what is trained (the paper
-    trains everything, on eight GPUs); ``inits`` the paper's checkpoint that a task starts from;
+    trains everything, on eight GPUs); ``init`` how the shared Init is made of it, and ``ready``
+    that it is an Init already; ``inits`` the paper's checkpoint that a task starts from;
     ``rates`` the learning rates of tasks that need others than ``sft`` and ``rl`` have.
     """
 
@@ -60,8 +80,10 @@ class Scale:
     tflop: float
     sft: SFTSettings
     rl: RLSettings
+    init: InitSettings
     eval_episodes: int
     picture: int
+    ready: bool = False
     adapter: str = "none"  # or lora, qlora
     vision: str = "trained"  # or frozen
     inits: str = ""
@@ -72,21 +94,47 @@ class Scale:
         named = {name: {"sft": sft, "rl": rl} for name, sft, rl in self.rates}
         return named[task][family] if task in named else getattr(self, family).lr
 
-    def base_for(self, task: str) -> str:
-        """Init of a task: tiny bases are bred for one task each, large ones serve all."""
+    def pretrained_for(self, task: str) -> str:
+        """The base as it comes: tiny ones are bred for one task each, large ones serve all."""
         return self.base.replace("gp-l", task)
 
+    def init_folder(self, task: str) -> Path:
+        """Where ``python -m sftrl_lite init`` keeps the Init that it makes."""
+        return Path("runs") / f"init-{self.name}-{task}"
+
+    def made_init(self, task: str) -> str:
+        """The Init that was made here for a task, seen from here or the repository; else ""."""
+        folder = self.init_folder(task)
+        there = any((place / folder / "init.json").is_file() for place in (Path(), ROOT))
+        return str(folder) if there and not self.ready else ""
+
+    def base_for(self, task: str) -> str:
+        """What a task starts from: the Init that was made of the base, or the base itself."""
+        return self.made_init(task) or self.pretrained_for(task)
+
     def init_for(self, task: str) -> str:
-        """The checkpoint after the first SFT that a task's runs start from (``--base init``).
+        """The checkpoint after the first SFT that a task's runs start from (``--base init``): the
+        paper's where there is one.
 
         Raises:
-            ValueError: there is none of this size.
+            ValueError: none was released of this size, and none was made.
         """
-        if self.name == "tiny":
+        if self.ready:
+            return self.pretrained_for(task)
+        if self.inits:
+            return self.inits.replace("TASK", task.upper())
+        return self.shared_init(task)
+
+    def shared_init(self, task: str) -> str:
+        """What SFT and RL both start from: the base where it is ready, else the Init made of it.
+
+        Raises:
+            ValueError: it was not made yet.
+        """
+        if self.ready or self.made_init(task):
             return self.base_for(task)
-        if not self.inits:
-            raise ValueError(f"no Init was released at scale {self.name}; make one with sft")
-        return self.inits.replace("TASK", task.upper())
+        make = f"python -m sftrl_lite init --scale {self.name} --task {task}"
+        raise ValueError(f"there is no Init of {self.name} for {task}; make it first: {make}")
 
 
 SCALES = {
@@ -100,9 +148,11 @@ SCALES = {
         tflop=3.0,
         sft=SFTSettings(lr=1e-4, batch=64, hands=300),
         rl=RLSettings(lr=3e-5, problems=24, samples=8, minibatch=64),
+        init=InitSettings(lr=1e-3, batch=64, every=32, most=1024),
         eval_episodes=500,
         picture=80,
         rates=(("gp-vl", 1e-4, 1e-4), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
+        ready=True,
     ),
     "t4": Scale(
         name="t4",
@@ -111,6 +161,7 @@ SCALES = {
         tflop=50_000.0,
         sft=SFTSettings(lr=1e-5, batch=32, hands=10_000),
         rl=RLSettings(lr=2e-6, problems=8, samples=8, minibatch=8, max_new_tokens=160),
+        init=InitSettings(lr=2e-4, every=25, most=500),
         eval_episodes=234,
         picture=512,
         adapter="lora",
@@ -136,6 +187,8 @@ SCALES = {
             temperature=0.2,
             max_new_tokens=512,
         ),
+        # measured as often as the released run was saved, for as long as its GP-L Init took
+        init=InitSettings(lr=1e-4, batch=128, every=20, most=400),
         eval_episodes=234,
         picture=560,
         adapter="lora",

@@ -180,16 +180,27 @@ class Collator:
 
 
 class AtSteps(TrainerCallback):
-    """Call ``hook(step)`` after the given steps (step 0 is the caller's)."""
+    """Call ``hook(step)`` after the given steps (step 0 is the caller's); True ends training."""
 
-    def __init__(self, steps: Sequence[int], hook: Callable[[int], None]):
+    def __init__(self, steps: Sequence[int], hook: Callable[[int], bool | None]):
         self.steps, self.hook = set(steps), hook
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step in self.steps:
             kwargs["model"].eval()
-            self.hook(state.global_step)
+            control.should_training_stop |= bool(self.hook(state.global_step))
             kwargs["model"].train()
+
+
+class Logged(TrainerCallback):
+    """Call ``tell(step, figures)`` with what the trainer logs: ``loss``, ``grad_norm``."""
+
+    def __init__(self, tell: Callable[[int, dict[str, float]], None]):
+        self.tell = tell
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" in (logs or {}):
+            self.tell(state.global_step, logs)
 
 
 class WholeCheckpoints(TrainerCallback):
@@ -274,13 +285,14 @@ def train_sft(
     seed: int,
     *,
     steps: int,
-    hook: Callable[[int], None] = lambda step: None,
+    hook: Callable[[int], bool | None] = lambda step: None,
     at: Sequence[int] = (),
     save_every: int = 0,
     progress: bool = True,
     pixels: Pixels | Draw | None = None,
     loss: str = "nll",
     init: PreTrainedModel | None = None,
+    tell: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
 ) -> list[float]:
     """Fine-tune ``model`` in place; returns the logged training losses.
 
@@ -288,13 +300,14 @@ def train_sft(
         data: rows with ``prompt`` and ``completion`` messages, or with their tokens (``lessons``,
             ``picture_demonstrations``).
         out: folder for trl's checkpoints; an interrupted run continues from the last.
-        hook: called with the step number after each step in ``at``.
+        hook: called with the step number after each step in ``at``; ends training by True.
         save_every: steps between checkpoints, 0 for none.
         progress: show trl's progress bar.
         pixels: the pictures of ``picture_demonstrations``.
         loss: ``nll``; or ``dft``, each token's loss times its own probability, held constant
             (Wu et al. 2025, dynamic fine-tuning).
         init: stay close to this model (``LeashedTrainer``).
+        tell: called every ten steps with the step number, and mean loss and gradient norm.
 
     On a GPU a batch goes through in several passes (``in_one_pass``); their gradients add up to
     that of the mean over all its answer tokens. Several processes share each batch. A last batch
@@ -350,7 +363,7 @@ def train_sft(
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
-        callbacks=[AtSteps(at, hook), WholeCheckpoints(out)],
+        callbacks=[AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
     )
     trainer.init = init
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16

@@ -77,7 +77,7 @@ def test_unknown_flag_and_command(call):
 
 
 def test_full_scale_without_a_gpu_says_so(call):
-    status, _, err = call("rl", "--scale", "full")
+    status, _, err = call("rl", "--scale", "full", "--base", "init")
     assert status == 2
     assert "needs a CUDA GPU" in err or "could not be downloaded" in err
 

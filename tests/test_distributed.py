@@ -144,8 +144,8 @@ def whole_runs(bases, out, stop, names=tuple(RUNS)):
         for name in names:
             run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
             with contextlib.suppress(Killed):
-                train(run, out / name, progress=killer)
-            train(run, out / name)
+                train(run, out / name, progress=killer, anyway=True)
+            train(run, out / name, anyway=True)
     finally:
         scales.SCALES["tiny"] = tiny
 

@@ -4,6 +4,7 @@ The runs here are processes of their own and die by SIGKILL, as they would on a 
 switched off: no ``finally`` runs, no file is closed.
 """
 
+import csv
 import dataclasses
 import errno
 import json
@@ -55,7 +56,7 @@ def play(run, out, record, die_at=0, largest_file=0):
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     try:
-        train(run, out, record=record)
+        train(run, out, record=record, anyway=True)
     except OSError as error:
         (out.parent / "said").write_text(str(error))
         sys.exit(2)
@@ -78,7 +79,9 @@ def outcome(folder):
     weights = [(out / name / "model.safetensors").read_bytes() for name in ("model", "best")]
     recorded = [r.drop("minutes").to_dict() for _, r in ledger.read(folder / "l.csv").iterrows()]
     files = sorted(path.name for path in out.iterdir() if path.name != ".lock")
-    return rows, weights, (out / "best.json").read_text(), recorded, files
+    with (out / "steps.csv").open() as file:
+        steps = [{**row, "seconds": ""} for row in csv.DictReader(file)]
+    return rows, steps, weights, (out / "best.json").read_text(), recorded, files
 
 
 @pytest.mark.parametrize("method", ["rl-ppo", "sft"])
@@ -87,8 +90,8 @@ def test_a_run_killed_at_random_moments_ends_the_same(method, base, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert start(run, whole / "run", whole / "l.csv") == 0
     want = outcome(whole)
-    assert want[-1] == ["best", "best.json", "config.json", "model", "rows.csv"]
-    assert len(want[3]) == len(want[0])
+    assert want[-1] == ["best", "best.json", "config.json", "model", "rows.csv", "steps.csv"]
+    assert len(want[4]) == len(want[0])
 
     rng, ends = random.Random(method), []
     while 0 not in ends:  # a step of this run touches about thirty files

@@ -76,10 +76,10 @@ def test_steps_of_one_in_a_million_need_float32():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-@pytest.mark.parametrize("base", ["", "init"])
+@pytest.mark.parametrize("base", [LLAMA, "init"])
 def test_full_scale_without_a_gpu(base):
     run = Run("rl-ppo", scale="full", base=base).filled()
-    assert run.base == (LLAMA if not base else "tianzhechu/GP-L-Init")
+    assert run.base == (LLAMA if base == LLAMA else "tianzhechu/GP-L-Init")
     with pytest.raises(RuntimeError, match=f"{run.base} needs a CUDA GPU and none was found"):
         load_init(run)
 
@@ -88,7 +88,7 @@ def test_the_papers_checkpoints_by_task():
     full, tiny = get_scale("full"), get_scale("tiny")
     assert full.init_for("virl-vl") == "tianzhechu/VIRL-VL-Init"
     assert tiny.init_for("virl-vl") == "data/tiny-virl-vl"
-    with pytest.raises(ValueError, match="no Init was released at scale t4"):
+    with pytest.raises(ValueError, match="init --scale t4 --task gp-l"):
         get_scale("t4").init_for("gp-l")
 
 
