@@ -1072,8 +1072,8 @@ def heaviest(scale: str, task: str, mode: str, gpus: int, memory: float) -> Plan
 def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
     """What can be trained on which GPUs: a row for each, scale and kind of run.
 
-    Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``TRAINING`` of the data
-    sheet; GiB are of one GPU, CUDA's own share included. A row is ``measured`` where
+    Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``TRAINING`` of the
+    data sheet; GiB are of one GPU, CUDA's own share included. A row is ``measured`` where
     results/gpu.csv has its memory, from ``gpu_bench``, else ``planned``.
     """
     rows = []

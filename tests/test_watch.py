@@ -318,7 +318,7 @@ def test_a_checkpoint_of_another_base_is_refused_and_kept(base, tmp_path):
 def test_what_cannot_be_pushed_is_said_before_the_run(monkeypatch):
     monkeypatch.setattr(watch.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(watch, "get_token", lambda: None)
-    with pytest.raises(ValueError, match="is no name of the Hub"):
+    with pytest.raises(ValueError, match="is no name on the Hub"):
         watch.check_push("me/my/model")
     with pytest.raises(RuntimeError, match="nobody is logged in"):
         watch.check_push("me/model")
