@@ -72,6 +72,7 @@ Transcripts = Annotated[int, typer.Option(help="every so many steps the same few
 Checkpoints = Annotated[int, typer.Option(help="models to keep, of the last evaluations")]
 PushToHub = Annotated[str, typer.Option(help="upload the result there, as ME/NAME; private")]
 Price = Annotated[float, typer.Option(min=0, help="dollars a GPU hour, for the estimate")]
+Schedule = Annotated[str, typer.Option(help="sft: constant or cosine; empty: the scale's")]
 Experiment = Annotated[str, typer.Option(help="name in the ledger; default: the method")]
 
 
@@ -112,6 +113,7 @@ def train_command(
     fresh: Fresh = False,
     prompt: Prompt = "",
     picture: Picture = "",
+    schedule: Schedule = "",
     problems: Problems = 0,
     samples: Samples = 0,
     minibatch: Minibatch = 0,
@@ -179,6 +181,7 @@ def train_command(
         fresh=fresh,
         prompt=prompt,
         picture=picture,
+        schedule=schedule,
         problems=problems,
         samples=samples,
         minibatch=minibatch,

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from sftrl_lite import ledger, plots
 from sftrl_lite.claims import measured
+from sftrl_lite.precision import hardware
 from sftrl_lite.rollouts import PAPER
 from sftrl_lite.runs import Run, train
 
@@ -35,7 +36,9 @@ def _worker(name: str, run: Run, out: Path, messages, experiment: str, record) -
 def side_by_side(
     runs: dict[str, Run], out: Path, experiment: str = "", record: Path | None = None
 ) -> pd.DataFrame:
-    """Do several runs at once, one process each, with a progress bar each.
+    """Do several runs, one process each, with a progress bar each.
+
+    On a CPU all at once; on a GPU one after the other, since two may not fit into its memory.
 
     Args:
         runs: a label and a run each; run ``name`` lives in folder ``out / name``.
@@ -59,14 +62,15 @@ def side_by_side(
     bars = {
         name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR) for i, name in enumerate(runs)
     }
-    for worker in workers.values():
-        worker.start()
     waiting, failed = set(runs), None
+    later = list(workers.values())
+    for _ in later[: 1 if hardware().gpu else None]:
+        later.pop(0).start()
     while waiting and failed is None:
         try:
             name, news = messages.get(timeout=1)
         except queue.Empty:
-            dead = [n for n in waiting if not workers[n].is_alive()]
+            dead = [n for n in waiting if workers[n].pid and not workers[n].is_alive()]
             failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
             continue
         if isinstance(news, Exception):
@@ -75,7 +79,10 @@ def side_by_side(
         bars[name].update((1.0 if news == "done" else news) - bars[name].n)
         if news == "done":
             waiting.discard(name)
-    for worker in workers.values():
+            if later:
+                workers[name].join()  # and with it goes its memory
+                later.pop(0).start()
+    for worker in (worker for worker in workers.values() if worker.pid):
         if failed:
             worker.terminate()
         worker.join()

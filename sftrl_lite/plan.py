@@ -59,8 +59,6 @@ DEVICES = {
     "L4": (121e12, 0.3e12),
     "T4": (65e12, 0.32e12),
 }
-# FLOP, in the paper's own count, at the right end of its figure 5: of one run, SFT or RL.
-PAPER = {"gp-l": 1e19, "gp-vl": 6e19, "virl-l": 4e18, "virl-vl": 4e19}
 TRAINING, DECODING = 0.3, 0.2  # shares of the two that are reached; assumptions
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
@@ -1079,7 +1077,7 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
     rows = []
     for name, (gpus, memory, sheet) in HARDWARE.items():
         for scale in ("t4", "full") if memory < GPUS["L4"] else ("full",):
-            compute = PAPER[task] if scale == "full" else get_scale(scale).tflop * 1e12
+            compute = get_scale(scale).compute(task) * 1e12
             for mode in ("sft", "rl"):
                 plan = heaviest(scale, task, mode, gpus, memory)
                 lacks, seen = plan.missing(memory), seen_on_gpu(plan, sheet)

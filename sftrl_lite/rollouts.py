@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch._inductor.config
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
@@ -260,6 +261,9 @@ def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, column
     step = type(model).forward
     if how:  # the usual limit of 8 is soon reached by the shapes and number formats of two models
         torch._dynamo.config.recompile_limit = 64
+        # A room that was given up for an update is at other addresses next time: graphs are
+        # recorded again, which takes seconds, and must not be given up after 128 times.
+        torch._inductor.config.triton.cudagraph_unexpected_rerecord_limit = 10**6
         step = torch.compile(step, fullgraph=True, **how)
     ROOMS[model] = Room(rows, columns, lent, step)
     return ROOMS[model]

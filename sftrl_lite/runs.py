@@ -68,6 +68,7 @@ CHOICES = {
     "adapter": adapters.ADAPTERS,
     "vision": adapters.VISION,
     "load_format": ("dummy",),
+    "schedule": ("constant", "cosine"),
 }
 IMITATES = ("sft", "sft-dft", "sft-kl")  # methods for answers that come from a file
 # What a scale decides and a run's own fields do not name; the recorded runs had these values, and
@@ -129,6 +130,7 @@ class Run:
         fresh: RL trains on other problems than the warm-up did: each deals from one half.
         prompt: file of a ``prompts.Template``; empty: the course's own prompts.
         picture: ``release`` for pictures as in the paper's release; empty: the course's.
+        schedule: of SFT's learning rate, ``constant`` or ``cosine``; empty: the scale's.
         problems, samples, minibatch: of a step of RL: problems, episodes of each, and episodes of
             a gradient step; 0: the scale's.
     """
@@ -165,6 +167,7 @@ class Run:
     fresh: bool = False
     prompt: str = ""
     picture: str = ""
+    schedule: str = ""
     problems: int = 0
     samples: int = 0
     minibatch: int = 0
@@ -228,6 +231,7 @@ class Run:
         scale = get_scale(self.scale)
         family = "sft" if self.method.startswith("sft") else "rl"
         tries = self.tries or budget(self.task, scale.rl.tries)
+        adapter = self.adapter or scale.adapter
         base = self.base
         if base in ("", "init"):
             random_weights = self.load_format == "dummy"  # nothing to start from is needed then
@@ -241,13 +245,15 @@ class Run:
             final_episodes=self.final_episodes or min(scale.eval_episodes, most),
             temperature=self.temperature or (scale.rl.temperature if family == "rl" else 0.0),
             base=base,
-            lr=self.lr or scale.lr(self.task, family),
-            tflop=0.0 if self.steps else self.tflop or scale.tflop,
+            lr=self.lr or scale.lr(self.task, family, adapter),
+            tflop=0.0 if self.steps else self.tflop or scale.compute(self.task),
+            schedule="" if self.schedule == scale.sft.schedule else self.schedule,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
             splits=splits,
-            warmup_lr=self.warmup_lr or (scale.lr(self.task, "sft") if self.warmup else 0.0),
+            warmup_lr=self.warmup_lr
+            or (scale.lr(self.task, "sft", adapter) if self.warmup else 0.0),
             **{name: 0 for name in SIZES if getattr(self, name) == getattr(scale.rl, name)},
         )
 
@@ -278,7 +284,9 @@ def settings_of(run: Run) -> dict[str, Any]:
     """What decides the numbers of a filled run beside its own fields, from its scale."""
     scale = get_scale(run.scale)
     if run.method.startswith("sft"):
-        return {"batch": scale.sft.batch, "max_new_tokens": scale.rl.max_new_tokens}
+        found = {"batch": scale.sft.batch, "max_new_tokens": scale.rl.max_new_tokens}
+        how = run.schedule or scale.sft.schedule
+        return found | ({"schedule": how} if how != "constant" else {})
     own = {field.name for field in fields(Run)} - set(SIZES)
     found = {name: v for name, v in asdict(rl_settings(run)).items() if name not in own}
     return ({"batch": scale.sft.batch} if run.warmup else {}) | found
@@ -647,6 +655,7 @@ def look(step, run, recorder, log, task, hands) -> None:
 
 def _train_sft(run, out, model, processor, task, hands, recorder, log, progress) -> None:
     batch, sampled, shown = get_scale(run.scale).sft.batch, 0, (task, hands)
+    schedule = run.schedule or get_scale(run.scale).sft.schedule
     leashed = run.method == "sft-kl"
     if run.method == "sft-varied":
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
@@ -695,7 +704,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, log, progress)
             model,
             tokenizer_of(processor),
             data,
-            SFTSettings(run.lr, batch, run.hands),
+            SFTSettings(run.lr, batch, run.hands, schedule),
             out / "trainer",
             run.seed,
             steps=steps,
@@ -783,7 +792,10 @@ def rl_settings(run: Run) -> RLSettings:
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
     chosen = dict(method=method, lr=run.lr, tries=run.tries, temperature=run.temperature)
     chosen |= {name: getattr(run, name) for name in SIZES if getattr(run, name)}
-    return replace(get_scale(run.scale).rl, **chosen)
+    rl = replace(get_scale(run.scale).rl, **chosen)
+    if method == "rl-grpo" and rl.samples == 1:  # GRPO compares samples of one problem
+        rl = replace(rl, samples=rl.group, problems=max(rl.problems // rl.group, 1))
+    return rl
 
 
 def check_format(run: Run, model: PreTrainedModel, processor: Processor, task, hands) -> None:

@@ -21,6 +21,7 @@ class SFTSettings:
     lr: float
     batch: int
     hands: int  # distinct training problems
+    schedule: str = "constant"  # after 10 steps of warm-up; or cosine, after 3 % of the steps
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class RLSettings:
     max_grad_norm: float = 1.0
     temperature: float = 1.0
     max_new_tokens: int = 40
+    group: int = 8  # samples of a problem under GRPO, where ``samples`` is one
     together: int = 0  # episodes at once; 0: all, on a GPU ``rollouts.TOGETHER``
 
 
@@ -71,7 +73,9 @@ class Scale:
     and height of a picture in pixels; ``adapter`` and ``vision`` what is trained (the paper
     trains everything, on eight GPUs); ``init`` how the shared Init is made of it, and ``ready``
     that it is an Init already; ``inits`` the paper's checkpoint that a task starts from;
-    ``rates`` the learning rates of tasks that need others than ``sft`` and ``rl`` have.
+    ``rates`` the learning rates of tasks that need others than ``sft`` and ``rl`` have, and
+    ``computes`` their ``tflop`` likewise. Rates are those for all weights: an adapter takes
+    ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for SFT and RL).
     """
 
     name: str
@@ -88,11 +92,18 @@ class Scale:
     vision: str = "trained"  # or frozen
     inits: str = ""
     rates: tuple[tuple[str, float, float], ...] = ()  # task, SFT's and RL's rate, where others
+    computes: tuple[tuple[str, float], ...] = ()  # task, teraflop, where another
+    lora: float = 10.0
 
-    def lr(self, task: str, family: str) -> float:
+    def lr(self, task: str, family: str, adapter: str = "none") -> float:
         """The learning rate of ``sft`` or ``rl`` on a task: the settings' own, unless named."""
         named = {name: {"sft": sft, "rl": rl} for name, sft, rl in self.rates}
-        return named[task][family] if task in named else getattr(self, family).lr
+        rate = named[task][family] if task in named else getattr(self, family).lr
+        return rate if adapter == "none" else self.lora * rate
+
+    def compute(self, task: str) -> float:
+        """Training compute of a run on a task, in teraflop of the paper's count."""
+        return dict(self.computes).get(task, self.tflop)
 
     def pretrained_for(self, task: str) -> str:
         """The base as it comes: tiny ones are bred for one task each, large ones serve all."""
@@ -159,7 +170,7 @@ SCALES = {
         base="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         memory=15,
         tflop=50_000.0,
-        sft=SFTSettings(lr=1e-5, batch=32, hands=10_000),
+        sft=SFTSettings(lr=2e-5, batch=32, hands=10_000),
         rl=RLSettings(lr=2e-6, problems=8, samples=8, minibatch=8, max_new_tokens=160),
         init=InitSettings(lr=2e-4, every=25, most=500),
         eval_episodes=234,
@@ -167,19 +178,20 @@ SCALES = {
         adapter="lora",
         vision="frozen",
     ),
-    # The paper's numbers (section 4, appendix C, released code): 2048 answers an update,
-    # gradient steps of 128, 4 epochs; SFT batches of 128; figure 5 ends at 1e19 FLOP.
+    # The paper's numbers (section 4, appendix C, released code): 2048 answers an update, which 512
+    # episodes are at some four tries each; gradient steps of 1024 of them (128 in each of eight
+    # processes), 4 epochs; SFT batches of 128; compute as figure 5 ends.
     "full": Scale(
         name="full",
         base="meta-llama/Llama-3.2-11B-Vision-Instruct",
         memory=80,
         tflop=1e7,
-        sft=SFTSettings(lr=1e-6, batch=128, hands=800_000),
+        sft=SFTSettings(lr=1e-6, batch=128, hands=800_000, schedule="cosine"),
         rl=RLSettings(
             lr=1e-6,
             problems=512,
             samples=1,
-            minibatch=32,
+            minibatch=256,
             epochs=4,
             clip=0.1,
             value_lr=1e-6,
@@ -194,6 +206,8 @@ SCALES = {
         adapter="lora",
         vision="frozen",
         inits="tianzhechu/TASK-Init",
+        rates=(("gp-vl", 5e-7, 1e-6), ("virl-vl", 5e-7, 1e-7)),
+        computes=(("gp-vl", 6e7), ("virl-l", 4e6), ("virl-vl", 4e7)),
     ),
 }
 

@@ -326,6 +326,7 @@ def train_sft(
         raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
     if distributed.main():
         remove(draft)
+    cosine = settings.schedule == "cosine"
     machine, mine = hardware(), settings.batch // processes
     rows = in_one_pass(mine, on_gpu=machine.gpu)
     if machine.gpu:
@@ -336,8 +337,8 @@ def train_sft(
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=mine // rows,
         learning_rate=settings.lr,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=10,
+        lr_scheduler_type="cosine" if cosine else "constant_with_warmup",
+        warmup_steps=max(round(0.03 * steps), 1) if cosine else 10,
         weight_decay=0.0,
         logging_steps=10,
         save_strategy="steps" if save_every else "no",
