@@ -1,0 +1,91 @@
+"""The table of scales: rates of adapters, compute of tasks, GRPO's groups."""
+
+import pytest
+
+from sftrl_lite.models import load
+from sftrl_lite.runs import Run, rl_settings, settings_of, train_hands
+from sftrl_lite.scales import SCALES, SFTSettings, seed_all
+from sftrl_lite.sft import demonstrations, train_sft
+from sftrl_lite.tasks import make_task
+
+
+def test_an_adapter_learns_at_its_own_rate(tmp_path):
+    """At the rate of all weights it hardly moves: the first step's loss gain is 200 times less."""
+    tiny, task = SCALES["tiny"], make_task("gp-l", "train")
+    hands, ended = train_hands(task, 24, 0), {}
+    rate = tiny.lr("gp-l", "sft")
+    ways = {"all": ("none", rate), "own": ("lora", tiny.lr("gp-l", "sft", "lora"))}
+    for name, (adapter, lr) in (ways | {"same": ("lora", rate)}).items():
+        seed_all(0)
+        model, tokenizer = load("data/tiny-gp-l", adapter)
+        settings = SFTSettings(lr, 24, 24)
+        data = demonstrations(task, hands)
+        done = tmp_path / name
+        ended[name] = train_sft(model, tokenizer, data, settings, done, 0, steps=20, progress=False)
+    last = {name: losses[-1] for name, losses in ended.items()}
+    assert abs(last["own"] - last["all"]) < 0.15, last
+    assert last["same"] > last["all"] + 0.3, last
+
+
+@pytest.mark.parametrize(
+    "scale, task, adapter, sft, rl",
+    [
+        ("tiny", "gp-l", "none", 1e-4, 3e-5),
+        ("tiny", "virl-l", "none", 1e-4, 1e-4),
+        ("full", "gp-l", "none", 1e-6, 1e-6),  # the paper's
+        ("full", "gp-vl", "none", 5e-7, 1e-6),
+        ("full", "virl-vl", "none", 5e-7, 1e-7),
+        ("full", "virl-vl", "lora", 5e-6, 1e-6),
+        ("t4", "gp-l", "qlora", 2e-4, 2e-5),
+    ],
+)
+def test_rates(scale, task, adapter, sft, rl):
+    row = SCALES[scale]
+    assert row.lr(task, "sft", adapter) == pytest.approx(sft)
+    assert row.lr(task, "rl", adapter) == pytest.approx(rl)
+    options = dict(task=task, scale=scale, adapter=adapter, load_format="dummy")
+    assert Run("sft", **options).filled().lr == pytest.approx(sft)
+    assert Run("rl-ppo", **options).filled().lr == pytest.approx(rl)
+
+
+def test_a_run_ends_with_its_tasks_compute():
+    """The right end of the paper's figure 5, in FLOP."""
+    ends = {"gp-l": 1e19, "gp-vl": 6e19, "virl-l": 4e18, "virl-vl": 4e19}
+    for task, flop in ends.items():
+        run = Run("sft", task=task, scale="full", load_format="dummy").filled()
+        assert run.tflop * 1e12 == pytest.approx(flop)
+        assert Run("sft", task=task).filled().tflop == 3.0
+
+
+def test_the_releases_gradient_steps():
+    """2048 answers an update in gradient steps of 1024, four times over: eight steps."""
+    rl = SCALES["full"].rl
+    assert rl.epochs * rl.problems * rl.samples / rl.minibatch == 8
+
+
+def test_grpo_has_groups_at_every_scale():
+    """With one sample a problem every advantage would be zero."""
+    for scale in SCALES:
+        many = rl_settings(Run("rl-ppo", scale=scale, load_format="dummy").filled())
+        groups = rl_settings(Run("rl-grpo", scale=scale, load_format="dummy").filled())
+        assert groups.samples > 1
+        assert groups.problems * groups.samples == many.problems * many.samples
+
+
+def test_a_cosine_is_a_choice_that_counts(tokenizer, fresh_model, tmp_path, monkeypatch):
+    assert "schedule" not in settings_of(Run("sft").filled())
+    other = Run("sft", schedule="cosine")
+    assert settings_of(other.filled())["schedule"] == "cosine"
+    assert other.hash != Run("sft").hash == Run("sft", schedule="constant").hash
+    rates, (task, told) = {}, (make_task("gp-l", "train"), [])
+    data = demonstrations(task, train_hands(task, 4, 0))
+    for schedule in ("constant", "cosine"):
+        told.clear()
+        how = SFTSettings(1e-3, 2, 4, schedule)
+        options = dict(steps=30, progress=False, tell=lambda step, log: told.append(log))
+        train_sft(fresh_model, tokenizer, data, how, tmp_path / schedule, 0, **options)
+        rates[schedule] = [log["learning_rate"] for log in told if "learning_rate" in log]
+    assert rates["constant"][-1] == pytest.approx(1e-3)
+    assert rates["cosine"][-1] < 1e-5 < rates["cosine"][0] <= 1e-3
+    with pytest.raises(ValueError, match="unknown schedule 'steep'; choose constant, cosine"):
+        Run("sft", schedule="steep")
