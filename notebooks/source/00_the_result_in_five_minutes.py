@@ -74,7 +74,7 @@ from sftrl_lite.general_points import general_points
 from sftrl_lite.models import load
 from sftrl_lite.rollouts import rollout
 
-model, tokenizer = load(scale.base)
+model, tokenizer = load(scale.base_for("gp-l"))
 shifted, hand = general_points("ood-rule"), Hand(cards, OOD_RULE)
 paper = dict(temperature=0.6, top_p=0.9)  # how the paper's evaluation samples
 for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **paper):

@@ -297,7 +297,7 @@ from sftrl_lite.chats import demonstrated
 from sftrl_lite.general_points import prompt
 from sftrl_lite.models import load
 
-init, tokenizer = load(scale.base)
+init, tokenizer = load(scale.base_for("gp-l"))
 
 
 def chat(hand: Hand, answer: str) -> list[dict[str, str]]:
@@ -632,7 +632,7 @@ from tqdm.auto import tqdm
 from sftrl_lite.models import ROOT
 from sftrl_lite.sft import train_sft
 
-student, tokenizer = load(scale.base)
+student, tokenizer = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)
 steps, seen = 80, []
 
 def ask(step: int) -> None:

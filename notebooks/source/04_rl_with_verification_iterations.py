@@ -136,7 +136,7 @@ import torch
 from sftrl_lite.models import load
 from sftrl_lite.rollouts import rollout
 
-base, tokenizer = load(scale.base)
+base, tokenizer = load(scale.base_for("gp-l"))
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 
 def dice(seed: int) -> torch.Generator:
@@ -706,8 +706,8 @@ for tau in (1.0, 0.2):
 # Now everything has a name. A step of PPO on text:
 #
 # 1. Choose hands, sample whole episodes (`rollout`).
-# 2. Pack them; values, then advantages and value targets (`ppo_targets`: GAE,
-#    normalised).
+# 2. Pack them. One pass without gradients gives values and old log-probabilities; then
+#    advantages and value targets (`ppo_targets`: GAE, normalised).
 # 3. For each minibatch: log-probabilities now, ratio, clip, value error (`ppo_loss`),
 #    one step of Adam.
 
@@ -721,7 +721,7 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
                        temperature=s.temperature, generator=chosen, **limit)
     batch = pack(episodes, tokenizer.pad_token_id, model.device)
     with torch.no_grad():
-        values = policy(model, batch, head)[2]
+        batch.old_logps, _, values = policy(model, batch, head, temperature=s.temperature)
     advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
@@ -739,6 +739,10 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
     return {"reward": batch.rewards.sum(1).mean().item(), "value_error": error}
 
 # %% [markdown]
+# The rollout has log-probabilities as well, from tokens decoded one at a time. Step 2 takes
+# them from a pass like the update's instead: in 16 bits the two differ by rounding, and the
+# first ratio would not be 1.
+#
 # The package's `rl_step` does the same, and besides it handles pictures, several
 # processes, float16 and GRPO. Do both take the same step from Init? They draw from the
 # same stream.
@@ -747,12 +751,18 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.runs import train_hands
 from sftrl_lite.scales import stream
+from transformers import PreTrainedModel
 
 hands = train_hands(task, scale.sft.hands, seed=0)
-ours = new_learner(load(scale.base)[0], scale.rl, seed=0)
+
+def at_init() -> PreTrainedModel:
+    """Init, made ready for what this scale trains: all weights or an adapter."""
+    return load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
+
+ours = new_learner(at_init(), scale.rl, seed=0)
 first = ppo_step(ours.model, ours.value_head, ours.optimizer, hands, scale.rl,
                  stream(0, "rl", 0))
-learner = new_learner(load(scale.base)[0], scale.rl, seed=0)
+learner = new_learner(at_init(), scale.rl, seed=0)
 stats = rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
 
 def weights(model) -> torch.Tensor:
@@ -766,7 +776,10 @@ print(f"the updates differ by {(mine - its).norm() / its.norm():.2%} of their le
 # %% [markdown]
 # A few more steps, to see what `rl_step` returns. `reward` is the mean sum of points of
 # an episode, `success` the share solved within the budget, `answers` the tries actually
-# played, `signal` the share of hands whose samples earned different points.
+# played, `signal` the share of hands whose samples earned different points. The rest is for
+# finding faults: `kl` and `clipped` say how far the policy went from the one that sampled,
+# `entropy` how undecided that one was, `grad_norm` how long the gradient was before it was
+# clipped, `explained_variance` how much of the returns the value head foresaw.
 
 # %%
 import pandas as pd
@@ -776,7 +789,7 @@ few = 3
 log = [stats]
 log += [rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
         for _ in tqdm(range(few - 1), unit="step")]
-pd.DataFrame(log, index=range(1, few + 1)).round(3)
+pd.DataFrame(log, index=range(1, few + 1)).round(3).T
 
 # %%
 error = first["value_error"]
@@ -851,9 +864,9 @@ small = replace(
 )
 began = time.time()
 out = ROOT / "runs" / "chapter-4" / "trl"
-theirs = train_with_trl(load(scale.base)[0], tokenizer, task, hands, small, out, 0, few)
+theirs = train_with_trl(at_init(), tokenizer, task, hands, small, out, 0, few)
 middle = time.time()
-learner = new_learner(load(scale.base)[0], small, seed=0)
+learner = new_learner(at_init(), small, seed=0)
 steps = [rl_step(learner, tokenizer, task, hands, small, seed=0) for _ in theirs]
 ours = [step["reward"] for step in steps]
 end = time.time()

@@ -77,7 +77,7 @@ from sftrl_lite.models import ROOT, load
 
 table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
-init, tokenizer = load(scale.base)
+init, tokenizer = load(scale.base_for("gp-l"))
 models = {"Init": init}
 models["SFT"] = load(folder / "sft" / "model")[0]
 models["RL"] = load(folder / "rl-ppo" / "model")[0]

@@ -117,7 +117,7 @@ from sftrl_lite.models import load
 from sftrl_lite.rollouts import rollout
 from sftrl_lite.runs import held_out, train_hands
 
-base, tokenizer = load(scale.base)
+base, tokenizer = load(scale.base_for("gp-l"))
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
@@ -192,7 +192,7 @@ from tqdm.auto import tqdm
 from sftrl_lite.models import ROOT
 from sftrl_lite.sft import demonstrations, train_sft
 
-student = load(scale.base)[0]
+student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
 curve, kept = {}, {}
 
 def keep(step: int) -> None:

@@ -190,7 +190,7 @@ from sftrl_lite.sft import verified
 
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)[:60]
-base, tokenizer = load(scale.base)
+base, tokenizer = load(scale.base_for("gp-l"))
 limit = scale.rl.max_new_tokens
 own, tokens = verified(base, tokenizer, task, hands, seed=0, max_new_tokens=limit)
 print(f"{len(own)} of {8 * len(hands)} answers accepted, {tokens} tokens sampled")
