@@ -25,7 +25,7 @@ LLAMA = "meta-llama/Llama-3.2-11B-Vision-Instruct"
 @pytest.fixture
 def gpu(monkeypatch):
     """As if there were a GPU that nothing gets to."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv(precision.PRETEND, "bf16")
 
 
 # --- number formats --------------------------------------------------------------------
@@ -242,8 +242,7 @@ def test_float16_trains_with_scaled_gradients(
     random_model, tokenizer, seven_task, hands, monkeypatch
 ):
     """As on a T4: products in float16, adapters in float32, the loss scaled up and down."""
-    for module in (precision, rl):
-        monkeypatch.setattr(module, "precision", lambda: (torch.float16, ""))
+    monkeypatch.setenv(precision.PRETEND, "fp16")
     model = copy.deepcopy(random_model).to(torch.float16)
     adapters.add(model)
     few = dict(problems=4, samples=4, minibatch=8, tries=2, max_new_tokens=4, lr=1e-3)
