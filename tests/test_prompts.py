@@ -262,7 +262,7 @@ def test_any_text_survives_a_file(prompt, retry, said, tmp_path_factory):
     [
         ("prompt = ", "is not TOML"),
         ('retry = "x"', "it has no prompt"),
-        ('prompt = "x"\npromt = "y"', "unknown key 'promt'; choose prompt, answer"),
+        ('prompt = "x"\nprompts = "y"', "unknown key 'prompts'; choose prompt, answer"),
         ("prompt = 3", "prompt is 3; it has to be a str"),
         ('prompt = "x"\n[messages]\nshrug = "y"', "messages.shrug is no text for one of failure"),
         ('prompt = "x"\n[words]\nabsolute = ["north"]', "words.absolute does not name each of"),
