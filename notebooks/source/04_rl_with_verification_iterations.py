@@ -721,8 +721,7 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
                        temperature=s.temperature, generator=chosen, **limit)
     batch = pack(episodes, tokenizer.pad_token_id, model.device)
     with torch.no_grad():
-        before = policy(model, batch, head, temperature=s.temperature)
-        batch.old_logps, values = before[0], before[2]
+        batch.old_logps, values = policy(model, batch, head, None, s.temperature)[::2]
     advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
