@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -126,8 +126,6 @@ def train_command(
     experiment: Experiment = "",
     record: Record = False,
 ) -> None:
-    from dataclasses import asdict
-
     from tqdm.auto import tqdm
 
     from sftrl_lite import distributed, ledger, plots, watch
@@ -236,8 +234,6 @@ def init_command(
     load_format: LoadFormat = "",
 ) -> None:
     """Make the Init that SFT and RL share: a first SFT up to a level of format and success."""
-    from dataclasses import replace
-
     from sftrl_lite import distributed
     from sftrl_lite.init import make_init, verdict
     from sftrl_lite.runs import Run

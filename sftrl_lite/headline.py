@@ -63,9 +63,11 @@ def side_by_side(
         name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR) for i, name in enumerate(runs)
     }
     waiting, failed = set(runs), None
+    at_once = 1 if hardware().gpu else len(workers)
     later = list(workers.values())
-    for _ in later[: 1 if hardware().gpu else None]:
-        later.pop(0).start()
+    for worker in later[:at_once]:
+        worker.start()
+    del later[:at_once]
     while waiting and failed is None:
         try:
             name, news = messages.get(timeout=1)

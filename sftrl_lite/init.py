@@ -24,7 +24,7 @@ from sftrl_lite.models import save
 from sftrl_lite.plan import Work, check
 from sftrl_lite.runs import Run, claim, load_init
 from sftrl_lite.scales import InitSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import demonstrations, picture_demonstrations, train_sft
+from sftrl_lite.sft import taught, train_sft
 from sftrl_lite.tasks import budget, check_base
 from sftrl_lite.vision import tokenizer_of
 
@@ -116,8 +116,8 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
     check(Work(run.scale, run.task, "sft", run.adapter, run.vision, run.max_image_tiles))
     model, processor = load_init(run)
     player, task = distributed.player_of(model), run.make("train")
-    taught, fresh = task.half(1), task.half(2)
-    problems = taught.draw(stream(run.seed, "init"), run.hands)
+    mine, fresh = task.half(1), task.half(2)
+    problems = mine.draw(stream(run.seed, "init"), run.hands)
     asked = fresh.draw(stream(run.seed, "init level"), goal.problems)
     levels = read_levels(making)
 
@@ -135,10 +135,7 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
     # killed between its last measurement and the end: no step more
     end = levels[-1]["step"] if levels and meets(levels[-1], goal) else run.steps
     if not reached(0):
-        if task.picture(problems[0]) is None:
-            data, pixels = demonstrations(task, problems), None
-        else:
-            data, pixels = picture_demonstrations(processor, task, problems)
+        data, pixels = taught(processor, task, problems)
         train_sft(
             model,
             tokenizer_of(processor),

@@ -231,6 +231,11 @@ class Room:
 ROOMS: WeakKeyDictionary[PreTrainedModel, Room] = WeakKeyDictionary()
 
 
+def across_layers(model: PreTrainedModel) -> Sequence[int]:
+    """Numbers of the layers that attend to pictures beside the text; they hold no tokens."""
+    return getattr(model.config.get_text_config(), "cross_attention_layers", ())
+
+
 def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, columns: int) -> Room:
     """The model's room, made anew only where it is too small or of another shape.
 
@@ -238,7 +243,7 @@ def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, column
         like: the layers of a cache that has read a prompt; those that hold pictures keep their
             number of columns, the others get ``columns``.
     """
-    across = getattr(model.config.get_text_config(), "cross_attention_layers", ())
+    across = across_layers(model)
     there, kind = ROOMS.get(model), hardware().format
 
     def shape(i: int, states: torch.Tensor) -> tuple[int, ...]:
@@ -292,7 +297,7 @@ class StaticDecoder(Decoder):
     def repeat(self, times: int) -> None:
         """Copy each row ``times`` times, into the room."""
         rows, self.used = times * len(self.mask), self.mask.shape[1]
-        self.room = self.move_in(self.cache.layers, self.rows, times)
+        self.room = self.move_in(self.cache.layers, times)
         real = self.mask.repeat_interleave(times, 0)
         self.mask = real.new_zeros(self.rows, self.room.columns)
         self.mask[:rows, : self.used] = real
@@ -303,9 +308,9 @@ class StaticDecoder(Decoder):
             self.tiles = torch.cat([self.tiles.repeat_interleave(times, 0), idle])
         self.live = torch.arange(rows, device=self.mask.device)
 
-    def move_in(self, layers: list[DynamicLayer], rows: int, times: int = 1) -> Room:
+    def move_in(self, layers: list[DynamicLayer], times: int = 1) -> Room:
         """The model's room, filled with what the layers hold."""
-        room = room_for(self.model, layers, rows, max(self.columns, self.used))
+        room = room_for(self.model, layers, self.rows, max(self.columns, self.used))
         for old, new in zip(layers, room.layers, strict=True):
             if old.is_initialized:
                 new.fill(old.keys, old.values, times)
@@ -336,7 +341,7 @@ class StaticDecoder(Decoder):
         while self.shown < self.used:
             self.shown *= 2
         self.shown = min(self.shown, self.room.columns)
-        across = getattr(self.model.config.get_text_config(), "cross_attention_layers", ())
+        across = across_layers(self.model)
         for i, layer in enumerate(self.room.layers):
             if i not in across:
                 layer.show(self.shown)
@@ -344,7 +349,7 @@ class StaticDecoder(Decoder):
 
     def enlarge(self, used: int) -> None:
         """Move into a room of twice as many columns."""
-        across = getattr(self.model.config.get_text_config(), "cross_attention_layers", ())
+        across = across_layers(self.model)
         old: list[Any] = []
         for i, layer in enumerate(self.room.layers):
             kept = DynamicLayer()
@@ -353,7 +358,7 @@ class StaticDecoder(Decoder):
                 kept.update(*(whole[:, :, columns].clone() for whole in layer.whole))
             old.append(kept)
         self.columns = -(-2 * self.used // STEP) * STEP
-        self.room = self.move_in(old, self.rows)
+        self.room = self.move_in(old)
         self.mask = torch.nn.functional.pad(self.mask, (0, self.room.columns - self.mask.shape[1]))
 
     def call(self, **inputs: Any) -> Any:

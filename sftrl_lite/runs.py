@@ -47,14 +47,7 @@ from sftrl_lite.prompts import difference, learn, off_distribution, template_for
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode, decoding_name, rollout
 from sftrl_lite.scales import ROOT, RLSettings, SFTSettings, get_scale, seed_all, stream
-from sftrl_lite.sft import (
-    Given,
-    demonstrations,
-    lessons,
-    picture_demonstrations,
-    train_sft,
-    verified,
-)
+from sftrl_lite.sft import Given, taught, train_sft, verified
 from sftrl_lite.street_data import DataError, Demonstration
 from sftrl_lite.tasks import budget, check_base, given, make_task, reported
 from sftrl_lite.verifier import Verdict
@@ -667,11 +660,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, log, progress)
             hands, sampled = verified(init, processor, task, hands, **ways)
         task = Answered(task)
     answer = task.habit if run.method == "sft-own" else None
-    if task.picture(hands[0]) is None:
-        chats = [row["prompt"] + row["completion"] for row in demonstrations(task, hands, answer)]
-        data, pixels = lessons(processor, chats), None
-    else:
-        data, pixels = picture_demonstrations(processor, task, hands, answer)
+    data, pixels = taught(processor, task, hands, answer)
     tokens = sum(map(len, data["input_ids"])) / len(data)
     if pixels is not None:
         tokens += picture_tokens(model)
@@ -883,10 +872,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, log, progress, 
 
 def warm_up(run, out, model, processor, task, hands) -> None:
     """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
-    if task.picture(hands[0]) is None:
-        data, pixels = demonstrations(task, hands), None
-    else:
-        data, pixels = picture_demonstrations(processor, task, hands)
+    data, pixels = taught(processor, task, hands)
     settings = SFTSettings(run.warmup_lr, get_scale(run.scale).sft.batch, run.hands)
     train_sft(
         model,

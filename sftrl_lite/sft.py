@@ -88,6 +88,19 @@ def picture_demonstrations(
     return lessons(processor, chats), draw(every) if size * len(every) <= KEPT else draw
 
 
+def taught(
+    processor: Processor,
+    task: Any,
+    problems: Sequence[Any],
+    answer: Callable[[Any], str] | None = None,
+) -> tuple[Dataset, Pixels | Draw | None]:
+    """What ``train_sft`` reads of problems: rows of tokens, and pixels where the task shows any."""
+    if task.picture(problems[0]) is not None:
+        return picture_demonstrations(processor, task, problems, answer)
+    rows = demonstrations(task, problems, answer)
+    return lessons(processor, [row["prompt"] + row["completion"] for row in rows]), None
+
+
 def lessons(processor: Processor, chats: Sequence[Chat]) -> Dataset:
     """Chats that end with an answer as rows of input_ids, labels and their number, ``picture``."""
     rows = demonstrated(processor, chats)

@@ -115,9 +115,13 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     base, tmp_path, monkeypatch
 ):
     taught, asked = [], []
-    real = init.demonstrations
-    keep = lambda task, problems: taught.extend(problems) or real(task, problems)  # noqa: E731
-    monkeypatch.setattr(init, "demonstrations", keep)
+    real = init.taught
+
+    def keep(processor, task, problems):
+        taught.extend(problems)
+        return real(processor, task, problems)
+
+    monkeypatch.setattr(init, "taught", keep)
 
     def level(run, model, processor, task, problems):
         asked.extend(problems)

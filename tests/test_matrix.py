@@ -21,7 +21,6 @@ from sftrl_lite import (
     rollouts,
     runs,
     scales,
-    sft,
 )
 from sftrl_lite.chats import prompts
 from sftrl_lite.evaluate import evaluate
@@ -70,7 +69,7 @@ def as_on_a_gpu(monkeypatch, request):
     monkeypatch.setenv(precision.PRETEND, kind)
     monkeypatch.setattr(rollouts, "TOGETHER", 2)
     monkeypatch.setattr(rollouts, "STEP", 1024)  # one shape a run: compiling takes the time here
-    monkeypatch.setattr(sft, "ROWS", 1)
+    monkeypatch.setattr(scales, "ROWS", 1)
     tiny = scales.SCALES["tiny"]
     few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
     small = dataclasses.replace(
