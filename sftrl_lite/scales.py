@@ -162,7 +162,7 @@ SCALES = {
         init=InitSettings(lr=1e-3, batch=64, every=32, most=1024),
         eval_episodes=500,
         picture=80,
-        rates=(("gp-vl", 1e-4, 1e-4), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
+        rates=(("gp-vl", 1e-4, 3e-5), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
         ready=True,
     ),
     "t4": Scale(
