@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -179,6 +180,7 @@ class Decoder:
             self.tiles = self.tiles[index]
 
 
+COMPILATIONS = 16  # of one model's step; torch's own limit of 8 is soon reached by its shapes
 STEP = 256  # columns of the smallest view of a room; the next ones are twice as wide each
 
 
@@ -229,6 +231,7 @@ class Room:
 
 
 ROOMS: WeakKeyDictionary[PreTrainedModel, Room] = WeakKeyDictionary()
+COMPILED: WeakKeyDictionary[PreTrainedModel, tuple[dict[str, Any], Callable]] = WeakKeyDictionary()
 
 
 def across_layers(model: PreTrainedModel) -> Sequence[int]:
@@ -262,16 +265,34 @@ def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, column
     for i, layer in used.items():
         pair = (layer.keys, layer.values)
         lent[i] = LentLayer(*(x.new_zeros(shape(i, x), dtype=kind) for x in pair))
-    how = hardware().compiler
-    step = type(model).forward
-    if how:  # the usual limit of 8 is soon reached by the shapes and number formats of two models
-        torch._dynamo.config.recompile_limit = 64
+    ROOMS[model] = Room(rows, columns, lent, compiled(model))
+    return ROOMS[model]
+
+
+def compiled(model: PreTrainedModel) -> Callable:
+    """The forward pass of a model's class as this machine computes it, kept for this model.
+
+    A function may be compiled so many times (for other shapes, other formats, other models) before
+    torch.compile refuses, and it counts by code object. The models of a notebook share
+    one, so each model gets a copy.
+    """
+    how, forward = hardware().compiler, type(model).forward
+    if not how:
+        return forward
+    options, own = COMPILED.get(model, (None, forward))
+    if options != how:
+        torch._dynamo.config.recompile_limit = COMPILATIONS
         # A room that was given up for an update is at other addresses next time: graphs are
         # recorded again, which takes seconds, and must not be given up after 128 times.
         torch._inductor.config.triton.cudagraph_unexpected_rerecord_limit = 10**6
-        step = torch.compile(step, fullgraph=True, **how)
-    ROOMS[model] = Room(rows, columns, lent, step)
-    return ROOMS[model]
+
+        def step(model: PreTrainedModel, **inputs: Any) -> Any:
+            return forward(model, **inputs)
+
+        own = FunctionType(step.__code__.replace(), step.__globals__, closure=step.__closure__)
+        own = torch.compile(own, fullgraph=True, **how)
+        COMPILED[model] = how, own
+    return own
 
 
 class StaticDecoder(Decoder):

@@ -388,6 +388,17 @@ def test_ten_groups_compile_few_shapes(kind, game, monkeypatch):
     assert rollouts.ROOMS[model].layers[0].dtype == precision.FORMATS[kind]
 
 
+def test_each_model_has_compilations_of_its_own(game, monkeypatch):
+    """Many models in one process (a notebook, a sweep) do not use up torch's limit."""
+    monkeypatch.setenv(precision.PRETEND, "bf16")
+    monkeypatch.setattr(rollouts, "COMPILATIONS", 2)
+    model, processor, task, problems = game
+    twins = [copy.deepcopy(model) for _ in range(4)]  # all alive at once
+    for twin in twins:
+        episodes = play(twin, processor, task, problems[:2], tries=1, max_new_tokens=2)
+        assert episodes and twin in rollouts.COMPILED
+
+
 def test_a_room_dies_with_its_model(random_model, tokenizer, length_task, hands):
     twin = copy.deepcopy(random_model)
     play(twin, tokenizer, length_task, hands, static=True)
