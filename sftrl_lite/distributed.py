@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,7 +39,9 @@ def start() -> None:
     """Join the other processes, if a launcher started several; each takes its own GPU.
 
     On GPUs tensors go by NCCL, and what lies in main memory (episodes, whole states) by gloo.
+    Without a launcher one GPU is used, and if there are more, a line says how to use them.
     """
+    tell_of_idle_gpus()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         backend = "gloo"
         if device().type == "cuda":
@@ -45,6 +49,15 @@ def start() -> None:
             backend = "cpu:gloo,cuda:nccl"
         patience = timedelta(hours=1)  # the others wait while one writes a large checkpoint
         dist.init_process_group(backend, timeout=patience)
+
+
+@cache  # once a process
+def tell_of_idle_gpus() -> None:
+    """Say that a process without a launcher uses one of several GPUs, and what uses them all."""
+    many = torch.cuda.device_count() if device().type == "cuda" else 0
+    if many > 1 and "WORLD_SIZE" not in os.environ:
+        every = f"torchrun --nproc_per_node {many} -m sftrl_lite sft (or rl) ..."
+        print(f"note: one of {many} GPUs is used; for all of them: {every}", file=sys.stderr)
 
 
 def world() -> int:

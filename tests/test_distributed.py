@@ -12,7 +12,7 @@ import torch
 from conftest import LengthTask, make_seeing
 from safetensors.torch import load_file
 
-from sftrl_lite import distributed, models, precision, rl, scales
+from sftrl_lite import distributed, models, precision, rl, runs, scales
 from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.general_points import Hand
 from sftrl_lite.rollouts import rollout
@@ -44,6 +44,59 @@ def alone(where, work, *args):
     torch.set_num_threads(1)
     distributed.start()
     work(*args)
+
+
+# --- GPUs without a launcher -----------------------------------------------------------
+
+
+@pytest.fixture
+def visible(monkeypatch):
+    """Pretend that a number of T4s is visible to a process that no launcher started."""
+    distributed.tell_of_idle_gpus.cache_clear()
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+    def pretend(gpus):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+
+    yield pretend
+    distributed.tell_of_idle_gpus.cache_clear()
+
+
+@pytest.mark.parametrize(("gpus", "lines"), [(0, 0), (1, 0), (2, 1)])
+def test_one_of_several_gpus_is_used_and_a_line_says_so(gpus, lines, visible, capsys):
+    visible(gpus)
+    for _ in range(2):
+        distributed.start()
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines and distributed.world() == 1
+    assert precision.device() == torch.device("cuda" if gpus else "cpu")
+    for line in told:
+        assert "one of 2 GPUs is used" in line
+        assert "torchrun --nproc_per_node 2 -m sftrl_lite" in line
+
+
+def test_each_process_of_a_launcher_takes_its_own_gpu_and_says_nothing(
+    visible, monkeypatch, capsys
+):
+    visible(2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    taken, joined = [], []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *a, **o: joined.append(a))
+    distributed.start()
+    assert taken == [1] and joined == [("cpu:gloo,cuda:nccl",)]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_says_it_where_it_starts(visible, monkeypatch, capsys, base, tmp_path):
+    """It is told before the run looks at anything else; here there is no GPU to go on with."""
+    visible(2)
+    monkeypatch.setattr(runs, "_train", lambda *parts: None)
+    train(Run("sft", base=str(base), steps=1), tmp_path / "run")
+    assert capsys.readouterr().err.count("one of 2 GPUs is used") == 1
 
 
 # --- a step of RL ----------------------------------------------------------------------
