@@ -1,5 +1,10 @@
-"""Chapters that train, from their first cell to their last, computed as on a GPU: 16-bit products,
-static caches, compiled decoding, checkpointed layers, batches in passes. Short runs."""
+"""Chapters from their first cell to their last at a scale for GPUs, computed as on one: 16-bit
+products, static caches, checkpointed layers, batches in passes. The weights are made up.
+
+Chapters 4 and 6 stand for all in ``make test``; ``pytest -m gpu_walk`` walks the others. Compiling
+takes most of the time of a model that is this small, so decoding is not compiled here: it is in
+``test_matrix.py`` and ``test_rollouts.py``.
+"""
 
 import json
 import os
@@ -9,18 +14,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import make_reader, make_smol
+
+from sftrl_lite import general_points, models, navigation
+from sftrl_lite.tasks import TASKS
 
 pytest.importorskip("nbformat")
 pytest.importorskip("jupytext")
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
-    "name": "tiny",
+    "ready": True,  # the made-up weights are the Init
     "together": 8,
-    "tflop": 0.04,
+    "tflop": 0.01,
+    "computes": [],
     "eval_episodes": 10,
     "sft": {"hands": 24, "batch": 8},
-    "rl": {"problems": 4, "samples": 4, "minibatch": 8},
+    "rl": {"problems": 4, "minibatch": 4, "max_new_tokens": 30},
 }
 RUN = """
 import sys, importlib.util
@@ -31,30 +42,88 @@ build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)
 (source,) = Path("notebooks/source").glob(sys.argv[1] + "_*.py")
 where = {"metadata": {"path": "notebooks"}}
-NotebookClient(build.convert(source), timeout=900, kernel_name="python3", resources=where).execute()
+chapter = build.convert(source)
+NotebookClient(chapter, timeout=1800, kernel_name="python3", resources=where).execute()
 """
+MODELS = 2  # of 11B that live in a process at once: 40 GiB, beside what a run needs
 
 
-def walk(number: str, scale: dict, pretended: str, runs: Path) -> None:
-    """Execute a chapter's source; its runs go to a folder of their own."""
-    where = [str(ROOT / "tests" / "small_scale"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    told = dict(PYTHONPATH=os.pathsep.join(where), SFTRL_TEST_SCALE=json.dumps(scale))
-    told |= dict(SFTRL_PRETEND_GPU=pretended, SFTRL_SCALE=scale["name"], OMP_NUM_THREADS="1")
-    before = set(runs.glob("*")) if runs.exists() else set()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, number],
-            cwd=ROOT,
-            env=os.environ | told,
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        for folder in (set(runs.glob("*")) if runs.exists() else set()) - before:
-            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """The base of each scale, in bfloat16 as the real ones: the tiny bases, which know their tasks,
+    and a random SmolVLM."""
+    folder = tmp_path_factory.mktemp("weights")
+    for task in TASKS:
+        model, processor = models.load(f"data/tiny-{task}")
+        models.save(model.to(torch.bfloat16), processor, folder / f"tiny-{task}")
+    reader = make_reader(general_points.vocabulary(pictures=True) + navigation.vocabulary())
+    models.save(make_smol(reader).to(torch.bfloat16), reader, folder / "smol")
+    return {"full": str(folder / "tiny-gp-l"), "t4": str(folder / "smol")}
+
+
+def walk(number: str, scale: str, base: str, folder: Path) -> list[dict]:
+    """Execute a chapter's source in a copy of the course; what took a GPU's memory, in order."""
+    course, log = folder / "course", folder / "log.jsonl"
+    course.mkdir()
+    shutil.copytree(ROOT / "sftrl_lite", course / "sftrl_lite")  # says where runs are kept
+    for name in ("data", "notebooks", "results", "pyproject.toml"):
+        (course / name).symlink_to(ROOT / name)
+    log.touch()
+    where = [str(ROOT / "tests" / "small_scale"), str(course), os.environ.get("PYTHONPATH", "")]
+    told = dict(PYTHONPATH=os.pathsep.join(where), SFTRL_TEST_LOG=str(log), SFTRL_SCALE=scale)
+    told |= dict(SFTRL_TEST_SCALE=json.dumps(SMALL | {"name": scale, "base": base}))
+    told |= dict(SFTRL_PRETEND_GPU={"full": "bf16", "t4": "fp16"}[scale], OMP_NUM_THREADS="1")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, number],
+        cwd=course,
+        env=os.environ | told,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("number, pretended", [("04", "bf16")])
-def test_a_chapter_runs_on_a_gpu(number, pretended):
-    walk(number, SMALL, pretended, ROOT / "runs" / f"chapter-{int(number)}")
+def check(seen: list[dict]) -> None:
+    """One run at a time on a card, adapters alone are trained, and few models lie beside a run."""
+    under_way = 0
+    for line in seen:
+        under_way += {"begin": 1, "end": -1}.get(line["event"], 0)
+        assert under_way <= 1, f"two runs at once: {line}"
+        assert line.get("base_weights", 0) == 0, f"trained without an adapter: {line}"
+        assert line["living"] <= MODELS, f"too many models in memory: {line}"
+
+
+OTHERS = [f"{number:02}" for number in range(14) if number not in (4, 6)]
+
+
+@pytest.mark.parametrize("number", ["04", "06"])
+def test_a_chapter_runs_on_a_gpu(number, weights, tmp_path):
+    seen = walk(number, "full", weights["full"], tmp_path)
+    assert {"load", "rl", "begin", "end"} <= {line["event"] for line in seen}
+    check(seen)
+
+
+@pytest.mark.gpu_walk
+@pytest.mark.parametrize("number", OTHERS)
+def test_every_other_chapter_runs_on_a_gpu(number, weights, tmp_path):
+    check(walk(number, "full", weights["full"], tmp_path))
+
+
+@pytest.mark.gpu_walk
+@pytest.mark.parametrize("number", ["04", "06"])
+def test_a_chapter_runs_on_a_t4(number, weights, tmp_path):
+    check(walk(number, "t4", weights["t4"], tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        ([dict(event="begin", living=1), dict(event="begin", living=1)], "two runs at once"),
+        ([dict(event="sft", living=1, base_weights=3)], "without an adapter"),
+        ([dict(event="load", living=MODELS + 1)], "too many models"),
+    ],
+)
+def test_what_a_card_cannot_hold_is_noticed(seen, says):
+    with pytest.raises(AssertionError, match=says):
+        check(seen)

@@ -2,12 +2,21 @@
 
 Python imports a module of this name when it starts, so kernels of notebooks and the processes
 that they start see the same row. ``SFTRL_TEST_SCALE`` is JSON: fields of the row, with those of
-its ``sft`` and ``rl`` as objects, and ``together``, the episodes in a group on a GPU.
+its ``sft`` and ``rl`` as objects, and ``together``, the episodes in a group on a GPU. Decoding is
+not compiled, and random weights may begin RL.
+
+``SFTRL_TEST_LOG`` is a file that gets a line of JSON for each thing that takes a GPU's memory: a
+model that is loaded, with how many live in that process then; what trains, with its number of
+weights of the base among them; the beginning and the end of a run.
 """
 
+import gc
 import json
 import os
+import time
+import weakref
 from dataclasses import replace
+from functools import wraps
 
 if wanted := os.environ.get("SFTRL_TEST_SCALE"):
     from sftrl_lite import rollouts, scales
@@ -15,6 +24,54 @@ if wanted := os.environ.get("SFTRL_TEST_SCALE"):
     fields = json.loads(wanted)
     name = fields.pop("name")
     rollouts.TOGETHER = fields.pop("together", rollouts.TOGETHER)
+    rollouts.compiled = lambda model: type(model).forward
     row = scales.SCALES[name]
     parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
     scales.SCALES[name] = replace(row, **fields, **parts)
+
+if place := os.environ.get("SFTRL_TEST_LOG"):
+    from sftrl_lite import models, rl, sft
+
+    living = weakref.WeakSet()
+
+    def note(event, **more):
+        gc.collect()
+        line = dict(event=event, process=os.getpid(), time=time.time(), living=len(living))
+        with open(place, "a") as file:
+            file.write(json.dumps(line | more) + "\n")
+
+    def noted(module, function, event):
+        """Let a function that trains its first argument write down what of it trains."""
+        inner = getattr(module, function)
+
+        @wraps(inner)
+        def outer(model, *args, **options):
+            own = [n for n, w in model.named_parameters() if w.requires_grad and "lora_" not in n]
+            note(event, base_weights=len(own))
+            return inner(model, *args, **options)
+
+        setattr(module, function, outer)
+
+    weights = models._weights
+
+    def loaded(*args):
+        model = weights(*args)
+        living.add(model)
+        note("load")
+        return model
+
+    models._weights = loaded
+    noted(rl, "new_learner", "rl")
+    noted(sft, "train_sft", "sft")
+
+    from sftrl_lite import runs  # takes the functions above by name
+
+    runs.READABLE = 0.0
+    inner_run = runs._train
+
+    def run(*args):
+        note("begin")
+        inner_run(*args)
+        note("end")
+
+    runs._train = run
