@@ -43,7 +43,8 @@ spec.loader.exec_module(build)
 (source,) = Path("notebooks/source").glob(sys.argv[1] + "_*.py")
 where = {"metadata": {"path": "notebooks"}}
 chapter = build.convert(source)
-NotebookClient(chapter, timeout=1800, kernel_name="python3", resources=where).execute()
+how = dict(timeout=1800, startup_timeout=600, kernel_name="python3", resources=where)
+NotebookClient(chapter, **how).execute()
 """
 MODELS = 2  # of 11B that live in a process at once: 40 GiB, beside what a run needs
 

@@ -86,12 +86,13 @@ def as_on_a_gpu(monkeypatch, request, graphs):
         layers = frozenset(type(module) for module in model.modules())
         weights = frozenset(weight.dtype for weight in model.parameters())
         graph = type(model), layers, weights, len(adapters.worn(model)), kind, shown
-        if graph in graphs:
+        if graph in graphs and model not in rollouts.COMPILED:
             return type(model).forward
         graphs.add(graph)
         return compiled(model)
 
     monkeypatch.setattr(rollouts, "compiled", once)
+    monkeypatch.setattr(runs, "CURVE", ((1.0, 1.0),))  # where the distance from Init is measured
     monkeypatch.setattr(rollouts, "TOGETHER", 2)
     monkeypatch.setattr(rollouts, "STEP", 1024)  # one shape a run: compiling takes the time here
     monkeypatch.setattr(scales, "ROWS", 1)
