@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import copy
+import gc
 from dataclasses import dataclass, replace
 
 import pytest
@@ -27,6 +28,7 @@ from sftrl_lite.rollouts import Episode, Turn
 from sftrl_lite.verifier import FAILURE, SUCCESS, Verdict
 
 torch.set_num_threads(1)
+gc.freeze()  # what was imported stays; a trainer collects garbage, and would go through it all
 
 
 @pytest.fixture(autouse=True)

@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[1]
 SMALL = {
     "ready": True,  # the made-up weights are the Init
     "together": 8,
-    "tflop": 0.01,
+    "tflop": 0.004,
     "computes": [],
-    "eval_episodes": 10,
+    "eval_episodes": 5,
     "sft": {"hands": 24, "batch": 8},
-    "rl": {"problems": 4, "minibatch": 4, "max_new_tokens": 30},
+    "rl": {"problems": 2, "minibatch": 2, "epochs": 2, "max_new_tokens": 20},
 }
 RUN = """
 import sys, importlib.util
