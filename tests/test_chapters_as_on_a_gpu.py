@@ -29,7 +29,7 @@ SMALL = {
     "together": 8,
     "tflop": 0.004,
     "computes": [],
-    "eval_episodes": 5,
+    "eval_episodes": 10,
     "sft": {"hands": 24, "batch": 8},
     "rl": {"problems": 2, "minibatch": 2, "epochs": 2, "max_new_tokens": 20},
 }
