@@ -140,6 +140,11 @@ def most(number: int) -> int:
     return max(gathered([number]))
 
 
+def least(number: int) -> int:
+    """The smallest of all processes' numbers."""
+    return min(gathered([number]))
+
+
 def anyone(yes: Any) -> bool:
     """Whether it is so in any process."""
     return bool(yes) if world() == 1 else bool(total(torch.tensor(int(bool(yes)), device=device())))

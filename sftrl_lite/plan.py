@@ -43,10 +43,19 @@ from sftrl_lite.compute import LAMBDA
 from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, device, full_config, small_config
 from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import PART, Batch, ValueHead, policy
-from sftrl_lite.rollouts import REPLY, ROOMS, STEP, TOGETHER, StaticDecoder, sample_tokens
+from sftrl_lite.rollouts import (
+    REPLY,
+    ROOMS,
+    STEP,
+    TOGETHER,
+    Decoder,
+    StaticDecoder,
+    cache_bytes,
+    sample_tokens,
+)
 from sftrl_lite.scales import RLSettings, get_scale, in_one_pass, stream
 from sftrl_lite.tasks import TASKS, budget, make_task
-from sftrl_lite.vision import PATCHES, Pixels, crosses, encode, eyes, look
+from sftrl_lite.vision import PATCHES, Pixels, crosses, encode, eyes, look, states_of_picture
 
 GIB = 2**30
 TABLE = ROOT / "results" / "plan.csv"
@@ -153,15 +162,6 @@ def config_of(scale: str, task: str, tiles: int = 0) -> PreTrainedConfig:
     return config
 
 
-def states_of_picture(config: PreTrainedConfig) -> int:
-    """V: how many states a picture becomes."""
-    eyes = config.vision_config
-    patches = (eyes.image_size // eyes.patch_size) ** 2
-    if config.model_type == "mllama":
-        return (patches + 1) * eyes.max_num_tiles
-    return patches // config.scale_factor**2
-
-
 def states_bytes(config: PreTrainedConfig, size: int) -> int:
     """Bytes of a picture's states, of numbers of ``size`` bytes."""
     return states_of_picture(config) * config.get_text_config().hidden_size * size
@@ -198,23 +198,6 @@ def lengths(scale: str, task: str) -> tuple[int, int, int]:
 def shown_as(config: PreTrainedConfig) -> int:
     """Tokens that a picture takes in a prompt: one, or its states between two marks and a name."""
     return 1 if config.model_type == "mllama" else states_of_picture(config) + 3
-
-
-def cache_bytes(config: PreTrainedConfig, size: int) -> tuple[int, int]:
-    """Keys and values: bytes a token, and bytes a picture.
-
-        2 (key, value) * layers * key/value heads * head width * bytes a number
-
-    Self-attention layers hold every token, cross-attention layers every state of the picture.
-
-    Args:
-        size: bytes a number.
-    """
-    text = config.get_text_config()
-    width = 2 * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * size
-    across = len(getattr(text, "cross_attention_layers", ()))
-    picture = across * width * states_of_picture(config) if across else 0
-    return (text.num_hidden_layers - across) * width, picture
 
 
 # --- models of few layers ----------------------------------------------------------------
@@ -588,16 +571,17 @@ def play(
     with Live(known if views is None else [*known, views]) as live:
         seen = {} if views is None else look(model, ids, views, pixels)
         seen.pop("input_ids", None)
-        decoder = StaticDecoder(model, 0, rows, columns)
-        decoder.append(ids, torch.ones_like(ids), **seen)
+        reader, decoder = Decoder(model, 0), StaticDecoder(model, 0, rows, columns)
+        reader.append(ids, torch.ones_like(ids), **seen)
         found.read, found.forward = live.restart(), live.flops
         seen.clear()
         while hooks:
             hooks.pop().remove()
         if pictures and crosses(model):
-            decoder.tiles = pixels["aspect_ratio_mask"]
-        decoder.repeat(1)
+            reader.tiles = pixels["aspect_ratio_mask"]
+        decoder.admit(reader)
         found.moving = live.recent
+        del reader
         live.restart()
         decoder.used = columns - message
         logits = decoder.append(again, torch.ones_like(again))

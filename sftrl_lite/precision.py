@@ -30,6 +30,8 @@ class Hardware:
             episodes go through in passes of bounded size. A CPU takes everything at once.
         format: number format of products; ``why`` says in a line how it was chosen.
         compiler: options of ``torch.compile`` for decoding; None: not compiled.
+        free: asks how many bytes of memory can still be taken; it answers None where nobody
+            counts them, on a CPU.
     """
 
     device: torch.device
@@ -37,6 +39,13 @@ class Hardware:
     format: torch.dtype
     why: str
     compiler: dict[str, Any] | None = None
+    free: Callable[[], int | None] = lambda: None
+
+
+def free_on_gpu() -> int:
+    """Bytes that CUDA has left, and those that torch holds and does not use."""
+    idle = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return torch.cuda.mem_get_info()[0] + idle
 
 
 def hardware() -> Hardware:
@@ -61,7 +70,8 @@ def hardware() -> Hardware:
     elif generation >= (7, 0):
         why = "this GPU has no native bfloat16; gradients are scaled into float16's range"
         kind, why = torch.float16, f"float16: {why}"
-    return Hardware(torch.device("cuda"), True, kind, why, graphs | {"dynamic": False})
+    compiler = graphs | {"dynamic": False}
+    return Hardware(torch.device("cuda"), True, kind, why, compiler, free_on_gpu)
 
 
 def device() -> torch.device:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch._inductor.config
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
 from sftrl_lite import chats, distributed
@@ -30,6 +30,7 @@ from sftrl_lite.vision import (
     encode,
     look,
     pictures_of,
+    states_of_picture,
     to_pixels,
     tokenizer_of,
 )
@@ -61,7 +62,9 @@ class Episode:
         return self.turns[-1].verdict.solved
 
 
-TOGETHER = 64  # episodes in one batch on a GPU, which bounds the memory of their cache
+TOGETHER = 64  # episodes at once on a GPU of which nothing else is known; plans count on so many
+MOST = 256  # at most: with more a token takes so much longer that little is gained
+FILLED = 0.7  # of the free memory goes to rows; the rest is what a layer needs while it computes
 REPLY = 48  # tokens of a verifier's message that a cache has room for; a longer one makes more
 
 
@@ -164,6 +167,16 @@ class Decoder:
         """The model's forward pass."""
         return self.model(**inputs)
 
+    def take(
+        self, prompts: Sequence[Sequence[int]], pixels: Pixels | None = None, times: int = 1
+    ) -> torch.Tensor:
+        """Begin with these prompts, each ``times`` times; returns logits (rows, vocabulary)."""
+        logits = self.feed(prompts, pixels)
+        if times == 1 or not prompts:
+            return logits
+        self.repeat(times)
+        return logits.repeat_interleave(times, 0)
+
     def repeat(self, times: int) -> None:
         """Copy each row ``times`` times: one prompt, a group of samples."""
         self.cache.batch_repeat_interleave(times)
@@ -180,14 +193,15 @@ class Decoder:
             self.tiles = self.tiles[index]
 
 
-COMPILATIONS = 16  # of one model's step; torch's own limit of 8 is soon reached by its shapes
+COMPILATIONS = 64  # of one model's step; torch's own limit of 8 is soon reached by its shapes
 STEP = 256  # columns of the smallest view of a room; the next ones are twice as wide each
 
 
 class LentLayer(StaticLayer):
     """Keys and values in buffers (rows, heads, columns, width) that stay where they are.
 
-    Only the first columns of them are shown, in few different numbers, so that few shapes are
+    Each row is written where it has come to: ``at`` (rows, new tokens) says in which columns. Only
+    the first columns of the buffers are shown, in few different numbers, so that few shapes are
     compiled. In mixed precision keys leave the rotary embedding in float32: they are cast to
     the buffers' format, like the values.
     """
@@ -195,8 +209,7 @@ class LentLayer(StaticLayer):
     def __init__(self, keys: torch.Tensor, values: torch.Tensor):
         super().__init__(max_cache_len=keys.shape[2])
         self.whole, self.views = (keys, values), {}
-        self.cumulative_length = torch.zeros((), dtype=torch.long, device=keys.device)
-        torch._dynamo.mark_static_address(self.cumulative_length)
+        self.at = torch.zeros(len(keys), 1, dtype=torch.long, device=keys.device)
         self.device, self.dtype, self.is_initialized = keys.device, keys.dtype, True
         self.show(keys.shape[2])
 
@@ -209,15 +222,17 @@ class LentLayer(StaticLayer):
         self.keys, self.values = self.views[columns]
         self.max_cache_len = columns
 
-    def fill(self, keys: torch.Tensor, values: torch.Tensor, times: int) -> None:
-        """Begin with these keys and values, each row ``times`` times."""
-        rows, columns = times * len(keys), keys.shape[2]
+    def fill(self, keys: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
+        """Put keys and values into the first columns of ``rows``: each in equally many of them."""
+        times = len(rows) // len(keys)
         for whole, part in zip(self.whole, (keys, values), strict=True):
-            whole[:rows, :, :columns] = part.repeat_interleave(times, 0)
-        self.cumulative_length.fill_(columns)
+            whole[rows, :, : part.shape[2]] = part.to(whole.dtype).repeat_interleave(times, 0)
 
     def update(self, key_states, value_states, *args, **kwargs):
-        return super().update(key_states.to(self.dtype), value_states.to(self.dtype))
+        for shown, new in ((self.keys, key_states), (self.values, value_states)):
+            where = self.at[:, None, :, None].expand_as(new)
+            shown.scatter_(2, where, new.to(self.dtype))
+        return self.keys, self.values
 
 
 @dataclass(eq=False)
@@ -300,11 +315,15 @@ class StaticDecoder(Decoder):
 
     Compiled (on a GPU: one CUDA graph a token) the model's hundreds of small kernels need no
     launches from Python. It is compiled for a shape, so there are always ``rows`` rows: those
-    without an episode, or whose episode is over, are fed tokens that are not real. Prompts are
-    read as ``Decoder`` reads them, and ``repeat`` moves them into the model's ``Room``.
+    without an episode, or whose episode is over, are fed tokens that are not real.
+
+    A row's token number p lies in column p, and sees the columns up to its own. So a row does not
+    depend on the others, and when its episode is over it can be given to the next one (``take``):
+    whatever it held before lies in columns that are written again before they are seen. What is
+    not real is written to the last column that is shown, which is never seen.
 
     Args:
-        rows: at least as many as there will be sequences.
+        rows: at least as many as there will be sequences at once.
         columns: tokens that a sequence is expected to have at most; more make a larger room.
     """
 
@@ -312,90 +331,171 @@ class StaticDecoder(Decoder):
         super().__init__(model, pad)
         self.rows, self.columns = rows, -(-columns // STEP) * STEP
         self.room: Room | None = None
-        self.live = torch.zeros(0, dtype=torch.long)  # rows that are still played
-        self.used = 0  # columns
+        self.count = torch.zeros(rows, dtype=torch.long, device=model.device)  # tokens of each row
+        self.used = 0  # columns, by the longest of the rows that are played
+        self.play([])
 
-    def repeat(self, times: int) -> None:
-        """Copy each row ``times`` times, into the room."""
-        rows, self.used = times * len(self.mask), self.mask.shape[1]
-        self.room = self.move_in(self.cache.layers, times)
-        real = self.mask.repeat_interleave(times, 0)
-        self.mask = real.new_zeros(self.rows, self.room.columns)
-        self.mask[:rows, : self.used] = real
-        self.mask[rows:, 0] = 1  # a row without an episode must see something, too
-        self.count = self.mask.sum(1)
-        if self.tiles is not None:
-            idle = self.tiles[:1].expand(self.rows - rows, -1, -1)
-            self.tiles = torch.cat([self.tiles.repeat_interleave(times, 0), idle])
-        self.live = torch.arange(rows, device=self.mask.device)
+    def play(self, live: list[int]) -> None:
+        """Play the rows ``live``, in this order."""
+        self.live, self.index = live, torch.tensor(live, dtype=torch.long, device=self.count.device)
 
-    def move_in(self, layers: list[DynamicLayer], times: int = 1) -> Room:
-        """The model's room, filled with what the layers hold."""
-        room = room_for(self.model, layers, self.rows, max(self.columns, self.used))
-        for old, new in zip(layers, room.layers, strict=True):
+    def take(
+        self, prompts: Sequence[Sequence[int]], pixels: Pixels | None = None, times: int = 1
+    ) -> torch.Tensor:
+        """Play these prompts, too, each ``times`` times, in rows that are free.
+
+        Returns:
+            their logits alone; their rows come after those that are played already.
+        """
+        reader = Decoder(self.model, self.pad)  # without the many rows that are not new
+        logits = reader.feed(prompts, pixels)
+        if prompts:
+            self.admit(reader, times)
+        return logits.repeat_interleave(times, 0)
+
+    def admit(self, reader: Decoder, times: int = 1) -> None:
+        """Move what a plain decoder has read into free rows of the room, ``times`` rows each."""
+        free = sorted(set(range(self.rows)) - set(self.live))[: times * len(reader.mask)]
+        rows = torch.tensor(free, dtype=torch.long, device=self.count.device)
+        width, layers = reader.mask.shape[1], reader.cache.layers
+        self.used = max(self.used, width)
+        if self.room is None:
+            self.room = room_for(self.model, layers, self.rows, max(self.columns, width + 1))
+            self.cache.layers = self.room.layers
+        elif width >= self.room.columns:
+            self.enlarge()
+        read = reader.mask.sum(1)
+        # padding stands on the left: turn each row, so that its first token is in column 0
+        first = (width - read)[:, None] + torch.arange(width, device=read.device)
+        first, across = (first % width)[:, None, :, None], across_layers(self.model)
+        for i, (old, new) in enumerate(zip(layers, self.room.layers, strict=True)):
             if old.is_initialized:
-                new.fill(old.keys, old.values, times)
-        self.cache.layers = room.layers
-        return room
+                pair = old.keys, old.values
+                if i not in across:
+                    pair = (states.take_along_dim(first, 2) for states in pair)
+                new.fill(*pair, rows)
+        self.count[rows] = read.repeat_interleave(times)
+        if reader.tiles is not None:
+            if self.tiles is None:
+                self.tiles = reader.tiles[:1].repeat(self.rows, 1, 1)
+            self.tiles[rows] = reader.tiles.repeat_interleave(times, 0)
+            self.full = self.full and reader.full
+        self.play([*self.live, *free])
+
+    def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
+        """Append tokens to each row that is played; returns their logits."""
+        if rows:  # answers that ended early have taken no columns
+            ends = [
+                end + len(row)
+                for end, row in zip(self.count[self.index].tolist(), rows, strict=True)
+            ]
+            self.used = max(ends) - max(map(len, rows))
+        return super().feed(rows, pixels)
 
     def append(self, ids: torch.Tensor, fresh: torch.Tensor, **seen: torch.Tensor) -> torch.Tensor:
-        """As for ``Decoder``; rows that were dropped get a token that is not real."""
-        if self.room is None or not len(ids):
+        """As for ``Decoder``; rows that are not played get a token that is not real."""
+        if not len(ids):
             return super().append(ids, fresh, **seen)
         shape = self.rows, ids.shape[1]
         every = ids.new_full(shape, self.pad), fresh.new_zeros(shape)
         for whole, part in zip(every, (ids, fresh), strict=True):
-            whole[self.live] = part
-        return super().append(*every, **seen)[self.live]
+            whole[self.index] = part
+        return super().append(*every, **seen)[self.index]
 
     def grow(self, fresh: torch.Tensor) -> torch.Tensor:
-        """As for ``Decoder``, in place; shows as many columns of the room as it takes."""
-        if self.room is None:
-            return super().grow(fresh)
-        before, self.used = self.used, self.used + fresh.shape[1]
-        if self.used > self.room.columns:
-            self.enlarge(before)
-        self.mask[:, before : self.used] = fresh
+        """As for ``Decoder``; shows as many columns of the room as it takes."""
+        self.used += fresh.shape[1]
+        if self.used >= self.room.columns:
+            self.enlarge()
         positions = (self.count[:, None] + fresh.cumsum(1) - 1).clamp(min=0)
         self.count = self.count + fresh.sum(1)
         self.shown = STEP
-        while self.shown < self.used:
+        while self.shown <= self.used:
             self.shown *= 2
         self.shown = min(self.shown, self.room.columns)
-        across = across_layers(self.model)
+        at, across = positions.where(fresh > 0, self.shown - 1), across_layers(self.model)
         for i, layer in enumerate(self.room.layers):
             if i not in across:
                 layer.show(self.shown)
+                layer.at = at
         return positions
 
-    def enlarge(self, used: int) -> None:
+    def enlarge(self) -> None:
         """Move into a room of twice as many columns."""
         across = across_layers(self.model)
         old: list[Any] = []
         for i, layer in enumerate(self.room.layers):
             kept = DynamicLayer()
             if layer.is_initialized:
-                columns = slice(None) if i in across else slice(used)
-                kept.update(*(whole[:, :, columns].clone() for whole in layer.whole))
+                if i not in across:
+                    layer.show(self.room.columns)
+                kept.update(layer.keys.clone(), layer.values.clone())
             old.append(kept)
         self.columns = -(-2 * self.used // STEP) * STEP
-        self.room = self.move_in(old)
-        self.mask = torch.nn.functional.pad(self.mask, (0, self.room.columns - self.mask.shape[1]))
+        self.room = room_for(self.model, old, self.rows, self.columns)
+        self.cache.layers = self.room.layers
+        rows = torch.arange(self.rows, device=self.count.device)
+        for layer, new in zip(old, self.room.layers, strict=True):
+            if layer.is_initialized:
+                new.fill(layer.keys, layer.values, rows)
 
     def call(self, **inputs: Any) -> Any:
         """The forward pass, compiled where it is for one token a row."""
-        if self.room is None:
-            return self.model(**inputs)
-        inputs["attention_mask"] = self.mask[:, : self.shown].contiguous()
+        own = inputs["position_ids"]
+        columns = torch.arange(self.shown, device=own.device)
+        inputs["attention_mask"] = (columns <= own[..., None])[:, None]  # (rows, 1, width, shown)
         step = "input_ids" in inputs and inputs["input_ids"].shape[1] == 1
         return self.room.step(self.model, **inputs) if step else self.model(**inputs)
 
     def keep(self, rows: list[int]) -> None:
-        """Play these rows only; the others stay where they are."""
-        if self.room is None:
-            return super().keep(rows)
-        self.live = self.live[torch.tensor(rows, dtype=torch.long, device=self.live.device)]
-        return None
+        """Play these of the rows only; the others are free."""
+        self.play([self.live[i] for i in rows])
+
+
+def cache_bytes(config: PreTrainedConfig, size: int) -> tuple[int, int]:
+    """Keys and values: bytes a token, and bytes a picture.
+
+        2 (key, value) * layers * key/value heads * head width * bytes a number
+
+    Self-attention layers hold every token, cross-attention layers every state of the picture.
+
+    Args:
+        size: bytes a number.
+    """
+    text = config.get_text_config()
+    width = 2 * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * size
+    across = len(getattr(text, "cross_attention_layers", ()))
+    picture = across * width * states_of_picture(config) if across else 0
+    return (text.num_hidden_layers - across) * width, picture
+
+
+def episodes_at_once(model: PreTrainedModel, prompt: int, columns: int, episodes: int) -> int:
+    """How many episodes a GPU plays at once: as many as its free memory has room for.
+
+    A power of two, so that few shapes are compiled; at least ``TOGETHER`` and at most ``MOST`` of
+    them where memory allows it; as few as leave no row idle; in all processes the same.
+
+    Args:
+        prompt: tokens of the longest one.
+        columns: tokens of an episode in the cache.
+        episodes: that there are to play.
+    """
+    rows, free = TOGETHER, hardware().free()
+    if free is not None:
+        there = ROOMS.get(model)  # a room from before is used again, or given up
+        lent = [x for x in there.layers if isinstance(x, LentLayer)] if there else []
+        free += sum(part.nbytes for layer in lent for part in layer.whole)
+        token, picture = cache_bytes(model.config, hardware().format.itemsize)
+        # A prompt is read into a cache of its own, with room to grow, and moved; of the next
+        # token's logits and probabilities there are five copies in float32 while it is drawn.
+        row = (columns + 2 * prompt) * token + 2 * picture
+        row += 20 * model.config.get_text_config().vocab_size
+        fit = max(int(FILLED * free / row), 1)
+        while rows < min(episodes, MOST):
+            rows *= 2
+        while rows > fit:
+            rows //= 2
+    return distributed.least(rows)
 
 
 def decoding_name(temperature: float, top_p: float = 1.0) -> str:
@@ -498,7 +598,10 @@ def rollout(
     static: bool | None = None,
     together: int = 0,
 ) -> list[Episode]:
-    """Play ``samples`` episodes of each problem, all in one batch if ``together`` allows it.
+    """Play ``samples`` episodes of each problem, all at once if ``together`` allows it.
+
+    Each round all live episodes answer once. Then those that go on read the verifier's message,
+    and problems that wait take the rows of those that are over.
 
     Several processes play a batch together, each its own problems: all of them call this, also
     one that has none. They keep step with each other, token by token, to draw the same chance.
@@ -516,7 +619,9 @@ def rollout(
         generator: source of chance, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
         static: a cache of fixed shape, decoding compiled on a GPU; the default there only.
-        together: episodes in one batch; 0: ``TOGETHER`` on a GPU, elsewhere all.
+        together: episodes at once; 0: all, on a GPU as many as ``episodes_at_once`` finds room
+            for. With a static cache the next episode begins when another is over, otherwise
+            when all are.
 
     Raises:
         ValueError: pictures for a model that reads text only, or for some problems only; a
@@ -526,16 +631,7 @@ def rollout(
     model.eval()
     on_gpu = hardware().gpu
     static = on_gpu if static is None else static
-    most = distributed.most(len(problems))  # all processes play the same number of groups
-    rows = max(together or (TOGETHER if on_gpu else most * samples), samples)
-    if most > (few := rows // samples):
-        options = dict(samples=samples, tries=tries, temperature=temperature, reward=reward)
-        options |= dict(max_new_tokens=max_new_tokens, generator=generator, top_p=top_p)
-        options |= dict(static=static, together=rows)
-        groups = [problems[i : i + few] for i in range(0, most, few)]
-        played = [rollout(model, processor, task, g, **options) for g in groups]
-        return [episode for group in played for episode in group]
-    tokenizer = tokenizer_of(processor)
+    tokenizer, pad = tokenizer_of(processor), tokenizer_of(processor).pad_token_id
     eot = chats.end_of_turn(processor)
     ends = torch.tensor(chats.stop_tokens(model, eot), device=model.device)
     asked = [[ask(task, problem)] for problem in problems]
@@ -546,40 +642,54 @@ def rollout(
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
         episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
-    decoder = Decoder(model, tokenizer.pad_token_id)
-    if static:
-        columns = max(map(len, prompts), default=0) + tries * (max_new_tokens + REPLY)
-        decoder = StaticDecoder(model, tokenizer.pad_token_id, rows, columns)
-    logits = decoder.feed(prompts, pixels)
-    if problems and (samples > 1 or static):
-        decoder.repeat(samples)
-        logits = logits.repeat_interleave(samples, 0)
-    live = episodes
-    for attempt in range(1, tries + 1):
+
+    longest = max(map(len, prompts), default=0)
+    columns = longest + tries * (max_new_tokens + REPLY)
+    rows = together or distributed.most(len(episodes))
+    if on_gpu and not together:
+        rows = episodes_at_once(model, longest, columns, rows)
+    rows = max(rows, samples)
+    decoder, live, begun = None, [], 0
+    while distributed.anyone(live or begun < len(problems)):
+        logits = [read_messages(decoder, processor, live, eot)] if decoder else []
+        alone = not distributed.anyone(live)
+        if decoder is None or (alone and not static):
+            decoder = StaticDecoder(model, pad, rows, columns) if static else Decoder(model, pad)
+        if alone or static:
+            new = slice(begun, begun + (rows - len(live)) // samples)
+            shown = pixels and {name: tensor[new] for name, tensor in pixels.items()}
+            if prompts[new] or not logits:
+                logits.append(decoder.take(prompts[new], shown, samples))
+            live = live + episodes[samples * new.start : samples * new.stop]
+            begun = new.stop
         answers, logps = generate(
-            decoder, logits, ends, max_new_tokens, temperature, generator, top_p
+            decoder, torch.cat(logits), ends, max_new_tokens, temperature, generator, top_p
         )
         texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
         for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
             verdict = task.verify(episode.problem, text)
             points = verdict.reward if reward is None else reward(verdict)
-            if attempt == tries and not verdict.solved:
+            if len(episode.turns) + 1 == tries and not verdict.solved:
                 points += task.over_budget
             start = len(episode.ids)
             episode.ids += ids
             episode.turns.append(Turn(start, start + len(ids), score, text, verdict, points))
-        going = [i for i, episode in enumerate(live) if not episode.solved]
-        if attempt == tries or not distributed.anyone(going):
-            break
+        going = [i for i, e in enumerate(live) if not e.solved and len(e.turns) < tries]
         if len(going) < len(live):
             decoder.keep(going)
             live = [live[i] for i in going]
-        _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
-        feeds = []
-        for episode, block in zip(live, blocks, strict=True):
-            # an answer cut off at max_new_tokens is closed for the model
-            closed = episode.ids[-1] == eot
-            episode.ids += block if closed else [eot, *block]
-            feeds.append(episode.ids[episode.turns[-1].end - 1 :])
-        logits = decoder.feed(feeds)
     return episodes
+
+
+def read_messages(
+    decoder: Decoder, processor: Processor, live: Sequence[Episode], eot: int
+) -> torch.Tensor:
+    """Tell each live episode what the verifier said; returns next-token logits."""
+    _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
+    feeds = []
+    for episode, block in zip(live, blocks, strict=True):
+        # an answer cut off at max_new_tokens is closed for the model
+        closed = episode.ids[-1] == eot
+        episode.ids += block if closed else [eot, *block]
+        feeds.append(episode.ids[episode.turns[-1].end - 1 :])
+    return decoder.feed(feeds)

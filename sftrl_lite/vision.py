@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sftrl_lite.precision import mixed
 
@@ -33,6 +33,15 @@ def eyes(model: PreTrainedModel) -> list[nn.Module]:
 def crosses(model: PreTrainedModel) -> bool:
     """Whether text attends to pictures through cross-attention; else they stand in the text."""
     return hasattr(model.config.get_text_config(), "cross_attention_layers")
+
+
+def states_of_picture(config: PreTrainedConfig) -> int:
+    """V: how many states a picture becomes."""
+    eyes = config.vision_config
+    patches = (eyes.image_size // eyes.patch_size) ** 2
+    if config.model_type == "mllama":
+        return (patches + 1) * eyes.max_num_tiles
+    return patches // config.scale_factor**2
 
 
 def tokenizer_of(processor: Any) -> PreTrainedTokenizerBase:

@@ -340,8 +340,7 @@ def test_rows_without_an_episode_change_nothing(game):
 def test_a_static_room_is_of_few_shapes(random_model):
     decoder = StaticDecoder(random_model, 0, rows=6, columns=1000)
     with torch.no_grad():
-        decoder.feed([[5] * 200, [6] * 90])
-        decoder.repeat(2)
+        decoder.take([[5] * 200, [6] * 90], times=2)
         decoder.keep([0, 3])
         shapes, layer = set(), decoder.room.layers[0]
         address = layer.keys.data_ptr()
@@ -356,8 +355,7 @@ def test_a_static_room_is_of_few_shapes(random_model):
 def test_positions_of_new_tokens_are_contiguous(random_model):
     """A slice of all positions has a stride that grows, and CUDA graphs are recorded anew."""
     for decoder in (Decoder(random_model, 0), StaticDecoder(random_model, 0, 2, 30)):
-        decoder.feed([[5, 6, 7], [5]])
-        decoder.repeat(1)
+        decoder.take([[5, 6, 7], [5]])
         found = decoder.grow(torch.tensor([[1], [1]]))
         assert found.tolist() == [[3], [1]] and found.is_contiguous() and found.stride() == (1, 1)
 
@@ -436,3 +434,118 @@ def test_groups_play_what_one_batch_plays(game):
     """Greedy answers do not depend on who plays at the same time."""
     options = dict(samples=2, tries=3, temperature=0)
     assert ids(play(*game, **options, together=3)) == ids(play(*game, **options))
+
+
+# --- rows that are free, and memory that is -------------------------------------------
+
+
+def played_with(monkeypatch, game, **options):
+    """Episodes, and how many tokens were decoded one after the other."""
+    steps, append = [0], Decoder.append
+
+    def counted(self, ids, fresh, **seen):
+        steps[0] += ids.shape[1] == 1
+        return append(self, ids, fresh, **seen)
+
+    monkeypatch.setattr(Decoder, "append", counted)
+    episodes = play(*game, **options)
+    monkeypatch.setattr(Decoder, "append", append)
+    return episodes, steps[0]
+
+
+@pytest.mark.parametrize("step", [16, 256])
+def test_a_free_row_takes_the_next_problem(game, step, monkeypatch):
+    """Greedy episodes stay what they are, and fewer tokens are decoded one after the other."""
+    monkeypatch.setattr(rollouts, "STEP", step)
+    model, processor, task, problems = game
+    many = model, processor, task, [problems[i % len(problems)] for i in range(17)]
+    options = dict(samples=1, tries=5, max_new_tokens=12, temperature=0)
+    alone = play(*many, **options)
+    assert len({len(e.turns) for e in alone}) > 1  # they end at different times
+    waited, slow = played_with(monkeypatch, many, **options, together=3)
+    refilled, fast = played_with(monkeypatch, many, **options, together=3, static=True)
+    assert ids(refilled) == ids(waited) == ids(alone)
+    assert [e.problem for e in refilled] == many[3]
+    assert fast < slow
+
+
+def test_an_episode_in_a_row_of_another_is_one_of_the_policy(game):
+    """Log-probabilities of sampled answers are those of the update's full pass."""
+    model, processor, task, problems = game
+    many = [problems[i % len(problems)] for i in range(9)]
+    episodes = play(
+        model, processor, task, many, samples=2, tries=4, max_new_tokens=9, together=5, static=True
+    )
+    assert len(episodes) == 18 and {len(e.turns) for e in episodes} > {1, 4}
+    batch = pack(episodes, rollouts.tokenizer_of(processor).pad_token_id)
+    with torch.no_grad():
+        logps = policy(model, batch)[0]
+    assert (logps - batch.old_logps).abs().max() < 1e-4
+
+
+def test_a_seed_replays_rows_that_are_refilled(game):
+    options = dict(samples=2, together=4, static=True)
+    one, two, other = (play(*game, **options, seed=seed) for seed in (1, 1, 2))
+    assert ids(one) == ids(two) != ids(other)
+
+
+def test_rows_do_not_see_what_they_held_before(random_model):
+    """A row that is lent again begins at column 0; rows come to different columns."""
+    decoder = StaticDecoder(random_model, 0, rows=2, columns=100)
+    with torch.no_grad():
+        decoder.take([[5, 6, 7, 8, 9], [6]])
+        decoder.append(torch.tensor([[7], [8]]), torch.ones(2, 1, dtype=torch.long))
+        decoder.keep([1])  # row 0 is free
+        logits = decoder.take([[9, 8, 7]])
+        assert decoder.live == [1, 0]
+        alone = random_model(input_ids=torch.tensor([[9, 8, 7]])).logits[0, -1]
+        assert torch.allclose(logits[0], alone, atol=1e-5)
+        both = decoder.feed([[10, 11, 12], [13]])
+        for row, found in zip(([6, 8, 10, 11, 12], [9, 8, 7, 13]), both, strict=True):
+            alone = random_model(input_ids=torch.tensor([row])).logits[0, -1]
+            assert torch.allclose(found, alone, atol=1e-5)
+
+
+def test_episodes_at_once_are_a_power_of_two_that_fits(random_model, monkeypatch):
+    token = rollouts.cache_bytes(random_model.config, 2)[0]
+    row = (1000 + 2 * 100) * token + 20 * random_model.config.text_config.vocab_size
+
+    def at_once(rows, episodes):
+        free = None if rows is None else (lambda: int(rows * row / rollouts.FILLED) + 1)
+        answer = replace(precision.hardware(), format=torch.bfloat16)
+        answer = replace(answer, free=free) if free else answer
+        monkeypatch.setattr(rollouts, "hardware", lambda: answer)
+        return rollouts.episodes_at_once(random_model, 100, 1000, episodes)
+
+    assert at_once(None, 1000) == rollouts.TOGETHER == 64  # nobody knows
+    assert at_once(1000, 512) == rollouts.MOST == 256
+    assert [at_once(1000, n) for n in (3, 64, 65, 128, 129)] == [64, 64, 128, 128, 256]
+    assert [at_once(n, 512) for n in (255, 128, 63, 9, 0)] == [128, 128, 32, 8, 1]
+
+
+def test_a_rollout_asks_for_free_memory_on_a_gpu_alone(
+    random_model, tokenizer, length_task, hands, monkeypatch
+):
+    asked, made = [], []
+
+    def free():
+        asked.append(1)
+        return 10**5
+
+    class Noted(StaticDecoder):
+        def __init__(self, model, pad, rows, columns):
+            made.append(rows)
+            super().__init__(model, pad, rows, columns)
+
+    monkeypatch.setattr(rollouts, "StaticDecoder", Noted)
+    options = dict(samples=2, tries=2, temperature=0)
+    plain = play(random_model, tokenizer, length_task, hands, **options)
+    monkeypatch.setenv(precision.PRETEND, "bf16")
+    as_gpu = replace(precision.hardware(), format=torch.float32, compiler=None, free=free)
+    monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
+    monkeypatch.setattr(precision, "hardware", lambda: as_gpu)
+    found = play(random_model, tokenizer, length_task, hands, **options)
+    assert asked and made[0] < 8 and ids(found) == ids(plain)
+    asked.clear()
+    play(random_model, tokenizer, length_task, hands, **options, together=6)
+    assert made[-1] == 6 and not asked  # who says how many is not asked again
