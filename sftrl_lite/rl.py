@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from sftrl_lite import distributed
+from sftrl_lite import adapters, distributed
 from sftrl_lite.compute import picture_tokens
 from sftrl_lite.models import Processor
 from sftrl_lite.precision import checkpoint_layers, checkpointed, hardware, in_float32, mixed
@@ -457,20 +457,22 @@ def rl_step(
     rng = stream(seed, "rl", learner.step)
     generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
-    episodes = rollout(
-        distributed.refresh(learner.player, model),
-        processor,
-        task,
-        distributed.share(chosen),
-        samples=s.samples,
-        tries=s.tries,
-        temperature=s.temperature,
-        max_new_tokens=s.max_new_tokens,
-        generator=generator,
-        reward=reward,
-        together=s.together,
-    )
-    ROOMS.pop(learner.player, None)  # the memory of its cache is the update's now
+    player = distributed.refresh(learner.player, model)
+    with adapters.merged(player):
+        episodes = rollout(
+            player,
+            processor,
+            task,
+            distributed.share(chosen),
+            samples=s.samples,
+            tries=s.tries,
+            temperature=s.temperature,
+            max_new_tokens=s.max_new_tokens,
+            generator=generator,
+            reward=reward,
+            together=s.together,
+        )
+    ROOMS.pop(player, None)  # the memory of its cache is the update's now
     batch = pack(episodes, tokenizer_of(processor).pad_token_id, model.device)
     pictured = batch.pixels is not None
     values = torch.zeros_like(batch.rewards)

@@ -1,6 +1,7 @@
 """An adapter is nothing at first, is all that trains, and goes back on its own base only."""
 
 import copy
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from peft import PeftModel
 from transformers import MllamaForConditionalGeneration
 
-from sftrl_lite import adapters, models
+from sftrl_lite import adapters, models, precision, rl
 from sftrl_lite.compute import text_parameters
+from sftrl_lite.scales import get_scale
 
 IDS = torch.arange(6, 36)[None]
 
@@ -174,3 +176,114 @@ def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_p
     models.save(model, tokenizer, tmp_path / "run")
     there, _ = models.load(tmp_path / "run")
     assert torch.equal(logits(there), logits(model))
+
+
+# --- merged for a rollout ---------------------------------------------------------------
+
+
+def gpu_with(monkeypatch, free):
+    """A 16-bit GPU, pretended, with so many bytes free."""
+    monkeypatch.setenv(precision.PRETEND, "bf16")
+    answer = replace(precision.hardware(), compiler=None, free=lambda: free)
+    monkeypatch.setattr(adapters, "hardware", lambda: answer)
+
+
+def half(random_model, kind=torch.bfloat16):
+    """A model in 16 bits, an adapter on another."""
+    model = copy.deepcopy(random_model).to(kind)
+    for _ in range(2):
+        adapters.add(model)
+        disturb(model, 0.02)
+    return model.eval()
+
+
+def adapted(model):
+    return [m for m in model.modules() if isinstance(m, adapters.BaseTunerLayer)]
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_merged_weights_play_alike_and_come_back_to_the_last_bit(random_model, monkeypatch, kind):
+    model = half(random_model, kind)
+    before, apart = copy.deepcopy(model.state_dict()), logits(model).float().log_softmax(-1)
+    base = logits(adapters.bare(adapters.bare(model))).float().log_softmax(-1)
+    gpu_with(monkeypatch, 10**9)
+    with adapters.merged(model) as yes:
+        assert yes
+        joined = logits(model).float().log_softmax(-1)
+        for layer in adapted(model):  # A and B are not computed with
+            layer.lora_A.requires_grad_(False)
+            [part.weight.fill_(float("nan")) for part in layer.lora_A.values()]
+        assert torch.equal(logits(model).float().log_softmax(-1), joined)
+        for name, weight in model.state_dict().items():
+            if ".lora_A." in name:
+                weight.copy_(before[name])
+    assert (joined - apart).abs().mean() < (base - apart).abs().mean() / 5
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(logits(model).float().log_softmax(-1), apart)
+    assert not any(layer.merged for layer in adapted(model))
+
+
+def test_weights_come_back_after_an_error(random_model, monkeypatch):
+    model = half(random_model)
+    before = copy.deepcopy(model.state_dict())
+    gpu_with(monkeypatch, 10**9)
+    with pytest.raises(KeyboardInterrupt), adapters.merged(model):
+        raise KeyboardInterrupt
+    broken, calls = adapted(model)[4], []
+    monkeypatch.setattr(broken, "get_delta_weight", lambda name: calls.append(name) or 1 / 0)
+    with pytest.raises(ZeroDivisionError), adapters.merged(model):
+        pass  # an error in the middle of merging
+    assert calls and all(torch.equal(w, before[n]) for n, w in model.state_dict().items())
+    assert not any(layer.merged for layer in adapted(model))
+
+
+def test_weights_are_merged_only_where_a_copy_fits(random_model, monkeypatch):
+    model = half(random_model)
+    copy_of = sum(layer.get_base_layer().weight.nbytes for layer in adapted(model))
+    for free, fits in ((2 * copy_of, True), (2 * copy_of - 2, False), (None, False)):
+        gpu_with(monkeypatch, free)
+        with adapters.merged(model) as yes:
+            assert yes is fits
+    gpu_with(monkeypatch, 10**9)
+    for other in (copy.deepcopy(random_model), half(random_model, torch.float32)):
+        with adapters.merged(other) as yes:
+            assert not yes  # nothing to merge, or not in 16 bits
+
+
+def test_small_changes_survive_rounding_on_average():
+    chance = torch.Generator().manual_seed(0)
+    weight = (0.02 * torch.randn(200_000, generator=chance)).bfloat16()
+    assert torch.equal(adapters.dithered(weight.float(), weight, chance), weight)
+    change = 1e-6
+    assert ((weight.float() + change).bfloat16() != weight).float().mean() < 0.05
+    moved = adapters.dithered(weight.float() + change, weight, chance).float() - weight.float()
+    assert moved.mean().item() == pytest.approx(change, rel=0.2)
+
+
+def test_a_step_of_rl_plays_merged_and_trains_unmerged(
+    random_model, tokenizer, seven_task, hands, monkeypatch
+):
+    model = half(random_model)
+    gpu_with(monkeypatch, 10**9)
+    seen, rollout, policy = [], rl.rollout, rl.policy
+
+    def noted(name, function):
+        def inner(model, *args, **options):
+            seen.append((name, any(layer.merged for layer in adapted(model))))
+            return function(model, *args, **options)
+
+        return inner
+
+    monkeypatch.setattr(rl, "rollout", noted("rollout", rollout))
+    monkeypatch.setattr(rl, "policy", noted("policy", policy))
+    settings = replace(
+        get_scale("tiny").rl, problems=2, samples=2, minibatch=4, tries=2, max_new_tokens=4
+    )
+    frozen = [layer.get_base_layer().weight.clone() for layer in adapted(model)]
+    learner = rl.new_learner(model, settings, 0)
+    rl.rl_step(learner, tokenizer, seven_task, hands, settings, 0)
+    assert set(seen) == {("rollout", True), ("policy", False)}
+    now = [layer.get_base_layer().weight for layer in adapted(model)]
+    assert all(torch.equal(a, b) for a, b in zip(frozen, now, strict=True))
