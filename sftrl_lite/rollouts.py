@@ -380,6 +380,7 @@ class StaticDecoder(Decoder):
                 self.tiles = reader.tiles[:1].repeat(self.rows, 1, 1)
             self.tiles[rows] = reader.tiles.repeat_interleave(times, 0)
             self.full = self.full and reader.full
+        reader.cache.layers = []  # their memory is free now, whoever still has the reader
         self.play([*self.live, *free])
 
     def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
