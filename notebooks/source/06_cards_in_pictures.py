@@ -257,7 +257,7 @@ def gradient_norm(gate: float) -> float:
         if name.endswith(("cross_attn_attn_gate", "cross_attn_mlp_gate")):
             weight.data.fill_(gate)
     shown = to_pixels(own, [task.picture(hand)])
-    views = encode(fresh, shown).detach().requires_grad_()
+    views = encode(fresh, shown).detach().float().requires_grad_()  # as its weights
     labels = ids.masked_fill(ids == fresh.config.image_token_index, -100)
     mask = image_mask(ids, fresh)
     inputs = dict(cross_attention_states=views, cross_attention_mask=mask)
