@@ -31,7 +31,7 @@ SMALL = {
     "computes": [],
     "eval_episodes": 10,
     "sft": {"hands": 24, "batch": 8},
-    "rl": {"problems": 2, "minibatch": 2, "epochs": 2, "max_new_tokens": 20},
+    "rl": {"problems": 2, "minibatch": 2, "epochs": 2, "max_new_tokens": 40},
 }
 RUN = """
 import sys, importlib.util
