@@ -583,7 +583,7 @@ def play(
         found.moving = live.recent
         del reader
         live.restart()
-        decoder.used = columns - message
+        decoder.used = columns - message - 1  # one column is for what is not real
         logits = decoder.append(again, torch.ones_like(again))
         found.going_on = live.recent
         held = live.restart()
