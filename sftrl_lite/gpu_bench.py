@@ -127,8 +127,7 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
             made = Decoder(model, 0)
             if name == "static":
                 made = StaticDecoder(model, 0, rows, prompt + tokens)
-            made.feed([[5] * prompt] * rows)
-            made.repeat(1)  # into a cache that stays where it is, where there is one
+            made.take([[5] * prompt] * rows)
             one = torch.full((rows, 1), 5, device=model.device)
             steps = lambda: [made.append(one, torch.ones_like(one)) for _ in range(tokens)]  # noqa: E731
             spent.append(clock(steps)[0])

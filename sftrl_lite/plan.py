@@ -523,7 +523,9 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor, answers: int = 0) -> Ba
     zeros = torch.zeros(ids.shape, device=ids.device)
     played = torch.ones_like(ask, dtype=torch.bool)
     answers = torch.arange(answers or turn[:, 1:].numel(), device=ids.device)
-    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, pixels or None, which)
+    turns = (zeros[:, :1],) * 3  # values, advantages, targets
+    shown = pixels or None, which
+    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, *turns, *shown)
 
 
 @dataclass

@@ -14,7 +14,9 @@ same problem. The rest, ratio and clip, is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -158,8 +160,16 @@ class Batch:
     rewards: Tensor  # (B, T)
     played: Tensor  # (B, T) bool
     answers: Tensor  # (N,) where answer tokens stand among the B x (L - 1) predicted ones
+    values: Tensor  # (B, T) what the value head foresaw, and
+    advantages: Tensor  # (B, T), and
+    targets: Tensor  # (B, T) of the values: 0 until they are computed
     pixels: Pixels | None = None  # the P different pictures
     picture: Tensor | None = None  # (B,) which of them an episode shows
+
+    @property
+    def pictures(self) -> int:
+        """P: how many pictures there are, 0 in text."""
+        return 0 if self.pixels is None else len(self.pixels["pixel_values"])
 
     def rows(self, index: Tensor) -> Batch:
         """These episodes only, without columns and turns that none of them needs."""
@@ -173,6 +183,9 @@ class Batch:
             self.rewards[index, :turns],
             self.played[index, :turns],
             places(self.turn[index, :width]),
+            self.values[index, :turns],
+            self.advantages[index, :turns],
+            self.targets[index, :turns],
             self.pixels,
             None if self.picture is None else self.picture[index],
         )
@@ -206,8 +219,9 @@ def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cp
             turn[i, one.start : one.end] = t
             old_logps[i, one.start : one.end] = torch.tensor(one.logps)
             ask[i, t], rewards[i, t], played[i, t] = one.start - 1, one.reward, True
-    parts = (ids, turn, ask, old_logps, rewards, played, places(turn))
-    batch = Batch(*(part.to(device) for part in parts))
+    later = (torch.zeros_like(rewards) for _ in range(3))
+    tensors = (ids, turn, ask, old_logps, rewards, played, places(turn), *later)
+    batch = Batch(*(tensor.to(device) for tensor in tensors))
     if episodes[0].pixels is not None:
         shown = {id(e.pixels): e.pixels for e in episodes}  # samples of a problem share theirs
         names, number = episodes[0].pixels, {key: i for i, key in enumerate(shown)}
@@ -312,7 +326,9 @@ def per_turn(batch: Batch, tokens: Tensor) -> Tensor:
     return turns.scatter_add(1, batch.turn.clamp(min=0), tokens * (batch.turn >= 0))
 
 
-# --- the two losses --------------------------------------------------------------------
+def per_token(batch: Batch, turns: Tensor) -> Tensor:
+    """Give each answer token (B, L) what its turn (B, T) has."""
+    return turns.gather(1, batch.turn.clamp(min=0))
 
 
 def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -327,56 +343,62 @@ def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple
 
 
 def ppo_loss(
-    model: PreTrainedModel,
-    value_head: ValueHead,
-    batch: Batch,
+    new: Tensor,
+    old: Tensor,
+    values: Tensor,
     advantages: Tensor,
     targets: Tensor,
+    played: Tensor,
     clip: float,
     value_coef: float,
-    views: Tensor | None = None,
-    temperature: float = 1.0,
-    told: list[Tensor] | None = None,
 ) -> Tensor:
     """PPO as in the paper: one ratio per turn (the whole answer is the action).
 
         L = -mean_t min(ratio_t A_t, clip(ratio_t) A_t) + c_v * mean_t (V_t - target_t)^2
 
-    Source: Schulman et al. 2017, equation 9; the paper's code has clip 0.1 and c_v 0.5.
-    ``told`` takes up the ``departure`` of the turns.
+    Args:
+        new, old: log-probabilities of the answers, now and when they were sampled.
+        played: bool, whether a turn took place; the means are over those that did.
+
+    All tensors are (B, T). Source: Schulman et al. 2017, equation 9; the paper's code has clip
+    0.1 and c_v 0.5.
     """
-    logps, _, values = policy(model, batch, value_head, views, temperature)
-    new, old = per_turn(batch, logps), per_turn(batch, batch.old_logps)
     gain = clipped_objective(new, old, advantages, clip)
-    value_error = (values - targets).square()
-    if told is not None:
-        told.append(departure(new, old, batch.played, clip, value_error))
-    return (value_coef * value_error - gain)[batch.played].mean()
+    return (value_coef * (values - targets).square() - gain)[played].mean()
 
 
-def grpo_loss(
-    model: PreTrainedModel,
-    batch: Batch,
-    advantages: Tensor,
-    clip: float,
-    views: Tensor | None = None,
-    temperature: float = 1.0,
-    told: list[Tensor] | None = None,
-) -> Tensor:
-    """GRPO without a reference model: one ratio per token, the turn's advantage.
+def grpo_loss(new: Tensor, old: Tensor, advantages: Tensor, answer: Tensor, clip: float) -> Tensor:
+    """GRPO without a reference model: one ratio per token, with the advantage of its turn.
+
+        L = -mean over answer tokens of min(ratio A, clip(ratio) A)
 
     The mean runs over all answer tokens of the batch at once, so a token weighs the
-    same in a long answer as in a short one (Yu et al. 2025, section 3.3). ``told`` takes up the
-    ``departure`` of the tokens.
-    """
-    logps, _, _ = policy(model, batch, views=views, temperature=temperature)
-    answer = batch.turn >= 0
-    per_token = advantages.gather(1, batch.turn.clamp(min=0))
-    gain = clipped_objective(logps, batch.old_logps, per_token, clip)
-    if told is not None:
-        told.append(departure(logps, batch.old_logps, answer, clip))
-    return -gain[answer].mean()
+    same in a long answer as in a short one (Yu et al. 2025, section 3.3).
 
+    Args:
+        new, old: log-probabilities of the tokens, now and when they were sampled.
+        answer: bool, whether a token belongs to an answer.
+
+    All tensors are (B, L).
+    """
+    return -clipped_objective(new, old, advantages, clip)[answer].mean()
+
+
+def ppo(part: Batch, logps: Tensor, values: Tensor, s: RLSettings) -> tuple[Tensor, Tensor]:
+    """PPO's loss of a batch, and how far the policy has moved: a turn is an action."""
+    new, old, real = per_turn(part, logps), per_turn(part, part.old_logps), part.played
+    loss = ppo_loss(new, old, values, part.advantages, part.targets, real, s.clip, s.value_coef)
+    return loss, departure(new, old, real, s.clip, (values - part.targets).square())
+
+
+def grpo(part: Batch, logps: Tensor, values: None, s: RLSettings) -> tuple[Tensor, Tensor]:
+    """GRPO's loss of a batch, and how far the policy has moved: a token is an action."""
+    old, real = part.old_logps, part.turn >= 0
+    loss = grpo_loss(logps, old, per_token(part, part.advantages), real, s.clip)
+    return loss, departure(logps, old, real, s.clip)
+
+
+METHODS = {"rl-ppo": ppo, "rl-grpo": grpo}
 
 # --- one step of training --------------------------------------------------------------
 
@@ -407,6 +429,15 @@ class Learner:
     player: PreTrainedModel  # the model itself, or a whole copy of one split over processes
     step: int = 0
 
+    @property
+    def seeing(self) -> bool:
+        """Whether what sees is trained as well."""
+        return any(w.requires_grad for part in eyes(self.model) for w in part.parameters())
+
+    def critic(self, settings: RLSettings) -> ValueHead | None:
+        """The value head, for a method that has one."""
+        return self.value_head if settings.method == "rl-ppo" else None
+
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
@@ -426,38 +457,20 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
     return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler, player)
 
 
-def rl_step(
+def play(
     learner: Learner,
     processor: Processor,
     task: Any,
     problems: Sequence[Any],
     settings: RLSettings,
-    seed: int,
+    rng: random.Random,
     reward: Callable[[Verdict], float] | None = None,
-) -> dict[str, float]:
-    """Sample episodes, compute advantages, take the clipped gradient steps.
-
-    All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
-    draws the same problems and answers.
-
-    Several processes deal the problems out and end with the same weights as one: see
-    ``distributed``, whose functions do nothing in a single process.
-
-    Returns:
-        figures of this step: share solved (within the budget, at the first try), mean
-        reward of an episode, ``signal`` (share of problems whose samples differ in reward, the
-        only ones that tell samples apart), loss, answers, gradient updates, tokens generated and
-        trained on (a picture counts as many tokens as it costs, ``compute.picture_tokens``).
-        And signs of health: ``entropy`` of the policy that played (nats a token); in the last pass
-        over the batch ``kl`` to it (nats) and ``clipped``, the share outside the clip, of turns
-        (PPO) or tokens (GRPO); ``grad_norm`` before it is clipped, the mean over the updates; with
-        PPO ``value_loss`` and ``explained_variance`` of the values before the update.
-    """
-    model, head, scaler, s = learner.model, learner.value_head, learner.scaler, settings
-    rng = stream(seed, "rl", learner.step)
-    generator = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
+) -> list[Episode]:
+    """Episodes of some problems, sampled from the policy; each process plays its own problems."""
+    s, generator = settings, torch.Generator(learner.model.device)
+    generator.manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
-    player = distributed.refresh(learner.player, model)
+    player = distributed.refresh(learner.player, learner.model)
     with adapters.merged(player):
         episodes = rollout(
             player,
@@ -473,108 +486,215 @@ def rl_step(
             together=s.together,
         )
     ROOMS.pop(player, None)  # the memory of its cache is the update's now
-    batch = pack(episodes, tokenizer_of(processor).pad_token_id, model.device)
-    pictured = batch.pixels is not None
-    values = torch.zeros_like(batch.rewards)
-    critic = head if s.method == "rl-ppo" else None
-    with torch.no_grad():  # what the update is compared with comes from a pass like the update's
-        views, entropy = encode(model, batch.pixels) if pictured else None, torch.zeros(())
-        for few, weight in distributed.in_step(parts(batch, torch.arange(len(episodes)))):
-            part = batch.rows(few)
-            logps, spread, worth = policy(model, part, critic, views, s.temperature)
-            entropy = entropy + weight * spread.sum().cpu()
-            batch.old_logps[few, : logps.shape[1]] = logps
-            if critic:
-                values[few, : worth.shape[1]] = worth
-    if critic:
-        advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
-    else:
-        returns = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
-        advantages = group_advantages(torch.tensor(returns), batch.played.cpu(), s.samples)
-        advantages = advantages.to(model.device)
-    units = batch.played if s.method == "rl-ppo" else batch.turn >= 0  # what a loss averages
-    first, count = distributed.place(len(episodes))  # ours are numbers first, first + 1, ...
-    losses, norms, told, views, looked = [], [], [], None, 0
-    seeing = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
-    pictures = len(batch.pixels["pixel_values"]) if pictured else 0
-    few_shown = seeing and distributed.totals(n=pictures)["n"] > s.minibatch
-    model.train(checkpointed(model))  # its layers look at it; nothing else does
-    for _ in range(s.epochs):
-        told.clear()
+    return episodes
+
+
+@torch.no_grad()
+def look_back(learner: Learner, batch: Batch, settings: RLSettings) -> tuple[float, Tensor | None]:
+    """What the policy that played thinks of its episodes, from passes like those of the update.
+
+    Fills in ``old_logps`` and, with a value head, ``values``.
+
+    Returns:
+        entropy summed over the answer tokens, in nats, and the states of the pictures, if any.
+    """
+    views = None if batch.pixels is None else encode(learner.model, batch.pixels)
+    critic, entropy = learner.critic(settings), torch.zeros(())
+    for few, weight in distributed.in_step(parts(batch, torch.arange(len(batch.ids)))):
+        part = batch.rows(few)
+        logps, spread, values = policy(learner.model, part, critic, views, settings.temperature)
+        entropy = entropy + weight * spread.sum().cpu()
+        batch.old_logps[few, : logps.shape[1]] = logps
+        if critic:
+            batch.values[few, : values.shape[1]] = values
+    return float(entropy), views
+
+
+def with_advantages(batch: Batch, settings: RLSettings) -> Batch:
+    """The batch with its advantages: PPO's by GAE, with targets for the values, or GRPO's."""
+    s = settings
+    if s.method == "rl-ppo":
+        advantages, targets = ppo_targets(batch, batch.values, s.gamma, s.lam)
+        return replace(batch, advantages=advantages, targets=targets)
+    returns = torch.tensor([rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()])
+    advantages = group_advantages(returns, batch.played.cpu(), s.samples)
+    return replace(batch, advantages=advantages.to(batch.ids.device))
+
+
+def minibatches(
+    learner: Learner, batch: Batch, settings: RLSettings, rng: random.Random
+) -> Iterator[tuple[Batch, int, list[tuple[Tensor, float]]]]:
+    """``epochs`` times the episodes in a new order, cut into minibatches.
+
+    Yields:
+        the batch, with the pictures of this minibatch alone where the tower is trained; how many
+        pictures are looked at; and the rows of each pass with its share of the loss. Passes
+        differ in size: weighted like this, their means add up to the minibatch's mean, over all
+        processes.
+    """
+    units = batch.played if settings.method == "rl-ppo" else batch.turn >= 0
+    mine = len(batch.ids)
+    first, count = distributed.place(mine)  # ours are numbers first, first + 1, ...
+    few = learner.seeing and distributed.totals(n=batch.pictures)["n"] > settings.minibatch
+    for _ in range(settings.epochs):
         order = torch.tensor(rng.sample(range(count), count))
-        for rows in order.split(s.minibatch):
-            rows = rows[(rows >= first) & (rows < first + len(episodes))] - first
+        for rows in order.split(settings.minibatch):
+            rows = rows[(rows >= first) & (rows < first + mine)] - first
+            near = batch.looking(rows) if few and len(rows) else batch
+            looked = near.pictures if len(rows) or not few else 0
             of = distributed.total(units[rows].sum())
-            whole, shared, near = 0.0, None, batch
-            if pictured:  # encode once: the parts add up gradients in ``shared``
-                if few_shown and len(rows):  # there are pictures that it does not show
-                    near = batch.looking(rows)
-                if views is None or seeing:  # a frozen tower sees the same again
-                    views = encode(model, near.pixels)
-                shared = views.detach().requires_grad_(views.requires_grad)
-                looked += len(near.pixels["pixel_values"]) if len(rows) or not few_shown else 0
-            for few, weight in distributed.in_step(parts(batch, rows)):
-                part = near.rows(few)
-                turns = slice(0, part.rewards.shape[1])
-                gains, tell = advantages[few, turns], told if weight else None
-                if s.method == "rl-ppo":
-                    aims = targets[few, turns]
-                    loss = ppo_loss(
-                        model,
-                        head,
-                        part,
-                        gains,
-                        aims,
-                        s.clip,
-                        s.value_coef,
-                        shared,
-                        s.temperature,
-                        tell,
-                    )
-                else:
-                    loss = grpo_loss(model, part, gains, s.clip, shared, s.temperature, tell)
-                # parts differ in size: weighted like this, their sum is the minibatch's mean
-                loss = loss * (weight * units[few].sum() / of)
-                scaler.scale(loss).backward()
-                whole += loss.item()
-            if shared is not None and shared.grad is not None:
-                views.backward(shared.grad)
-            distributed.add_gradients([*model.parameters(), *head.parameters()])
-            scaler.unscale_(learner.optimizer)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
-            norms.append(float(distributed.whole_tensor(norm)))
-            scaler.step(learner.optimizer)
-            scaler.update()
-            learner.optimizer.zero_grad(set_to_none=True)
-            losses.append(whole)
+            passes = distributed.in_step(parts(batch, rows))
+            yield near, looked, [(part, w * units[part].sum() / of) for part, w in passes]
+
+
+@dataclass
+class Update:
+    """One gradient step: its loss, the norm of its gradient, how far the policy had moved."""
+
+    scaler: torch.amp.GradScaler
+    loss: float = 0.0
+    norm: float = 0.0
+    moved: Tensor | float = 0.0  # (4,) sums of ``departure``
+    looked: int = 0  # at pictures
+
+    def backward(self, loss: Tensor, moved: Tensor) -> None:
+        """Add the gradient of a part, and what the part tells."""
+        self.scaler.scale(loss).backward()
+        self.loss += loss.item()
+        self.moved = self.moved + moved.cpu()
+
+
+@contextmanager
+def update(learner: Learner, settings: RLSettings) -> Iterator[Update]:
+    """One gradient step, out of the passes that are made inside.
+
+    Clipped is the norm of the policy's gradient. The value head, a small network of its own
+    with its own rate, is left out: its errors, of a size with the rewards, would
+    decide how far the policy may move.
+    """
+    step = Update(learner.scaler)
+    yield step
+    distributed.add_gradients([*learner.model.parameters(), *learner.value_head.parameters()])
+    learner.scaler.unscale_(learner.optimizer)
+    norm = nn.utils.clip_grad_norm_(learner.model.parameters(), settings.max_grad_norm)
+    step.norm = float(distributed.whole_tensor(norm))
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def encoded(
+    model: PreTrainedModel, pixels: Pixels | None, views: Tensor | None
+) -> Iterator[Tensor | None]:
+    """States of pictures, encoded once for all passes that are made inside.
+
+    The passes add up their gradients at the states; from there they go on into the tower, once.
+
+    Args:
+        views: the states, if they are known and the tower stays as it is; then nothing is encoded.
+    """
+    if pixels is None or views is not None:
+        yield views
+        return
+    views = encode(model, pixels)
+    shared = views.detach().requires_grad_(views.requires_grad)
+    yield shared
+    if shared.grad is not None:
+        views.backward(shared.grad)
+
+
+def rl_step(
+    learner: Learner,
+    processor: Processor,
+    task: Any,
+    problems: Sequence[Any],
+    settings: RLSettings,
+    seed: int,
+    reward: Callable[[Verdict], float] | None = None,
+) -> dict[str, float]:
+    """Sample episodes, compute advantages, take the clipped gradient steps.
+
+    All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
+    draws the same problems and answers. Several processes deal the problems out and end with
+    the same weights as one (``distributed``).
+
+    Returns:
+        figures of this step: see ``figures``.
+    """
+    s, rng = settings, stream(seed, "rl", learner.step)
+    episodes = play(learner, processor, task, problems, s, rng, reward)
+    batch = pack(episodes, tokenizer_of(processor).pad_token_id, learner.model.device)
+    entropy, views = look_back(learner, batch, s)
+    batch = with_advantages(batch, s)
+    critic, updates = learner.critic(s), []
+    known = None if learner.seeing else views  # a frozen tower sees the same again
+    learner.model.train(checkpointed(learner.model))  # its layers look at it; nothing else does
+    for near, looked, passes in minibatches(learner, batch, s, rng):
+        with update(learner, s) as step, encoded(learner.model, near.pixels, known) as states:
+            for rows, share in passes:
+                part = near.rows(rows)
+                logps, _, values = policy(learner.model, part, critic, states, s.temperature)
+                loss, moved = METHODS[s.method](part, logps, values, s)
+                step.backward(loss * share, moved * (share > 0))
+        updates.append(replace(step, looked=looked))
     learner.step += 1
-    cost = picture_tokens(model) if pictured else 0
-    kl, clipped, value_error, compared = sum(told, torch.zeros(4, device=model.device)).tolist()
+    return figures(learner, batch, episodes, entropy, updates, s)
+
+
+def figures(
+    learner: Learner,
+    batch: Batch,
+    episodes: Sequence[Episode],
+    entropy: float,
+    updates: Sequence[Update],
+    settings: RLSettings,
+) -> dict[str, float]:
+    """What one debugs by, over all processes.
+
+    Args:
+        entropy: summed over answer tokens; updates: of all epochs.
+
+    Returns:
+        share solved (within the budget, at the first try), mean reward of an episode, ``signal``
+        (share of problems whose samples differ in reward, the only ones that tell samples
+        apart), loss, answers, gradient updates, tokens generated and trained on (a picture
+        counts as many tokens as it costs, ``compute.picture_tokens``).
+        And signs of health: ``entropy`` of the policy that played (nats a token); in the last
+        epoch ``kl`` to it (nats) and ``clipped``, the share outside the clip, of turns (PPO) or
+        tokens (GRPO); ``grad_norm`` before it is clipped, the mean over the updates; with PPO
+        ``value_loss`` and ``explained_variance`` of the values before the update.
+    """
+    s, shown = settings, batch.pictures
+    cost = picture_tokens(learner.model) if shown else 0
+    looked = sum(u.looked for u in updates)
+    last = sum((u.moved for u in updates[-(len(updates) // s.epochs) :]), torch.zeros(4))
+    kl, clipped, value_error, compared = last.tolist()
     paid = batch.rewards.sum(1).view(-1, s.samples)  # the samples of a problem stand together
-    figures = distributed.totals(
+    sums = distributed.totals(
         signal=int((paid != paid[:, :1]).any(1).sum()),
         success=sum(e.solved for e in episodes),
         success_first=sum(e.turns[0].verdict.solved for e in episodes),
         reward=float(batch.rewards.sum()),
-        loss=sum(losses),
+        loss=sum(u.loss for u in updates),
         answers=int(batch.played.sum()),
-        generated=sum(len(t.logps) for e in episodes for t in e.turns) + pictures * cost,
+        generated=sum(len(t.logps) for e in episodes for t in e.turns) + shown * cost,
         trained=s.epochs * sum(len(e.ids) for e in episodes) + looked * cost,
         kl=kl,
         clipped=clipped,
-        entropy=float(entropy),
+        entropy=entropy,
         value_loss=value_error,
         compared=compared,
         said=int((batch.turn >= 0).sum()),
     )
-    compared, said = figures.pop("compared"), figures.pop("said")
-    means = dict(success=count, success_first=count, reward=count, loss=len(losses))
-    means |= dict(signal=count / s.samples, kl=compared, clipped=compared, entropy=said)
-    means["value_loss"] = compared
-    figures |= {name: figures[name] / n for name, n in means.items()}
-    figures |= {"updates": len(losses), "grad_norm": sum(norms) / len(norms)}
-    if critic is None:
-        del figures["value_loss"]
-        return figures
-    foreseen, came = (distributed.gathered(x[batch.played]) for x in (values, targets))
-    return figures | {"explained_variance": explained_variance(foreseen, came)}
+    problems = distributed.totals(n=len(paid))["n"]
+    of = dict.fromkeys(("success", "success_first", "reward"), problems * s.samples)
+    of |= dict.fromkeys(("kl", "clipped", "value_loss"), sums.pop("compared"))
+    of |= dict(signal=problems, loss=len(updates), entropy=sums.pop("said"))
+    found = sums | {name: sums[name] / n for name, n in of.items()}
+    found |= {"updates": len(updates), "grad_norm": sum(u.norm for u in updates) / len(updates)}
+    if s.method != "rl-ppo":
+        del found["value_loss"]
+        return found
+    foreseen, came = (distributed.gathered(x[batch.played]) for x in (batch.values, batch.targets))
+    return found | {"explained_variance": explained_variance(foreseen, came)}

@@ -41,7 +41,7 @@ from sftrl_lite.plan import (
     trace,
 )
 from sftrl_lite.precision import checkpoint_layers
-from sftrl_lite.rl import ValueHead, new_learner, pack, policy, ppo_loss, rl_step
+from sftrl_lite.rl import ValueHead, new_learner, pack, policy, ppo, rl_step
 from sftrl_lite.rollouts import REPLY, ROOMS, STEP, Decoder, rollout
 from sftrl_lite.scales import SCALES, get_scale, stream
 from sftrl_lite.tasks import make_task
@@ -284,14 +284,14 @@ def test_an_update_and_a_distance_hold_what_is_planned(player, learn):
     episodes = rollout(model, reader, task, problems, tries=3, temperature=2.0, generator=chance)
     model = copy.deepcopy(model).train(learn)
     batch, head = pack(episodes, 0), ValueHead(model.config.text_config.hidden_size)
-    gains = torch.ones_like(batch.rewards)
     for weight in (*model.parameters(), *head.parameters()):  # gradients are another part
         weight.register_post_accumulate_grad_hook(lambda w: setattr(w, "grad", None))
     known = [part for part in vars(batch).values() if isinstance(part, torch.Tensor)]
     known += [*(batch.pixels or {}).values(), *model.parameters(), *head.parameters()]
     with Live([*known, *model.buffers()]) as live, torch.set_grad_enabled(learn):
         if learn:
-            ppo_loss(model, head, batch, gains, gains, 0.1, 0.5).backward()
+            logps, _, values = policy(model, batch, head)
+            ppo(batch, logps, values, get_scale("tiny").rl)[0].backward()
         else:
             policy(model, batch)
     pictures = len(batch.pixels["pixel_values"]) if batch.pixels else 0

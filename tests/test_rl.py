@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import random
 from dataclasses import replace
 
@@ -175,6 +176,29 @@ def test_ppo_targets_of_a_single_turn_are_numbers():
 # --- gradients -------------------------------------------------------------------------
 
 
+def loss_of(method, model, batch, head=None, temperature=1.0, value_coef=0.5):
+    """The loss of a batch that has its advantages."""
+    head = head if method == "rl-ppo" else None
+    logps, _, values = rl.policy(model, batch, head, temperature=temperature)
+    return rl.METHODS[method](
+        batch, logps, values, replace(SCALES["tiny"].rl, clip=0.2, value_coef=value_coef)
+    )[0]
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.05, 1.5])
+def test_losses_pass_gradcheck(ratio):
+    """Inside the clip, at its middle and on both sides outside; turns that were not played."""
+    made = torch.Generator().manual_seed(0)
+    old, gains, targets = (torch.randn(3, 2, generator=made, dtype=torch.double) for _ in range(3))
+    played = torch.tensor([[True, True], [True, False], [True, True]])
+    new = (old + math.log(ratio)).requires_grad_()
+    values = torch.zeros_like(old).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda n, v: rl.ppo_loss(n, old, v, gains, targets, played, 0.1, 0.5), (new, values)
+    )
+    assert torch.autograd.gradcheck(lambda n: rl.grpo_loss(n, old, gains, played, 0.1), new)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_loss_gradient_against_finite_differences(method, fresh_model, monkeypatch):
     # float() stands in the code for "at least float32": here it means float64
@@ -188,10 +212,10 @@ def test_loss_gradient_against_finite_differences(method, fresh_model, monkeypat
     advantages = torch.tensor([[0.7, 0.0], [-1.3, 0.4]], dtype=torch.float64)
     targets = torch.tensor([[1.0, 0.0], [-2.0, 5.0]], dtype=torch.float64)
 
+    batch.advantages, batch.targets = advantages, targets
+
     def loss():
-        if method == "rl-grpo":
-            return rl.grpo_loss(model, batch, advantages, clip=0.2)
-        return rl.ppo_loss(model, head, batch, advantages, targets, clip=0.2, value_coef=0.5)
+        return loss_of(method, model, batch, head)
 
     loss().backward()
     weights = [model.lm_head.weight, model.model.language_model.layers[0].mlp.up_proj.weight]
@@ -215,11 +239,12 @@ def test_losses_on_policy_by_hand(fresh_model):
         batch.old_logps = rl.policy(fresh_model, batch)[0]
     advantages = torch.tensor([[3.0, 9.0], [-1.0, 2.0]])
     # one token, two and two: a token counts once however long its answer is
-    grpo = rl.grpo_loss(fresh_model, batch, advantages, clip=0.2)
+    batch.advantages = advantages
+    grpo = loss_of("rl-grpo", fresh_model, batch)
     assert grpo.item() == pytest.approx(-(3 - 1 - 1 + 2 + 2) / 5, abs=1e-5)
     head = rl.ValueHead(32)
-    values = rl.policy(fresh_model, batch, head)[2]
-    ppo = rl.ppo_loss(fresh_model, head, batch, advantages, values.detach() + 2, 0.2, 0.5)
+    batch.targets = rl.policy(fresh_model, batch, head)[2].detach() + 2
+    ppo = loss_of("rl-ppo", fresh_model, batch, head)
     assert ppo.item() == pytest.approx(0.5 * 4 - (3 - 1 + 2) / 3, abs=1e-5)
 
 
@@ -246,14 +271,9 @@ def expected_gradient(model, batch, shares, method, temperature):
     """
     with torch.no_grad():
         batch.old_logps = rl.policy(model, batch, temperature=temperature)[0]
-    advantages = (shares * len(shares))[:, None]
+    batch.advantages = batch.targets = (shares * len(shares))[:, None]
     model.zero_grad()
-    if method == "rl-grpo":
-        loss = rl.grpo_loss(model, batch, advantages, clip=0.2, temperature=temperature)
-    else:
-        coefficients = dict(clip=0.2, value_coef=0.0, temperature=temperature)
-        loss = rl.ppo_loss(model, rl.ValueHead(32), batch, advantages, advantages, **coefficients)
-    loss.backward()
+    loss_of(method, model, batch, rl.ValueHead(32), temperature, value_coef=0.0).backward()
     return model.lm_head.weight.grad.norm().item()
 
 

@@ -351,24 +351,19 @@ def test_the_shared_picture_gets_the_gradient_of_many(
         with torch.no_grad():
             values = policy(fresh_seeing, batch, learner.value_head)[2]
         values = values * batch.played
-        gains, aims = rl.ppo_targets(batch, values, settings.gamma, settings.lam)
-    else:
-        returns = [rl.rewards_to_go(row, settings.gamma) for row in batch.rewards.tolist()]
-        gains = rl.group_advantages(torch.tensor(returns), batch.played, settings.samples)
+        batch.values = values
+    batch = rl.with_advantages(batch, settings)
+    head = learner.critic(settings)
     for rows, gradient in zip(minibatches, learner.optimizer.gradients, strict=True):
         part = batch.rows(rows)
-        turns = slice(0, part.rewards.shape[1])
-        if method == "rl-ppo":
-            head, given = learner.value_head, (gains[rows, turns], aims[rows, turns])
-            rl.ppo_loss(
-                fresh_seeing, head, part, *given, settings.clip, settings.value_coef
-            ).backward()
-        else:
-            rl.grpo_loss(fresh_seeing, part, gains[rows, turns], settings.clip).backward()
+        logps, _, values = policy(fresh_seeing, part, head)
+        rl.METHODS[method](part, logps, values, settings)[0].backward()
         for name, weight in fresh_seeing.named_parameters():
             largest = gradient[name].abs().max()
             assert torch.allclose(gradient[name], weight.grad, atol=1e-4 * largest + 1e-7), name
-            if gains[rows].any() and (name.endswith("proj.weight") or "patch_embedding" in name):
+            if batch.advantages[rows].any() and (
+                name.endswith("proj.weight") or "patch_embedding" in name
+            ):
                 assert largest > 0, name
         fresh_seeing.zero_grad()
 

@@ -728,9 +728,10 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
         for rows in order.split(s.minibatch):
             part = batch.rows(rows)  # without columns and turns that none of them needs
             turns = slice(0, part.rewards.shape[1])
-            loss = ppo_loss(model, head, part, advantages[rows, turns],
-                            targets[rows, turns], s.clip, s.value_coef,
-                            temperature=s.temperature)
+            logps, _, seen = policy(model, part, head, None, s.temperature)
+            new, old = per_turn(part, logps), per_turn(part, part.old_logps)
+            loss = ppo_loss(new, old, seen, advantages[rows, turns], targets[rows, turns],
+                            part.played, s.clip, s.value_coef)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             adam.step()
