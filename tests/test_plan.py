@@ -462,7 +462,7 @@ def test_a_step_of_rl_is_the_same_with_checkpointed_layers(
     torch.testing.assert_close(*weights)
 
 
-@pytest.mark.parametrize(("vision", "times"), [(True, 1 + 2), (False, 1 + 1)])
+@pytest.mark.parametrize(("vision", "times"), [(True, 1 + 2), (False, 1)])
 def test_a_frozen_tower_looks_once_an_update(
     fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
 ):
@@ -474,4 +474,4 @@ def test_a_frozen_tower_looks_once_an_update(
     settings = replace(get_scale("tiny").rl, **chosen)
     learner = new_learner(fresh_seeing, settings, 0)
     rl_step(learner, processor, picture_task, shown, settings, 0)
-    assert len(seen) == times  # for the values, then in the update
+    assert len(seen) == times  # for the values; a trained tower again in each update

@@ -444,7 +444,7 @@ def played_with(monkeypatch, game, **options):
     steps, append = [0], Decoder.append
 
     def counted(self, ids, fresh, **seen):
-        steps[0] += ids.shape[1] == 1
+        steps[0] += ids.dim() == 2 and ids.shape[1] == 1
         return append(self, ids, fresh, **seen)
 
     monkeypatch.setattr(Decoder, "append", counted)
@@ -461,12 +461,13 @@ def test_a_free_row_takes_the_next_problem(game, step, monkeypatch):
     many = model, processor, task, [problems[i % len(problems)] for i in range(17)]
     options = dict(samples=1, tries=5, max_new_tokens=12, temperature=0)
     alone = play(*many, **options)
-    assert len({len(e.turns) for e in alone}) > 1  # they end at different times
+    uneven = len({len(e.turns) for e in alone}) > 1  # they end at different times
+    assert uneven or alone[0].pixels
     waited, slow = played_with(monkeypatch, many, **options, together=3)
     refilled, fast = played_with(monkeypatch, many, **options, together=3, static=True)
     assert ids(refilled) == ids(waited) == ids(alone)
     assert [e.problem for e in refilled] == many[3]
-    assert fast < slow
+    assert fast < slow if uneven else fast <= slow
 
 
 def test_an_episode_in_a_row_of_another_is_one_of_the_policy(game):
@@ -507,8 +508,9 @@ def test_rows_do_not_see_what_they_held_before(random_model):
 
 
 def test_episodes_at_once_are_a_power_of_two_that_fits(random_model, monkeypatch):
-    token = rollouts.cache_bytes(random_model.config, 2)[0]
-    row = (1000 + 2 * 100) * token + 20 * random_model.config.text_config.vocab_size
+    monkeypatch.setattr(rollouts, "ROOMS", {})
+    token, picture = rollouts.cache_bytes(random_model.config, 2)
+    row = (1000 + 2 * 100) * token + 2 * picture + 20 * random_model.config.text_config.vocab_size
 
     def at_once(rows, episodes):
         free = None if rows is None else (lambda: int(rows * row / rollouts.FILLED) + 1)
