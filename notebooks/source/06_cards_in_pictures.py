@@ -513,6 +513,9 @@ def card_pairs(episodes) -> list[list[tuple[str, str]]]:
 
 for s, words in SHIFTS.items():
     hands = card_pairs(played["Init", s, "paper"])
+    if not hands:
+        print(f"{words:13} no answer names the cards")
+        continue
     by_place = zip(*hands, strict=True)
     places = [sum(a == b for a, b in place) / len(hands) for place in by_place]
     c, whole = sum(places) / 4, sum(all(a == b for a, b in hand) for hand in hands)
