@@ -1,9 +1,11 @@
-"""Memory and speed of a scale on this machine, with made-up weights and nothing to download:
+"""Memory and speed of a scale on this machine's GPU, with made-up weights, nothing to download:
 
     python -m sftrl_lite.gpu_bench --scale full --adapter lora --task gp-vl --max-image-tiles 1
 
-One row a figure goes to results/gpu.csv: seconds, the share of the device's peak that they
-are, the largest memory that was held, and beside it what ``plan`` predicted.
+One row a figure goes to results/gpu.csv, with the goal where there is one: for SFT the share of
+the device's peak, for decoding the share of the memory's bandwidth, for a step of RL how many
+times faster it is than trl's own trainer; and the largest memory that was held, beside what
+``plan`` predicted. Without ``--adapter`` every one is measured whose plan fits the GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,32 +27,45 @@ import torch
 from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
+from sftrl_lite import adapters, chats
 from sftrl_lite.library_way import make_trainer
 from sftrl_lite.models import ROOT, Processor, load
 from sftrl_lite.plan import (
+    ADAPTERS,
     DEVICES,
     GIB,
     MODES,
+    TOGETHER,
     Live,
+    Plan,
     Work,
     cache_bytes,
+    config_of,
     device_name,
+    fitting,
+    here,
     lengths,
-    make_plan,
     pictures_like,
     rl_batch,
     sft_loss,
+    shown_as,
 )
-from sftrl_lite.precision import checkpoint_layers, in_float32, mixed
+from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import new_learner, rl_step
-from sftrl_lite.rollouts import Decoder, StaticDecoder
-from sftrl_lite.runs import commit
+from sftrl_lite.rollouts import ROOMS, Decoder, StaticDecoder, rollout
+from sftrl_lite.runs import Coin, EachItsOwn, commit
 from sftrl_lite.scales import RLSettings, get_scale, stream
-from sftrl_lite.tasks import make_task
-from sftrl_lite.vision import encode, tokenizer_of
+from sftrl_lite.tasks import budget, make_task
+from sftrl_lite.verifier import Verdict
+from sftrl_lite.vision import ask, encode, tokenizer_of
 
 TABLE = ROOT / "results" / "gpu.csv"
-COLUMNS = ("name", "value", "unit", "device", "commit", "command")
+COLUMNS = ("name", "value", "unit", "goal", "device", "commit", "command")
+GOALS = {  # at least so much
+    "SFT share of peak FLOPs": 0.45,
+    "decode, share of the bandwidth floor": 0.5,
+    "ours against trl": 3.0,
+}
 Figure = tuple[str, float, str]  # name, value, unit
 
 
@@ -145,6 +161,84 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
     return found
 
 
+class ByChance(EachItsOwn):
+    """Made-up weights solve nothing: each problem has a coin that says when its episode is over.
+
+    A coin each, so that how long an episode lasts does not depend on those that are played beside
+    it.
+    """
+
+    over_budget = 0.0
+
+    def verify(self, pair: tuple[Any, Any], answer: str) -> Verdict:
+        return pair[0].verify(pair[1], answer)
+
+
+def playing(
+    model: PreTrainedModel, processor: Processor, work: Work, settings: RLSettings, rounds: int
+) -> list[Figure]:
+    """Tokens a second of whole episodes, in three ways.
+
+    The rows of episodes that are over are given to the next ones, as rollouts do; or they stay
+    empty until the last of a group is over; or the adapters are merged into the weights, where
+    memory has room for that. There are three episodes for each row.
+    """
+    task, rows = make_task(work.task, scale=work.scale), work.batch
+    rng = stream(0, "gpu bench", "rollout")
+    problems = [task.sample(rng) for _ in range(3 * rows)]
+    ways = dict(tries=settings.tries, max_new_tokens=settings.max_new_tokens, static=True)
+
+    def speed(size: int, merge: bool) -> float:
+        """Of groups of ``size`` episodes, one group after the other; 0: could not be merged."""
+        coins = [(Coin(task, stream("coin", i)), p) for i, p in enumerate(problems)]
+        tokens = 0
+
+        def play() -> None:
+            nonlocal tokens
+            for start in range(0, len(coins), size):
+                few = coins[start : start + size]
+                episodes = rollout(model, processor, ByChance(), few, together=rows, **ways)
+                tokens += sum(len(turn.logps) for e in episodes for turn in e.turns)
+
+        with adapters.merged(model) if merge else nullcontext(True) as possible:
+            return tokens / seconds if possible and (seconds := clock(play)[0]) else 0.0
+
+    found = []
+    for name, size, merge in (
+        ("rollout", len(problems), False),
+        ("rollout, rows not refilled", rows, False),
+        ("rollout, adapters merged", len(problems), True),
+    ):
+        best = max([speed(size, merge) for _ in range(rounds + 1)][1:])
+        found += [(name, best, "tokens/s")] * bool(best)
+    ROOMS.pop(model, None)
+    return found
+
+
+def filled(
+    model: PreTrainedModel, processor: Processor, work: Work, settings: RLSettings
+) -> list[Figure]:
+    """The largest memory of an evaluation whose answers are all as long as they may be."""
+    task, rng = make_task(work.task, scale=work.scale), stream(0, "gpu bench", "memory")
+    problems = [task.sample(rng) for _ in range(settings.together)]
+    ways = dict(tries=settings.tries, max_new_tokens=settings.max_new_tokens)
+    play = partial(rollout, model, processor, task, problems, together=settings.together, **ways)
+    memory = clock(play)[1]
+    ROOMS.pop(model, None)
+    return [("EVAL memory", memory, "GiB")] * bool(memory)
+
+
+def learning(
+    model: PreTrainedModel, processor: Processor, work: Work, settings: RLSettings
+) -> list[Figure]:
+    """The largest memory of a step of GRPO whose answers are all as long as they may be."""
+    task, rng = make_task(work.task, scale=work.scale), stream(0, "gpu bench")
+    problems = [task.sample(rng) for _ in range(settings.problems)]
+    learner = new_learner(model, settings, 0)
+    memory = clock(lambda: rl_step(learner, processor, task, problems, settings, 0))[1]
+    return [("RL memory", memory, "GiB")] * bool(memory)
+
+
 def reinforcement(
     model: PreTrainedModel, processor: Processor, work: Work, settings: RLSettings, rounds: int
 ) -> list[Figure]:
@@ -152,8 +246,8 @@ def reinforcement(
     task, rng = make_task(work.task, scale=work.scale), stream(0, "gpu bench")
     problems = [task.sample(rng) for _ in range(settings.problems)]
     ours = partial(rl_step, new_learner(model, settings, 0), processor, task, problems, settings, 0)
-    seconds, memory = steady(ours, rounds)
-    found = [("RL step", seconds, "s")] + [("RL memory", memory, "GiB")] * bool(memory)
+    seconds, _ = steady(ours, rounds)
+    found = [("RL step", seconds, "s")]
     del ours  # and its optimizer
     model.config.max_position_embeddings = tokenizer_of(processor).model_max_length  # trl asks
 
@@ -161,21 +255,77 @@ def reinforcement(
         with tempfile.TemporaryDirectory() as folder:
             make_trainer(model, processor, task, problems, settings, folder, 0, 1).train()
 
-    other, memory = steady(theirs, rounds)
+    try:
+        other, memory = steady(theirs, rounds)
+    except RuntimeError as error:  # more memory than there is, most likely
+        print(f"trl GRPOTrainer: {str(error).splitlines()[0]}", file=sys.stderr)
+        return found
     found += [("RL step, trl GRPOTrainer", other, "s"), ("ours against trl", other / seconds, "x")]
     return found + [("RL memory, trl GRPOTrainer", memory, "GiB")] * bool(memory)
 
 
-def write(figures: list[Figure], arguments: list[str], path: Path) -> None:
-    """Append the figures with what made them."""
-    command = " ".join(["python -m sftrl_lite.gpu_bench", *arguments])
+def write(figures: list[Figure], command: str, path: Path) -> None:
+    """Append the figures with their goals and with what made them."""
     fresh = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if fresh:
             writer.writerow(COLUMNS)
         for name, value, unit in figures:
-            writer.writerow((name, f"{value:.6g}", unit, device_name(), commit(), command))
+            made = device_name(), commit(), command
+            writer.writerow((name, f"{value:.6g}", unit, GOALS.get(name, ""), *made))
+
+
+def plans(o: argparse.Namespace, adapter: str, prompt: int = 0) -> dict[str, Plan]:
+    """What is predicted for each mode that fits this GPU.
+
+    Args:
+        prompt: tokens of the longest prompt that is played, 0: those of the real tokenizer.
+    """
+    found, memory = {}, here()
+    for mode in MODES:
+        rows = dict(batch=o.batch)
+        if mode != "sft":
+            rows = dict(prompt_tokens=prompt, answer_tokens=o.longest)
+        work = Work(o.scale, o.task, mode, adapter, o.vision, o.max_image_tiles, **rows)
+        plan = fitting(work, memory or float("inf"))
+        if not memory or not plan.missing(memory):
+            found[mode] = plan
+    return found
+
+
+def measure(o: argparse.Namespace, adapter: str) -> Iterator[list[Figure]]:
+    """The figures of one adapter, part by part, for the modes that fit."""
+    scale, fits = get_scale(o.scale), plans(o, adapter)
+    if not fits:
+        return
+    work = Work(o.scale, o.task, MODES[0], adapter, o.vision, o.max_image_tiles, o.batch)
+    ways = dict(vision=o.vision, tiles=o.max_image_tiles, dummy=True)
+    model, processor = load(scale.pretrained_for(o.task), adapter, **ways)
+    chosen = dict(problems=o.problems, samples=8, method="rl-grpo", epochs=1, temperature=1.0)
+    chosen |= dict(tries=budget(o.task, scale.rl.tries))
+    chosen |= dict(max_new_tokens=o.longest or scale.rl.max_new_tokens)
+    whole = replace(scale.rl, **chosen, minibatch=min(scale.rl.minibatch, 8 * o.problems))
+    short = replace(whole, max_new_tokens=o.tokens, tries=min(whole.tries, 2))
+    # made-up weights may come with a tokenizer of letters, whose prompts are longer
+    task, rng = make_task(o.task, scale=o.scale), stream(0, "gpu bench")
+    asked = [[ask(task, task.sample(rng))] for _ in range(8)]
+    seen = shown_as(config_of(o.scale, o.task)) * o.task.endswith("-vl")
+    prompt = max(map(len, chats.prompts(processor, asked)))
+    if prompt > lengths(o.scale, o.task)[0]:
+        fits = plans(o, adapter, prompt - seen)
+    yield [(f"{mode.upper()} memory, planned", plan.total, "GiB") for mode, plan in fits.items()]
+    if "eval" in fits:
+        together = fits["eval"].together if scale.memory else o.batch
+        yield filled(model, processor, work, replace(whole, together=together))
+        yield decoding(model, work, o.tokens, o.rounds)
+        yield playing(model, processor, work, replace(whole, max_new_tokens=o.tokens), o.rounds)
+    if "sft" in fits:
+        yield imitation(model, work, o.rounds)
+    if "rl" in fits:
+        together = min(fits["rl"].together, TOGETHER)
+        yield learning(model, processor, work, replace(whole, together=together))
+        yield reinforcement(model, processor, work, replace(short, together=together), o.rounds)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -183,34 +333,33 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", default="full", help="tiny, t4 or full")
     parser.add_argument("--task", default="gp-l", help="gp-l, gp-vl, virl-l, virl-vl")
-    parser.add_argument("--adapter", default="lora", help="none, lora or qlora")
+    parser.add_argument("--adapter", default="", help="none, lora or qlora; empty: all that fit")
     parser.add_argument("--vision", default="frozen", help="frozen or trained")
     parser.add_argument("--max-image-tiles", type=int, default=0, help="0: the model's own")
     parser.add_argument("--batch", type=int, default=16, help="rows of a pass and of a decode")
     parser.add_argument("--problems", type=int, default=8, help="problems of a step of RL")
-    parser.add_argument("--tokens", type=int, default=64, help="longest answer")
+    parser.add_argument("--tokens", type=int, default=64, help="longest answer where time counts")
+    parser.add_argument("--longest", type=int, default=0, help="where memory does; 0: the scale's")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=TABLE)
     o = parser.parse_args(arguments)
+    if not hardware().gpu:
+        raise RuntimeError(f"no GPU here to measure (a trial on the CPU: {PRETEND}=bf16)")
     warnings.simplefilter("ignore")
-    scale = get_scale(o.scale)
-    work = Work(o.scale, o.task, MODES[0], o.adapter, o.vision, o.max_image_tiles, o.batch)
-    ways = dict(vision=o.vision, tiles=o.max_image_tiles, dummy=True)
-    model, processor = load(scale.pretrained_for(o.task), o.adapter, **ways)
-    chosen = dict(problems=o.problems, samples=8, max_new_tokens=o.tokens, method="rl-grpo")
-    settings = replace(scale.rl, **chosen, minibatch=min(scale.rl.minibatch, 8 * o.problems))
-    settings = replace(settings, tries=2, epochs=1, temperature=1.0)
-    figures = decoding(model, work, o.tokens, o.rounds)
-    figures += imitation(model, work, o.rounds)
-    figures.append(("SFT memory, planned", make_plan(work).total, "GiB"))
-    figures += reinforcement(model, processor, work, settings, o.rounds)
-    for name, value, unit in figures:
-        print(f"{name:42}{value:14,.3f} {unit}")
-    write(figures, sys.argv[1:] if arguments is None else arguments, o.out)
+    for adapter in [o.adapter] if o.adapter else ADAPTERS:
+        options = vars(o) | {"adapter": adapter}
+        del options["out"]
+        words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
+        for figures in measure(o, adapter):  # written at once: what comes later may fail
+            for name, value, unit in figures:
+                goal = f"   goal {GOALS[name]:g}" if name in GOALS else ""
+                print(f"{adapter:6}{name:42}{value:14,.3f} {unit}{goal}")
+            write(figures, " ".join(["python -m sftrl_lite.gpu_bench", *words]), o.out)
 
 
 if __name__ == "__main__":
     try:
         main()
     except (ValueError, RuntimeError, OSError) as error:
-        raise SystemExit(f"error: {str(error).splitlines()[0]}") from None
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        raise SystemExit(2) from None
