@@ -67,6 +67,7 @@ Problems = Annotated[int, typer.Option(help="rl: problems a step; 0: the scale's
 Samples = Annotated[int, typer.Option(help="rl: episodes a problem; 0: the scale's")]
 Minibatch = Annotated[int, typer.Option(help="rl: episodes a gradient step; 0: the scale's")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="rl: also if answers are out of format")]
+Engine = Annotated[str, typer.Option(help="vllm: plays tasks in text; rl, eval; empty: our own")]
 ReportTo = Annotated[str, typer.Option(help="also tell tensorboard, trackio or wandb")]
 Transcripts = Annotated[int, typer.Option(help="every so many steps the same few answers; 0: none")]
 Checkpoints = Annotated[int, typer.Option(help="models to keep, of the last evaluations")]
@@ -118,6 +119,7 @@ def train_command(
     samples: Samples = 0,
     minibatch: Minibatch = 0,
     anyway: Anyway = False,
+    engine: Engine = "",
     report_to: ReportTo = "",
     transcripts: Transcripts = 0,
     checkpoints: Checkpoints = 1,
@@ -144,6 +146,10 @@ def train_command(
     method = method or family[0]
     if method not in family:
         raise ValueError(f"unknown method {method!r}; choose {', '.join(family)}")
+    if engine and context.info_name == "sft":
+        raise ValueError("SFT does not sample while it trains; --engine is for rl and eval")
+    if engine and record:
+        raise ValueError("--record keeps what its command gives again; an engine does not")
     if not re.fullmatch(r"(\d+(,\d+)*)?", eval_tries, re.ASCII):
         raise ValueError(f"--eval-tries is {eval_tries!r}; write it as 1,3,5")
     run = Run(
@@ -199,7 +205,7 @@ def train_command(
     with tqdm(total=1.0, desc=method, bar_format=BAR, disable=not distributed.main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
-        options = dict(progress=show, record=target, watch=seen, anyway=anyway)
+        options = dict(progress=show, record=target, watch=seen, anyway=anyway, engine=engine)
         train(run, out, experiment=experiment, **options)
     if not distributed.main():
         return
@@ -304,12 +310,14 @@ def evaluate_command(
     eval_top_p: EvalTopP = 0.9,
     prompt: Prompt = "",
     picture: Picture = "",
+    engine: Engine = "",
 ) -> None:
     """Measure a model on in-distribution and shifted problems.
 
     With --data every route of the folder is walked. For a model that was trained on it:
     --splits id,ood-rule, the routes that training leaves out.
     """
+    from sftrl_lite.engine import check_engine, open_engine
     from sftrl_lite.evaluate import evaluate
     from sftrl_lite.models import load
     from sftrl_lite.prompts import off_distribution
@@ -324,6 +332,8 @@ def evaluate_command(
     real = dict(data=data, skip_bad=skip_bad, prompt=prompt, picture=picture)
     judges = {name: make_task(task, name, scale, **real) for name in named}
     check_base(model, task)
+    if engine:
+        check_engine(engine, task)
     model = row.init_for(task) if model == "init" else model or row.base_for(task)
     if line := off_distribution(model, prompt):
         typer.echo(f"note: {line}", err=True)
@@ -331,6 +341,7 @@ def evaluate_command(
     if prompt:
         check_words(tokenizer, model, judges.values())
     decoding = decoding_name(eval_temperature, eval_top_p)
+    player = open_engine(engine, network, tokenizer, task)
     for split, judge in judges.items():
         hands = held_out(judge, episodes or min(2 * row.eval_episodes, judge.population), seed)
         found, _ = evaluate(
@@ -343,6 +354,7 @@ def evaluate_command(
             top_p=eval_top_p,
             seed=seed,
             max_new_tokens=row.rl.max_new_tokens,
+            engine=player,
         )
         for name, e in found.items():
             interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"

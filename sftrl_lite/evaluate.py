@@ -77,13 +77,15 @@ def evaluate(
     seed: int = 0,
     batch: int = 500,
     together: int = 0,
+    engine: Any = None,
 ) -> tuple[dict[str, Estimate], list[Episode]]:
     """Play each problem once and measure; the same seed gives the same episodes.
 
     Temperature 0.6 with top_p 0.9 is the paper's decoding: the released evaluation passes no
     settings, so that Llama's own hold.
 
-    On a GPU ``together`` of them are played at a time; 0: as many as ``rollout`` takes.
+    On a GPU ``together`` of them are played at a time; 0: as many as ``rollout`` takes. An
+    ``engine`` that has the model's weights may play in its place.
 
     Several processes deal the problems out. All find the same metrics and get all episodes, but
     pictures stay where they were looked at: the episodes of other processes have no ``pixels``.
@@ -103,6 +105,7 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             generator=generator,
             together=together,
+            engine=engine,
         )
         first, count = place(len(played))
         if count > len(played):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -465,13 +465,16 @@ def play(
     settings: RLSettings,
     rng: random.Random,
     reward: Callable[[Verdict], float] | None = None,
+    engine: Any = None,
 ) -> list[Episode]:
     """Episodes of some problems, sampled from the policy; each process plays its own problems."""
     s, generator = settings, torch.Generator(learner.model.device)
     generator.manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
     player = distributed.refresh(learner.player, learner.model)
-    with adapters.merged(player):
+    if engine is not None:
+        engine.load(player)
+    with adapters.merged(player) if engine is None else nullcontext():
         episodes = rollout(
             player,
             processor,
@@ -484,6 +487,7 @@ def play(
             generator=generator,
             reward=reward,
             together=s.together,
+            engine=engine,
         )
     ROOMS.pop(player, None)  # the memory of its cache is the update's now
     return episodes
@@ -612,18 +616,20 @@ def rl_step(
     settings: RLSettings,
     seed: int,
     reward: Callable[[Verdict], float] | None = None,
+    engine: Any = None,
 ) -> dict[str, float]:
     """Sample episodes, compute advantages, take the clipped gradient steps.
 
     All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
     draws the same problems and answers. Several processes deal the problems out and end with
-    the same weights as one (``distributed``).
+    the same weights as one (``distributed``). An ``engine`` (``engine.Engine``) gets the weights
+    before it plays.
 
     Returns:
         figures of this step: see ``figures``.
     """
     s, rng = settings, stream(seed, "rl", learner.step)
-    episodes = play(learner, processor, task, problems, s, rng, reward)
+    episodes = play(learner, processor, task, problems, s, rng, reward, engine)
     batch = pack(episodes, tokenizer_of(processor).pad_token_id, learner.model.device)
     entropy, views = look_back(learner, batch, s)
     batch = with_advantages(batch, s)

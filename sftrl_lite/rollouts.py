@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch._inductor.config
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache, DynamicLayer, StaticLayer
 
 from sftrl_lite import chats, distributed
@@ -598,6 +598,7 @@ def rollout(
     reward: Callable[[Verdict], float] | None = None,
     static: bool | None = None,
     together: int = 0,
+    engine: Any = None,
 ) -> list[Episode]:
     """Play ``samples`` episodes of each problem, all at once if ``together`` allows it.
 
@@ -623,10 +624,12 @@ def rollout(
         together: episodes at once; 0: all, on a GPU as many as ``episodes_at_once`` finds room
             for. With a static cache the next episode begins when another is over, otherwise
             when all are.
+        engine: answers in place of the model (``engine.Engine``); text only. It has the
+            model's weights, and ``generator`` chooses its seeds.
 
     Raises:
-        ValueError: pictures for a model that reads text only, or for some problems only; a
-            temperature or top_p out of range.
+        ValueError: pictures for a model that reads text only or for an engine, or for some
+            problems only; a temperature or top_p out of range.
     """
     decoding_name(temperature, top_p)
     model.eval()
@@ -638,6 +641,8 @@ def rollout(
     asked = [[ask(task, problem)] for problem in problems]
     pictures = pictures_of(asked)
     pixels = to_pixels(processor, pictures) if pictures else None
+    if engine is not None and pixels:
+        raise ValueError("an engine plays tasks in text; these problems have pictures")
     prompts = chats.prompts(processor, asked) if asked else []
     episodes = []
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
@@ -647,11 +652,21 @@ def rollout(
     longest = max(map(len, prompts), default=0)
     columns = longest + tries * (max_new_tokens + REPLY)
     rows = together or distributed.most(len(episodes))
-    if on_gpu and not together:
+    if on_gpu and not together and engine is None:
         rows = episodes_at_once(model, longest, columns, rows)
     rows = max(rows, samples)
     decoder, live, begun = None, [], 0
     while distributed.anyone(live or begun < len(problems)):
+        if engine is not None:  # it queues what does not fit, and remembers what it has read
+            if begun == 0:
+                live, begun = episodes, len(problems)
+            else:
+                hear(processor, live, eot)
+            dice = torch.randint(2**31, (1,), generator=generator, device=model.device)
+            said = [episode.ids for episode in live]
+            answers, logps = engine.generate(said, max_new_tokens, temperature, top_p, int(dice))
+            live = answered(live, answers, logps, tokenizer, task, tries, reward)
+            continue
         logits = [read_messages(decoder, processor, live, eot)] if decoder else []
         alone = not distributed.anyone(live)
         if decoder is None or (alone and not static):
@@ -666,31 +681,48 @@ def rollout(
         answers, logps = generate(
             decoder, torch.cat(logits), ends, max_new_tokens, temperature, generator, top_p
         )
-        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
-        for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
-            verdict = task.verify(episode.problem, text)
-            points = verdict.reward if reward is None else reward(verdict)
-            if len(episode.turns) + 1 == tries and not verdict.solved:
-                points += task.over_budget
-            start = len(episode.ids)
-            episode.ids += ids
-            episode.turns.append(Turn(start, start + len(ids), score, text, verdict, points))
-        going = [i for i, e in enumerate(live) if not e.solved and len(e.turns) < tries]
+        going = answered(live, answers, logps, tokenizer, task, tries, reward)
         if len(going) < len(live):
-            decoder.keep(going)
-            live = [live[i] for i in going]
+            on = set(map(id, going))
+            decoder.keep([i for i, episode in enumerate(live) if id(episode) in on])
+            live = going
     return episodes
+
+
+def answered(
+    live: Sequence[Episode],
+    answers: Sequence[list[int]],
+    logps: Sequence[list[float]],
+    tokenizer: PreTrainedTokenizerBase,
+    task: Any,
+    tries: int,
+    reward: Callable[[Verdict], float] | None,
+) -> list[Episode]:
+    """Judge an answer of each live episode; returns those that go on."""
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+    for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
+        verdict = task.verify(episode.problem, text)
+        points = verdict.reward if reward is None else reward(verdict)
+        if len(episode.turns) + 1 == tries and not verdict.solved:
+            points += task.over_budget
+        start = len(episode.ids)
+        episode.ids += ids
+        episode.turns.append(Turn(start, start + len(ids), score, text, verdict, points))
+    return [e for e in live if not e.solved and len(e.turns) < tries]
+
+
+def hear(processor: Processor, live: Sequence[Episode], eot: int) -> None:
+    """Put the verifier's message behind each live episode's answer."""
+    _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
+    for episode, block in zip(live, blocks, strict=True):
+        # an answer cut off at max_new_tokens is closed for the model
+        closed = episode.ids[-1] == eot
+        episode.ids += block if closed else [eot, *block]
 
 
 def read_messages(
     decoder: Decoder, processor: Processor, live: Sequence[Episode], eot: int
 ) -> torch.Tensor:
     """Tell each live episode what the verifier said; returns next-token logits."""
-    _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
-    feeds = []
-    for episode, block in zip(live, blocks, strict=True):
-        # an answer cut off at max_new_tokens is closed for the model
-        closed = episode.ids[-1] == eot
-        episode.ids += block if closed else [eot, *block]
-        feeds.append(episode.ids[episode.turns[-1].end - 1 :])
-    return decoder.feed(feeds)
+    hear(processor, live, eot)
+    return decoder.feed([episode.ids[episode.turns[-1].end - 1 :] for episode in live])

@@ -31,6 +31,7 @@ from transformers import PreTrainedModel
 from sftrl_lite import adapters, distributed, ledger
 from sftrl_lite.chats import unreadable
 from sftrl_lite.compute import flops, picture_tokens, text_parameters
+from sftrl_lite.engine import TRAINING, check_engine, open_engine
 from sftrl_lite.evaluate import (
     Estimate,
     changed,
@@ -502,6 +503,7 @@ def train(
     record: Path | None = None,
     watch: Watch | None = None,
     anyway: bool = False,
+    engine: str = "",
 ) -> list[ledger.Row]:
     """Do the run in folder ``out``, or continue it, or return what it found.
 
@@ -511,6 +513,8 @@ def train(
         record: ledger to append to once the run is complete.
         watch: what is written down and told on the way, beside ``steps.csv``.
         anyway: let RL begin also with a model that cannot answer in the format.
+        engine: plays RL's episodes in training (``engine.ENGINES``); evaluations do not use it.
+            Another source of chance, so another run with the same hash: not for the ledger.
 
     Raises:
         ValueError: ``out`` holds a run with another configuration, or one that another number of
@@ -526,7 +530,7 @@ def train(
     main = distributed.main()
     with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
         if not distributed.agreed((out / "model").is_dir()):
-            _train(run, out, experiment, progress, watch or Watch(), anyway)
+            _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
         if record and main:
             ledger.append(read_rows(out), record)
         for leftover in ("checkpoint.pt", "trainer") if main else ():
@@ -535,9 +539,11 @@ def train(
     return read_rows(out)
 
 
-def _train(run, out, experiment, progress, watch, anyway) -> None:
+def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
+    if engine:
+        check_engine(engine, run.task)
     mode = "sft" if run.method.startswith("sft") else "rl"
     gpus = dict(gpus=distributed.world(), split=distributed.sharding())
     work = Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles, **gpus)
@@ -557,7 +563,7 @@ def _train(run, out, experiment, progress, watch, anyway) -> None:
     if mode == "sft":
         _train_sft(*parts)
     else:
-        _train_rl(*parts, anyway)
+        _train_rl(*parts, anyway, engine)
     log.close()
     distributed.refresh(recorder.player, model)
     if distributed.main():
@@ -818,7 +824,9 @@ def check_format(run: Run, model: PreTrainedModel, processor: Processor, task, h
         )
 
 
-def _train_rl(run, out, model, processor, task, hands, recorder, log, progress, anyway) -> None:
+def _train_rl(
+    run, out, model, processor, task, hands, recorder, log, progress, anyway, engine
+) -> None:
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
@@ -832,6 +840,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, log, progress, 
         check_format(run, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     recorder.player = learner.player
+    player = open_engine(engine, learner.player, processor, run.task, TRAINING)
     trained, generated, signals = resume(learner, out)
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
@@ -854,7 +863,7 @@ def _train_rl(run, out, model, processor, task, hands, recorder, log, progress, 
             # each process has a coin; so this control alone depends on their number
             judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
         began = time.time()
-        stats = rl_step(learner, processor, judge, hands, settings, run.seed)
+        stats = rl_step(learner, processor, judge, hands, settings, run.seed, engine=player)
         took = dict(seconds=time.time() - began, tokens=stats["trained"] + stats["generated"])
         log.step(learner.step, stats | took)
         trained += stats["trained"]
