@@ -42,7 +42,7 @@ from sftrl_lite import adapters
 from sftrl_lite.compute import LAMBDA
 from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, device, full_config, small_config
 from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
-from sftrl_lite.rl import PART, Batch, ValueHead, policy
+from sftrl_lite.rl import PART, TILE, Batch, ValueHead, policy
 from sftrl_lite.rollouts import (
     REPLY,
     ROOMS,
@@ -233,10 +233,12 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     return config
 
 
-FEW = {"eyes": 6}  # Mllama's tower hands on the states of five of its layers beside the last
+# Mllama's tower hands on the states of five of its layers beside the last; and with few pieces of
+# logits another moment is the highest than with many.
+FEW = {"eyes": 6, "pieces": 4}
 
 
-def extrapolated(measure: Any, layers: dict[str, int]) -> dict[str, float]:
+def extrapolated(measure: Any, layers: dict[str, float]) -> dict[str, float]:
     """What ``measure`` would find for so many layers, from a shallow model and others with
     one layer more of a kind.
 
@@ -599,9 +601,10 @@ def play(
 # --- the plan ----------------------------------------------------------------------------
 
 # What is never there together: a run starts, plays, updates, and looks how far it has moved.
+ROLLOUT = ("pictures played", "KV cache", "reading prompts")
 MOMENTS = (
     ("whole weights",),
-    ("pictures played", "KV cache", "reading prompts"),
+    ROLLOUT,
     ("pixels", "image states", "activations", "logits", "layer", "gathered"),
     ("Init at hand", "distance"),
 )
@@ -645,6 +648,11 @@ class Plan:
     def total(self) -> float:
         """GiB at the highest moment."""
         return sum(at_once(self.parts).values())
+
+    def besides(self, moment: tuple[str, ...]) -> float:
+        """GiB at the highest of the other moments."""
+        others = {name: size for name, size in self.parts.items() if name not in moment}
+        return sum(at_once(others).values())
 
     def missing(self, memory: float) -> float:
         """GiB that a GPU of so many GiB lacks, CUDA itself counted; 0 where it fits."""
@@ -760,29 +768,45 @@ def sizes_of(work: Work) -> Sizes:
     )
 
 
-def measured(work: Work, layers: dict[str, int], kind: str) -> dict[str, float]:
-    """Every number of a plan that depends on how deep the model is.
+def measured(work: Work, layers: dict[str, float], kind: str) -> dict[str, float]:
+    """Every number of a plan that depends on how deep the model is, or on how many answers it has.
+
+    What different works have in common is measured once: a rollout of SFT's evaluation is one of
+    RL's, and two GPUs that share nothing do what one does.
 
     Args:
-        layers: of each kind.
+        layers: of each kind, and ``pieces`` of logits in an update, all of them if not given.
         kind: measure only what depends on layers of this kind; empty: everything.
     """
-    config, few = cut(config_of(work.scale, work.task, work.tiles), layers), tuple(layers.items())
-    model = nothing(config, work)
-    weights = list(model.parameters())
-    found = {name: float(size) for name, size in states(model, work).items()}
-    found["parameters"] = sum(weight.numel() for weight in weights)
-    found["trained"] = sum(weight.numel() for weight in weights if weight.requires_grad)
-    size = torch.float32.itemsize if not get_scale(work.scale).memory else 2
-    found["token"], found["picture"] = cache_bytes(config, size)
-    alike = replace(work, adapter=ALIKE[work.adapter])
-    if kind in ("", "text") or work.task.endswith("-vl"):
-        found |= traced(replace(alike, together=0), few, kind)
-        found |= played(alike, few, kind)
+    n, few, plain = sizes_of(work), tuple(layers.items()), Work(work.scale, work.task)
+    chosen = dict(mode=work.mode, vision=work.vision, tiles=work.tiles)
+    found = {}
+    if kind != PIECES:
+        found |= counted(replace(plain, adapter=work.adapter, **chosen), few)
+    if kind in ("", "text", PIECES) or work.task.endswith("-vl"):
+        alike = replace(plain, adapter=ALIKE[work.adapter], gpus=1 + work.sharded, **chosen)
+        shown = min(n.pictures, n.rows)
+        found |= traced(alike, few, kind, replace(n, pictures=shown, **UNTRACED))
+        if kind != PIECES:
+            played_as = "eval" if work.mode == "eval" else "rl"
+            n = replace(n, pictures=0, **UNPLAYED)
+            found |= played(replace(alike, mode=played_as), few, kind, n)
     return found
 
 
 ALIKE = {"none": "none", "lora": "lora", "qlora": "lora"}  # 4 bits compute what 16 do
+UNTRACED = dict.fromkeys(("tokens", "episodes", "together", "columns"), 0)
+UNPLAYED = dict.fromkeys(("width", "tokens", "said", "rows", "first", "episodes"), 0)
+PIECES = "pieces"
+
+
+def pieces(work: Work, config: PreTrainedConfig) -> dict[str, float]:
+    """Pieces of logits in an update of RL: ``log_probabilities`` takes one after the other.
+
+    They are as alike as layers, and half of the operations of a pass on a shallow model.
+    """
+    n, piece = sizes_of(work), max(TILE // config.get_text_config().vocab_size, 1)
+    return {PIECES: n.rows * n.said / piece} if work.mode == "rl" else {}
 
 
 def named(name: str, numbers: Trace | Played) -> dict[str, float]:
@@ -790,7 +814,7 @@ def named(name: str, numbers: Trace | Played) -> dict[str, float]:
     return {f"{name}.{key}": float(value) for key, value in vars(numbers).items()}
 
 
-def passed(work: Work, layers: dict[str, int]) -> PreTrainedConfig:
+def passed(work: Work, layers: dict[str, float]) -> PreTrainedConfig:
     """A shallow model; where there are no pictures, with one of each layer that they pass."""
     if not work.task.endswith("-vl"):
         layers = {kind: number if kind == "text" else 1 for kind, number in layers.items()}
@@ -798,32 +822,52 @@ def passed(work: Work, layers: dict[str, int]) -> PreTrainedConfig:
 
 
 @cache
-def played(work: Work, layers: tuple[tuple[str, int], ...], kind: str) -> dict[str, float]:
+def counted(work: Work, layers: tuple[tuple[str, float], ...]) -> dict[str, float]:
+    """Weights and what belongs to them, and the bytes of a token and a picture in the cache."""
+    config = cut(config_of(work.scale, work.task, work.tiles), dict(layers))
+    model = nothing(config, work)
+    weights = list(model.parameters())
+    found = {name: float(size) for name, size in states(model, work).items()}
+    found["parameters"] = sum(weight.numel() for weight in weights)
+    found["trained"] = sum(weight.numel() for weight in weights if weight.requires_grad)
+    size = torch.float32.itemsize if not get_scale(work.scale).memory else 2
+    found["token"], found["picture"] = cache_bytes(config, size)
+    return found
+
+
+@cache
+def played(
+    work: Work, layers: tuple[tuple[str, float], ...], kind: str, n: Sizes
+) -> dict[str, float]:
     """A rollout of ``work`` on fake tensors, pictures' states given."""
     if kind not in ("", "text", "across"):
         return {}
-    n, config = sizes_of(work), passed(work, dict(layers))
-    shown = n.together * work.task.endswith("-vl")
+    config, shown = passed(work, dict(layers)), n.together * work.task.endswith("-vl")
     with fake(config, work) as model:
         found = play(model, n.together, n.prompt, n.columns, max(n.message, 2), shown)
     return named("play", found)
 
 
 @cache
-def traced(work: Work, layers: tuple[tuple[str, int], ...], kind: str) -> dict[str, float]:
+def traced(
+    work: Work, layers: tuple[tuple[str, float], ...], kind: str, n: Sizes
+) -> dict[str, float]:
     """The other passes of ``work``: eyes on their own; an update, and the distance from Init."""
-    n, config = sizes_of(work), passed(work, dict(layers))
+    config, parts = passed(work, dict(layers)), dict(layers).get(PIECES)
     seeing, learn, found = work.task.endswith("-vl"), work.mode != "eval", {}
     with fake(config, work) as model:
         if kind in ("", "eyes", "overview") and seeing:
             found |= named("eyes", glance(model, few_pictures(config, PART), learn))
-        if kind in ("", "text", "across") and learn:
-            mode, shown = "sft" if work.mode == "sft" else "rl", min(n.pictures, n.rows)
+        if kind in ("", "text", "across", PIECES) and learn:
+            mode, said = "sft" if work.mode == "sft" else "rl", n.rows * n.said
+            if parts is not None:
+                said = round(parts * max(TILE // config.get_text_config().vocab_size, 1))
             once = partial(trace, model, encoded=False)
-            update = once(mode, n.rows, n.width, shown, answers=n.rows * n.said)
+            found |= named("update", once(mode, n.rows, n.width, n.pictures, answers=said))
+        if kind in ("", "text", "across") and learn:
             longest = PART * (n.first - n.prompt)
             far = once("rl", PART, n.first, PART * seeing, learn=False, answers=longest)
-            found |= named("update", update) | named("far", far)
+            found |= named("far", far)
     return found
 
 
@@ -847,7 +891,8 @@ def make_plan(work: Work) -> Plan:
     scale, n = get_scale(work.scale), sizes_of(work)
     config = config_of(work.scale, work.task, work.tiles)
     layers, s = depths(config), scale.rl
-    x = defaultdict(float, extrapolated(partial(measured, work), layers))
+    shape = layers | pieces(work, config)
+    x = defaultdict(float, extrapolated(partial(measured, work), shape))
     seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
     few = few_pictures(config, PART)
     parts = {name: x[name] for name in ("weights", "gradients", "optimizer") if name in x}
@@ -974,7 +1019,8 @@ def fitting(work: Work, memory: float) -> Plan:
         return found
     together = TOGETHER
     while found.missing(memory) and together > FEWEST:
-        together //= 2
+        # where the rest alone is too large, there is no need to try what lies between
+        together = FEWEST if found.besides(ROLLOUT) + CONTEXT > memory else together // 2
         found = make_plan(replace(work, together=together))
     return found
 
