@@ -21,7 +21,7 @@ from sftrl_lite import distributed
 from sftrl_lite.evaluate import evaluate
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models import save
-from sftrl_lite.plan import Work, check
+from sftrl_lite.plan import check, work_of
 from sftrl_lite.runs import Run, claim, load_init
 from sftrl_lite.scales import InitSettings, SFTSettings, get_scale, seed_all, stream
 from sftrl_lite.sft import taught, train_sft
@@ -113,7 +113,7 @@ def made_before(run: Run, folder: Path, goal: InitSettings) -> dict[str, Any]:
 def _make(run, making, folder, goal, progress) -> dict[str, Any]:
     seed_all(run.seed)
     check_base(run.base, run.task)
-    check(Work(run.scale, run.task, "sft", run.adapter, run.vision, run.max_image_tiles))
+    check(work_of(run, "sft"))
     model, processor = load_init(run)
     player, task = distributed.player_of(model), run.make("train")
     mine, fresh = task.half(1), task.half(2)

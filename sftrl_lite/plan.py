@@ -38,9 +38,18 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from sftrl_lite import adapters
+from sftrl_lite import adapters, distributed
 from sftrl_lite.compute import LAMBDA
-from sftrl_lite.models import KINDS, LIKE_11B, LIKE_500M, ROOT, device, full_config, small_config
+from sftrl_lite.models import (
+    KINDS,
+    LIKE_11B,
+    LIKE_500M,
+    ROOT,
+    device,
+    find,
+    full_config,
+    small_config,
+)
 from sftrl_lite.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.rl import PART, TILE, Batch, ValueHead, policy
 from sftrl_lite.rollouts import (
@@ -183,16 +192,51 @@ def lengths(scale: str, task: str) -> tuple[int, int, int]:
     judge = make_task(task, scale=scale)
     problem = judge.sample(stream(0, "plan"))
     texts = judge.prompt(problem), judge.demonstration(problem), judge.verify(problem, "{}").message
-    folder = ROOT / get_scale(scale).pretrained_for(task)
-    if folder.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        counts = [len(tokenizer(text)["input_ids"]) for text in texts]
-        headers = 4, 1, 3  # begin, user, end of turn, assistant
-    else:
-        counts = [math.ceil(len(text) / CHARACTERS) for text in texts]
-        headers = 10, 1, 9
-    prompt, answer, message = (n + h for n, h in zip(counts, headers, strict=True))
+    base = get_scale(scale).pretrained_for(task)
+    headers = (4, 1, 3) if find(base) else HEADERS
+    counts = zip(tokens_of(texts, base), headers, strict=True)
+    prompt, answer, message = (n + h for n, h in counts)
     return prompt + shown_as(config_of(scale, task)) * task.endswith("-vl"), answer, message
+
+
+def tokens_of(texts: Iterable[str], base: str) -> list[int]:
+    """Tokens of texts, by the tokenizer of ``base`` where it is on this disk, else estimated."""
+    folder = find(base)
+    if folder and (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return [math.ceil(len(text) / CHARACTERS) for text in texts]
+
+
+PROMPTS = 8  # that are looked at for the longest
+HEADERS = 10, 1, 9  # tokens around a prompt, an answer, a message: begin, user, end of turn, ...
+
+
+def work_of(run: Any, mode: str) -> Work:
+    """What is planned before a run starts: its model, its processes, its own prompts.
+
+    Args:
+        run: a filled ``Run``; mode: ``sft``, ``rl`` or ``eval``.
+
+    Raises:
+        ValueError: a model that is not planned here.
+    """
+    asked = 0
+    if get_scale(run.scale).memory:  # a tiny model fits anywhere
+        judge = run.make("train")
+        texts = [judge.prompt(judge.sample(stream(0, "plan", i))) for i in range(PROMPTS)]
+        asked = max(tokens_of(texts, run.base)) + HEADERS[0]
+    return Work(
+        run.scale,
+        run.task,
+        mode,
+        run.adapter,
+        run.vision,
+        run.max_image_tiles,
+        gpus=distributed.world(),
+        split=distributed.sharding(),
+        prompt_tokens=asked,
+    )
 
 
 def shown_as(config: PreTrainedConfig) -> int:
@@ -956,6 +1000,37 @@ def device_name() -> str:
     return f"cpu as {os.environ[PRETEND]} GPU" if hardware().gpu else "cpu"
 
 
+def sheet_of(gpu: str) -> tuple[float, float]:
+    """Operations and bytes a second of a GPU's data sheet; zeros where it is not known."""
+    return next((speeds for name, speeds in DEVICES.items() if name in gpu), (0.0, 0.0))
+
+
+def duration(
+    found: Plan, steps: int, tflop: float, settings: RLSettings | None, gpu: str
+) -> tuple[int, list[float]]:
+    """Steps of a training and its hours, at least and at most; see ``estimate``."""
+    work, scale, (peak, bandwidth) = found.work, get_scale(found.work.scale), sheet_of(gpu)
+    if settings:
+        episodes = settings.problems * settings.samples
+        share = episodes / (scale.rl.problems * scale.rl.samples)
+        counted = (6 + 2 * LAMBDA) * episodes * found.tokens * settings.epochs
+        groups = -(-episodes // work.gpus // TOGETHER)
+        answer = lengths(work.scale, work.task)[1], settings.max_new_tokens
+        size = NF4 if work.adapter == "qlora" else 2
+        token = found.parameters * size / (bandwidth * DECODING)
+        waits = [groups * budget(work.task, settings.tries) * n * token for n in answer]
+    else:
+        share, counted, waits = 1.0, 6 * scale.sft.batch * found.tokens, [0.0, 0.0]
+    steps = steps or max(math.ceil(tflop * 1e12 / (found.parameters * counted)), 1)
+    update = found.flops * share / (work.gpus * peak * TRAINING)
+    return steps, [steps * (update + wait) / 3600 for wait in sorted(waits)]
+
+
+def spanned(ends: Iterable[float], digits: int = 1) -> str:
+    """Two ends in words; one where they are alike."""
+    return " to ".join(dict.fromkeys(f"{end:,.{digits}f}" for end in ends))
+
+
 def estimate(
     found: Plan,
     steps: int,
@@ -978,31 +1053,56 @@ def estimate(
         price: dollars an hour of one GPU; 0: no costs.
         gpu: name of the GPU; empty: this machine's.
     """
-    work, scale, gpu = found.work, get_scale(found.work.scale), gpu or device_name()
-    peak, bandwidth = next((p for name, p in DEVICES.items() if name in gpu), (0.0, 0.0))
-    if not peak:
+    gpus, gpu = found.work.gpus, gpu or device_name()
+    if not sheet_of(gpu)[0]:
         return f"estimate: none, speeds are known of {', '.join(DEVICES)}; this is {gpu}"
-    if settings:
-        episodes = settings.problems * settings.samples
-        share = episodes / (scale.rl.problems * scale.rl.samples)
-        counted = (6 + 2 * LAMBDA) * episodes * found.tokens * settings.epochs
-        groups = -(-episodes // work.gpus // TOGETHER)
-        answer = lengths(work.scale, work.task)[1], settings.max_new_tokens
-        size = NF4 if work.adapter == "qlora" else 2
-        token = found.parameters * size / (bandwidth * DECODING)
-        waits = [groups * budget(work.task, settings.tries) * n * token for n in answer]
-    else:
-        share, counted, waits = 1.0, 6 * scale.sft.batch * found.tokens, [0.0, 0.0]
-    steps = steps or max(math.ceil(tflop * 1e12 / (found.parameters * counted)), 1)
-    update = found.flops * share / (work.gpus * peak * TRAINING)
-    ends = [steps * (update + wait) / 3600 for wait in sorted(waits)]
-    span = lambda ends: " to ".join(dict.fromkeys(f"{end:,.1f}" for end in ends))  # noqa: E731
-    cost = f", {span([h * price * work.gpus for h in ends])} dollars at {price:g} a GPU hour"
+    steps, ends = duration(found, steps, tflop, settings, gpu)
+    cost = f", {spanned(h * price * gpus for h in ends)} dollars at {price:g} a GPU hour"
     return (
-        f"estimate: {steps:,} steps, {span(ends)} hours on {work.gpus} x {gpu}"
+        f"estimate: {steps:,} steps, {spanned(ends)} hours on {gpus} x {gpu}"
         f"{cost if price else ''}; assumed: {TRAINING:.0%} of the peak in training, "
         f"{DECODING:.0%} of the bandwidth in decoding; evaluations come on top"
     )
+
+
+# What a chapter trains: task, share of the scale's compute, runs of SFT and of RL. The others read
+# what was recorded, or train for moments.
+CHAPTERS = {
+    "03_sft_memorises": ("gp-l", 1 / 2, 2, 0),
+    "04_rl_with_verification_iterations": ("gp-l", 1 / 2, 0, 2),
+    "05_ood_analysis": ("gp-l", 1.0, 1, 1),
+    "06_cards_in_pictures": ("gp-vl", 1.0, 2, 2),
+    "07_streets_in_text": ("virl-l", 0.4, 2, 2),
+    "08_streets_in_pictures": ("virl-vl", 1 / 2, 2, 2),
+    "12_why_distance_data_prompt": ("gp-l", 1 / 6, 2, 0),
+}
+
+
+def chapter_table(scale: str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
+    """Minutes that the chapters train at a scale on one GPU, by the plan: a row a chapter.
+
+    As ``estimate`` counts them, so without evaluations; one run after the other.
+    """
+    row, table = get_scale(scale), []
+    for chapter, (task, share, *runs) in CHAPTERS.items():
+        ends = [0.0, 0.0]
+        for mode, settings, number in zip(("sft", "rl"), (None, row.rl), runs, strict=True):
+            if number:
+                found, tflop = make_plan(Work(scale, task, mode)), share * row.compute(task)
+                hours = duration(found, 0, tflop, settings, gpu)[1]
+                ends = [end + 60 * number * h for end, h in zip(ends, hours, strict=True)]
+        trains = " and ".join(f"{n} of {m}" for n, m in zip(runs, ("SFT", "RL"), strict=True) if n)
+        table.append(
+            {
+                "chapter": chapter,
+                "task": task,
+                "runs": trains,
+                "compute of each, TFLOP": round(share * row.compute(task)),
+                "minutes": spanned(ends, 0),
+                "marked": "planned, not measured",
+            }
+        )
+    return table
 
 
 def here() -> float:

@@ -43,7 +43,7 @@ from sftrl_lite.evaluate import (
 )
 from sftrl_lite.files import digest, full_disk_in_one_line, remove, whole
 from sftrl_lite.models import SUMS, Processor, find, fingerprint, load, save
-from sftrl_lite.plan import Work, check, device_name
+from sftrl_lite.plan import check, device_name, work_of
 from sftrl_lite.prompts import difference, learn, off_distribution, template_for
 from sftrl_lite.rl import new_learner, rl_step
 from sftrl_lite.rollouts import Episode, decoding_name, rollout
@@ -545,9 +545,7 @@ def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
     if engine:
         check_engine(engine, run.task)
     mode = "sft" if run.method.startswith("sft") else "rl"
-    gpus = dict(gpus=distributed.world(), split=distributed.sharding())
-    work = Work(run.scale, run.task, mode, run.adapter, run.vision, run.max_image_tiles, **gpus)
-    together = check(work)
+    together = check(work_of(run, mode))
     model, processor = load_init(run)
     task = run.make("train")
     if run.prompt:

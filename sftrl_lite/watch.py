@@ -216,14 +216,10 @@ def outlook(run: Any, settings: RLSettings | None, price: float = 0.0) -> str:
 
     Of a run on a CPU, and of a model that is not planned here, it says just that.
     """
-    scale, gpus = get_scale(run.scale), distributed.world()
-    if not scale.memory:
+    if not get_scale(run.scale).memory:
         return "plan: a model for CPUs; the bar tells how long it takes"
-    mode = "rl" if settings else "sft"
-    tiles = run.max_image_tiles
     try:
-        work = plan.Work(run.scale, run.task, mode, run.adapter, run.vision, tiles, 0, gpus)
-        found = plan.make_plan(work)
+        found = plan.make_plan(plan.work_of(run, "rl" if settings else "sft"))
     except ValueError as error:
         return f"plan: none ({error})"
     return f"{found}\n{plan.estimate(found, run.steps, run.tflop, settings, price)}"

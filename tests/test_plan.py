@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
 from sftrl_lite import chats, plan, rl
-from sftrl_lite.models import load, small_config, tiny_config
+from sftrl_lite.models import ROOT, load, small_config, tiny_config
 from sftrl_lite.plan import (
     CONTEXT,
     GIB,
@@ -392,6 +392,29 @@ def test_the_table_of_hardware(monkeypatch, tmp_path):
     lora = plan.Plan(Work("full", "gp-l", "rl", "lora"), {}, 1, 1, 1, 1)
     assert plan.seen_on_gpu(lora, "H200", made_up) == 41.5
     assert plan.seen_on_gpu(lora, "T4", made_up) == 0
+
+
+def test_planned_minutes_of_chapters(monkeypatch):
+    def made(work):
+        tokens = 100 if work.mode == "sft" else 200
+        return plan.Plan(work, {}, 65e12 * 0.3, 5 * 10**8, 1, tokens)  # a second a step on a T4
+
+    monkeypatch.setattr(plan, "make_plan", made)
+    rows = {row["chapter"][:2]: row for row in plan.chapter_table("t4", "T4")}
+    t4 = get_scale("t4")
+    steps = t4.tflop / 2 * 1e12 / (6 * t4.sft.batch * 100 * 5e8)
+    assert float(rows["03"]["minutes"].replace(",", "")) == pytest.approx(2 * steps / 60, abs=1)
+    assert " to " in rows["04"]["minutes"] and rows["06"]["runs"] == "2 of SFT and 2 of RL"
+    assert {row["marked"] for row in rows.values()} == {"planned, not measured"}
+
+
+def test_chapters_train_what_is_planned():
+    words = {1.0: "", 1 / 2: "tflop=scale.tflop / 2", 0.4: "tflop=0.4 * scale.tflop"}
+    words[1 / 6] = "tflop=scale.tflop / 6"
+    for chapter, (task, share, *_) in plan.CHAPTERS.items():
+        source = (ROOT / "notebooks" / "source" / f"{chapter}.py").read_text("utf-8")
+        assert words[share] in source and ("tflop=" in source) == bool(words[share]), chapter
+        assert task == "gp-l" or f'task="{task}"' in source
 
 
 def test_what_fits_is_not_refused(sizes):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_cli import call as call  # the command line as a fixture
 
-from sftrl_lite import distributed, models, plan, precision, rl, runs, scales, watch
+from sftrl_lite import distributed, init, models, plan, precision, rl, runs, scales, watch
 from sftrl_lite.rl import departure, explained_variance
 from sftrl_lite.runs import Run, settings_of, train
 from sftrl_lite.watch import COLUMNS, Log, Watch
@@ -245,6 +245,51 @@ def test_an_estimate_of_rl_has_two_ends():
     token = 2e10 / (0.2 * 3.35e12)
     worst = 100 * 2 * s.tries * s.max_new_tokens * token / 3600
     assert f" to {worst:,.1f} hours" in line
+
+
+class Stopped(Exception):
+    """Raised with the work that was to be planned."""
+
+
+def stopped(work):
+    raise Stopped(work)
+
+
+def work_asked_for(call):
+    with pytest.raises(Stopped) as error:
+        call()
+    return error.value.args[0]
+
+
+def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
+    """Before it starts (``outlook``), when it starts, and when its Init is made."""
+    monkeypatch.setattr(plan.distributed, "world", lambda: 8)
+    monkeypatch.setattr(plan.distributed, "sharding", lambda: True)
+    for module in (runs, init):
+        monkeypatch.setattr(module, "check_base", lambda *given: None)
+        monkeypatch.setattr(module, "check", stopped)
+    monkeypatch.setattr(plan, "make_plan", stopped)
+    words = tmp_path / "long.toml"
+    sentence = "Reach {target}. "  # 10 characters with its number
+    words.write_text(f"prompt = '''{400 * sentence}{{cards}} {{rule}}'''")
+    options = dict(scale="full", base="init", adapter="none", prompt=str(words))
+    run = Run("sft", **options).filled()
+    works = [
+        work_asked_for(lambda: watch.outlook(run, None)),
+        work_asked_for(lambda: runs._train(run, tmp_path, "", None, None, False)),
+        work_asked_for(lambda: init._make(run, tmp_path, tmp_path, None, None)),
+    ]
+    assert len(set(works)) == 1
+    assert works[0].gpus == 8 and works[0].sharded
+    assert 4000 / plan.CHARACTERS < works[0].prompt_tokens < 4600 / plan.CHARACTERS
+    plain = plan.work_of(Run("sft", **options | dict(prompt="")).filled(), "sft")
+    assert plain.prompt_tokens == pytest.approx(plan.lengths("full", "gp-l")[0], abs=3)
+
+
+def test_prompts_are_counted_by_the_tokenizer_of_the_base(tokenizer):
+    exact = plan.tokens_of(["Reach 24"], "data/tiny-gp-l")
+    assert exact == [len(tokenizer("Reach 24", add_special_tokens=False)["input_ids"])]
+    assert plan.tokens_of(["Reach 24"], "somebody/Model") == [3]
 
 
 # --- a run's settings are its own ------------------------------------------------------

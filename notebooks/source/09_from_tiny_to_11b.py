@@ -635,9 +635,40 @@ table["hours"] = table["hours"].map("{:g}".format, na_action="ignore").fillna(""
 table
 
 # %% [markdown]
+# And the chapters? What they train at `t4`, one run after the other on one T4, takes these
+# minutes by the same plan. The two ends are answers as short as a demonstration and as long
+# as allowed; evaluations come on top.
+
+# %%
+from sftrl_lite.plan import chapter_table
+
+pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
+
+# %% [markdown]
 # RL at `full` on a small GPU fails for its update: sixteen episodes of up to five answers of 512
 # tokens go through in one pass. Shorter answers would fit; nobody can promise them.
 #
+# ## What still differs from the paper
+#
+# `full` is the paper's size, not the paper's run. A list made by hand would be out of date
+# soon, so this one is made of the table of scales, next to the numbers of the paper and of
+# its released scripts. First what differs, with the scale's own adapter:
+
+# %%
+from sftrl_lite.paper import differences
+
+beside = pd.DataFrame(differences("full")).set_index("setting")
+beside[beside["same"] == "no"].drop(columns="same")
+
+# %% [markdown]
+# LoRA wants rates ten times as high. `--adapter none --vision trained` trains all weights at
+# the paper's. A step of RL is counted in episodes here and in turns there; an episode has
+# some four of them. And what is the same:
+
+# %%
+beside[beside["same"] == "yes"].drop(columns="same")
+
+# %% [markdown]
 # What is measured does not change with the scale, either:
 #
 # - *Decoding.* Evaluations sample at temperature 0.6 with `top_p` 0.9: the released

@@ -1,0 +1,47 @@
+"""What differs from the paper is said, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from sftrl_lite.paper import PAPER, TASKS, differences, here
+from sftrl_lite.scales import SCALES, get_scale
+
+
+def table(scale="full"):
+    return {row["setting"]: row for row in differences(scale)}
+
+
+def test_every_setting_has_both_sides_and_a_source():
+    assert here(get_scale("full"), "gp-l").keys() == PAPER.keys()
+    assert all(row["source"] for row in differences())
+
+
+def test_what_differs_at_full():
+    rows = table()
+    assert rows["RL: rate, virl-vl"]["paper"] == 1e-7
+    assert rows["RL: rate, virl-vl"]["here"] == pytest.approx(1e-6)  # LoRA takes ten times as much
+    differ = {name.split(",")[0] for name, row in rows.items() if row["same"] == "no"}
+    assert {"trained", "RL: schedule", "lambda: passes sampled a token"} <= differ
+    assert not differ & {"RL: clip", "RL: epochs", "tries", "compute", "SFT: answers a step"}
+    assert rows["lambda: passes sampled a token, gp-l"]["same"] == "yes"
+    assert rows["lambda: passes sampled a token, virl-l"]["same"] == "no"
+    assert rows["evaluation: longest answer"]["paper"] == 256
+
+
+def test_all_weights_are_trained_at_the_papers_rates(monkeypatch):
+    whole = replace(SCALES["full"], adapter="none", vision="trained")
+    monkeypatch.setitem(SCALES, "full", whole)
+    rows = table()
+    assert rows["trained"]["same"] == "yes"
+    for task in TASKS:
+        for family in ("SFT", "RL"):
+            assert rows[f"{family}: rate, {task}"]["same"] == "yes", (family, task)
+
+
+def test_a_changed_setting_is_a_difference(monkeypatch):
+    full = SCALES["full"]
+    monkeypatch.setitem(SCALES, "full", replace(full, rl=replace(full.rl, clip=0.2)))
+    assert table()["RL: clip"]["same"] == "no"
+    with pytest.raises(ValueError, match="unknown scale"):
+        differences("huge")
