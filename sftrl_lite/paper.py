@@ -56,10 +56,10 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
     s, run = scale.rl, Run("rl-ppo", task=task)
     return {
         "trained": f"{scale.adapter}, {scale.vision}",
-        "SFT: rate": scale.lr(task, "sft", scale.adapter),
+        "SFT: rate": float(f"{scale.lr(task, 'sft', scale.adapter):.3g}"),
         "SFT: schedule": scale.sft.schedule,
         "SFT: answers a step": scale.sft.batch,
-        "RL: rate": scale.lr(task, "rl", scale.adapter),
+        "RL: rate": float(f"{scale.lr(task, 'rl', scale.adapter):.3g}"),
         "RL: rate of the value head": s.value_lr,
         "RL: schedule": "constant",
         "RL: played an update": f"{s.problems * s.samples} episodes",

@@ -1258,7 +1258,10 @@ GRID = [  # mode, sequences in a pass or episodes at once
 
 
 def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") -> None:
-    """The plans of a scale by mode, adapter, tiles and batch, vision frozen; some minutes."""
+    """The plans of a scale by mode, adapter, tiles and batch, vision frozen; two or three minutes.
+
+    SFT's evaluations play ``FEWEST`` episodes at once.
+    """
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
@@ -1266,6 +1269,8 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
             for tiles in (1, 4):
                 for adapter in ADAPTERS:
                     work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
+                    if mode == "sft":  # its evaluations can play as few as these
+                        work = replace(work, together=FEWEST)
                     found = make_plan(work)
                     for part, size in found.parts.items():
                         key = mode, adapter, tiles, batch, part

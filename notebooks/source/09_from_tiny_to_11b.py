@@ -552,9 +552,9 @@ print(make_plan(ask))
 #
 # ## The figure of this chapter
 #
-# Plans of cards in pictures, one tile, vision frozen. SFT passes hold 8 answers; RL plays 8
-# or 64 episodes at once. Dashed lines are GPUs. These are predictions, made by
-# `python -m sftrl_lite.plan`; what they leave out stands below.
+# Plans of cards in pictures, one tile, vision frozen, evaluations included. SFT passes hold 8
+# answers, and its evaluations play 8 episodes at once; RL plays 8 or 64. Dashed lines are GPUs.
+# These are predictions, made by `python -m sftrl_lite.plan`; what they leave out stands below.
 
 # %%
 from sftrl_lite.plan import GPUS, read_table
