@@ -1,8 +1,8 @@
 """Chapters from their first cell to their last at a scale for GPUs, computed as on one: 16-bit
 products, static caches, checkpointed layers, batches in passes. The weights are made up.
 
-Chapters 4 and 6 stand for all in ``make test``; ``pytest -m gpu_walk`` walks the others. Compiling
-takes most of the time of a model that is this small, so decoding is not compiled here: it is in
+``pytest -m gpu_walk`` walks them, minutes each; ``make test`` does not. Compiling takes most of
+the time of a model that is this small, so decoding is not compiled here: it is in
 ``test_matrix.py`` and ``test_rollouts.py``.
 """
 
@@ -98,6 +98,7 @@ def check(seen: list[dict]) -> None:
 OTHERS = [f"{number:02}" for number in range(14) if number not in (4, 6)]
 
 
+@pytest.mark.gpu_walk
 @pytest.mark.parametrize("number", ["04", "06"])
 def test_a_chapter_runs_on_a_gpu(number, weights, tmp_path):
     seen = walk(number, "full", weights["full"], tmp_path)
