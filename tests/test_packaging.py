@@ -119,7 +119,9 @@ def test_every_test_file_is_run():
     assert runs[0] == " -n $(JOBS)" and " -m browser -rs tests/test_browser.py" in runs
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["testpaths"] == ["tests"]
-    assert shlex.split(settings["addopts"]) == ["-q", "--strict-markers", "-m", "not browser"]
-    marked = [p.name for p in holding if re.search(r"mark\.browser$", p.read_text(), re.MULTILINE)]
-    assert marked == ["test_browser.py"]
+    chosen = "not browser and not gpu_walk"
+    assert shlex.split(settings["addopts"]) == ["-q", "--strict-markers", "-m", chosen]
+    for mark, name in (("browser", "browser"), ("gpu_walk", "chapters_as_on_a_gpu")):
+        marked = re.compile(rf"mark\.{mark}$", re.MULTILINE)
+        assert [p.name for p in holding if marked.search(p.read_text())] == [f"test_{name}.py"]
     assert "collect_ignore" not in (ROOT / "tests" / "conftest.py").read_text()
