@@ -270,7 +270,7 @@ def test_fresh_problems_are_not_those_of_the_warm_up(task, tmp_path, monkeypatch
     def warm_up(run, out, model, processor, task, problems):
         given["warm-up"] = problems
 
-    def rl_step(learner, processor, task, problems, *more):
+    def rl_step(learner, processor, task, problems, *more, **options):
         given["rl"] = problems
         raise Stop
 

@@ -405,8 +405,8 @@ def test_signal_is_the_mean_since_the_last_evaluation(base, tmp_path, monkeypatc
     """Also when the run was killed in between: the checkpoint of step 10 holds what came before."""
     real, taken = runs.rl_step, []
 
-    def rl_step(learner, *args):
-        figures = real(learner, *args)
+    def rl_step(learner, *args, **options):
+        figures = real(learner, *args, **options)
         taken.append(learner.step)
         return figures | {"signal": learner.step / 16}
 

@@ -276,7 +276,7 @@ def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     run = Run("sft", **options).filled()
     works = [
         work_asked_for(lambda: watch.outlook(run, None)),
-        work_asked_for(lambda: runs._train(run, tmp_path, "", None, None, False)),
+        work_asked_for(lambda: runs._train(run, tmp_path, "", None, None, False, "")),
         work_asked_for(lambda: init._make(run, tmp_path, tmp_path, None, None)),
     ]
     assert len(set(works)) == 1
