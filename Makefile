@@ -33,7 +33,7 @@ test: setup  ## lint, spelling, unit tests, every notebook
 	.venv/bin/python -m ruff format --check
 	.venv/bin/typos
 	.venv/bin/python -m pytest -n $(JOBS)
-	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
+	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
 
 browser: export SFTRL_SHOTS ?= $(CURDIR)/build/shots
 browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/shots

@@ -658,6 +658,7 @@ pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 from sftrl_lite.paper import differences
 
 beside = pd.DataFrame(differences("full")).set_index("setting")
+beside = beside.map(lambda x: x if isinstance(x, str) else f"{x:g}")  # 5e-07, not 0.0
 beside[beside["same"] == "no"].drop(columns="same")
 
 # %% [markdown]
