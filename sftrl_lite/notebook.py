@@ -93,11 +93,17 @@ def figure(fig: Figure, alt: str) -> None:
 
 
 def picture(fig: Figure) -> Image.Image:
-    """A figure as a picture; the figure is closed."""
+    """A figure as a picture, in 256 colours where it is drawn in few; the figure is closed."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(fig)
-    return Image.open(buffer)
+    return in_few_colours(Image.open(buffer))
+
+
+def in_few_colours(picture: Image.Image) -> Image.Image:
+    """A drawing with a palette, which takes a third of the bytes; a photograph as it is."""
+    picture = picture.convert("RGB")
+    return picture.quantize(256) if picture.getcolors(2**13) else picture
 
 
 def embed(picture: Image.Image) -> tuple[str, str]:
@@ -107,9 +113,9 @@ def embed(picture: Image.Image) -> tuple[str, str]:
     noisy photographs: a chapter with dozens of them must still open quickly.
     """
     exact, small = io.BytesIO(), io.BytesIO()
-    picture = picture.convert("RGB")
+    picture = picture if picture.mode == "P" else picture.convert("RGB")
     picture.save(exact, format="png", optimize=True)
-    picture.save(small, format="jpeg", quality=70)
+    picture.convert("RGB").save(small, format="jpeg", quality=70)
     shrunk = len(small.getvalue()) < len(exact.getvalue()) / 2
     kind, chosen = ("image/jpeg", small) if shrunk else ("image/png", exact)
     return kind, base64.b64encode(chosen.getvalue()).decode()

@@ -722,21 +722,20 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
     batch = pack(episodes, tokenizer.pad_token_id, model.device)
     with torch.no_grad():
         batch.old_logps, values = policy(model, batch, head, None, s.temperature)[::2]
-    advantages, targets = ppo_targets(batch, values, s.gamma, s.lam)
+    batch.advantages, batch.targets = ppo_targets(batch, values, s.gamma, s.lam)
     for _ in range(s.epochs):
         order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
         for rows in order.split(s.minibatch):
             part = batch.rows(rows)  # without columns and turns that none of them needs
-            turns = slice(0, part.rewards.shape[1])
             logps, _, seen = policy(model, part, head, None, s.temperature)
             new, old = per_turn(part, logps), per_turn(part, part.old_logps)
-            loss = ppo_loss(new, old, seen, advantages[rows, turns], targets[rows, turns],
-                            part.played, s.clip, s.value_coef)
+            loss = ppo_loss(new, old, seen, part.advantages, part.targets, part.played,
+                            s.clip, s.value_coef)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
             adam.step()
             adam.zero_grad()
-    error = (values - targets)[batch.played].square().mean().item()
+    error = (values - batch.targets)[batch.played].square().mean().item()
     return {"reward": batch.rewards.sum(1).mean().item(), "value_error": error}
 
 # %% [markdown]
@@ -756,7 +755,7 @@ student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
 start = {name: weight.clone() for name, weight in trained(student).items()}
 
 def at_init() -> PreTrainedModel:
-    """The student as it was: one model serves each time, a GPU may hold no second one."""
+    """The student as it was: one model serves all, a GPU may hold no second one."""
     restore(student, start)
     return student
 
