@@ -11,9 +11,8 @@ from typing import Any
 
 from sftrl_lite.compute import LAMBDA
 from sftrl_lite.scales import Scale, get_scale
-from sftrl_lite.tasks import budget
+from sftrl_lite.tasks import TASKS, budget
 
-TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
 RL, SFT = "released RL script", "released SFT script"
 
 # Setting, what the paper has (of one task a number, or one for each task), and where it says so.
@@ -56,10 +55,10 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
     s, run = scale.rl, Run("rl-ppo", task=task)
     return {
         "trained": f"{scale.adapter}, {scale.vision}",
-        "SFT: rate": float(f"{scale.lr(task, 'sft', scale.adapter):.3g}"),
+        "SFT: rate": scale.lr(task, "sft", scale.adapter),
         "SFT: schedule": scale.sft.schedule,
         "SFT: answers a step": scale.sft.batch,
-        "RL: rate": float(f"{scale.lr(task, 'rl', scale.adapter):.3g}"),
+        "RL: rate": scale.lr(task, "rl", scale.adapter),
         "RL: rate of the value head": s.value_lr,
         "RL: schedule": "constant",
         "RL: played an update": f"{s.problems * s.samples} episodes",
@@ -101,7 +100,9 @@ def differences(scale: str = "full") -> list[dict[str, Any]]:
 
 def _rows(found: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for name, (paper, source) in PAPER.items():
-        theirs = dict(zip(TASKS, paper if isinstance(paper, tuple) else 4 * (paper,), strict=True))
+        theirs = dict(
+            zip(TASKS, paper if isinstance(paper, tuple) else len(TASKS) * (paper,), strict=True)
+        )
         ours = {task: found[task][name] for task in TASKS}
         alike = len(set(theirs.values())) == len(set(ours.values())) == 1
         for task in TASKS[:1] if alike else TASKS:

@@ -643,7 +643,8 @@ def rl_step(
                 logps, _, values = policy(learner.model, part, critic, states, s.temperature)
                 loss, moved = METHODS[s.method](part, logps, values, s)
                 step.backward(loss * share, moved * (share > 0))
-        updates.append(replace(step, looked=looked))
+        step.looked = looked
+        updates.append(step)
     learner.step += 1
     return figures(learner, batch, episodes, entropy, updates, s)
 
