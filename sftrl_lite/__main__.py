@@ -130,17 +130,14 @@ def train_command(
 ) -> None:
     from tqdm.auto import tqdm
 
-    from sftrl_lite import distributed, ledger, plots, watch
-    from sftrl_lite.headline import BAR
-    from sftrl_lite.runs import (
-        METHODS,
-        Run,
-        folder_of,
-        remarks,
-        rl_settings,
-        settings_of,
-        train,
-    )
+    from sftrl_lite.results import ledger, plots
+    from sftrl_lite.runs import watch
+    from sftrl_lite.runs.checks import remarks
+    from sftrl_lite.runs.execute import train
+    from sftrl_lite.runs.headline import BAR
+    from sftrl_lite.runs.resume import folder_of
+    from sftrl_lite.runs.run_config import METHODS, Run, rl_settings, settings_of
+    from sftrl_lite.training import distributed
 
     family = [name for name in METHODS if name.startswith(context.info_name)]
     method = method or family[0]
@@ -240,10 +237,10 @@ def init_command(
     load_format: LoadFormat = "",
 ) -> None:
     """Make the Init that SFT and RL share: a first SFT up to a level of format and success."""
-    from sftrl_lite import distributed
-    from sftrl_lite.init import make_init, verdict
-    from sftrl_lite.runs import Run
+    from sftrl_lite.runs.init import make_init, verdict
+    from sftrl_lite.runs.run_config import Run
     from sftrl_lite.scales import get_scale
+    from sftrl_lite.training import distributed
 
     given = dict(every=every, format_error=format_error)
     given["success"] = success and (success, max(success, get_scale(scale).init.success[1]))
@@ -282,8 +279,8 @@ def sweep_command(
     jobs: Annotated[int, typer.Option(min=1, help="runs at a time, one core each")] = 1,
 ) -> None:
     """Do every run of a table and record it; runs that are recorded are skipped."""
-    from sftrl_lite.runs import remarks
-    from sftrl_lite.sweep import read_sweep, sweep
+    from sftrl_lite.runs.checks import remarks
+    from sftrl_lite.runs.sweep import read_sweep, sweep
 
     for line in dict.fromkeys(line for _, run in read_sweep(file) for line in remarks(run)):
         typer.echo(f"note: {line}", err=True)
@@ -317,14 +314,15 @@ def evaluate_command(
     With --data every route of the folder is walked. For a model that was trained on it:
     --splits id,ood-rule, the routes that training leaves out.
     """
-    from sftrl_lite.engine import check_engine, open_engine
-    from sftrl_lite.evaluate import evaluate
-    from sftrl_lite.models import load
-    from sftrl_lite.prompts import off_distribution
-    from sftrl_lite.rollouts import decoding_name
-    from sftrl_lite.runs import check_words, held_out
+    from sftrl_lite.models.loading import load
+    from sftrl_lite.results.ledger import decoding_name
+    from sftrl_lite.runs.checks import check_words
+    from sftrl_lite.runs.recorder import held_out
     from sftrl_lite.scales import get_scale
-    from sftrl_lite.tasks import budget, check_base, make_task, reported
+    from sftrl_lite.tasks.prompts import off_distribution
+    from sftrl_lite.tasks.registry import budget, check_base, make_task, reported
+    from sftrl_lite.training.engine import check_engine, open_engine
+    from sftrl_lite.training.evaluate import evaluate
 
     row = get_scale(scale)
     whole = ["all", "all-rule"] if data else reported(task)
@@ -370,9 +368,10 @@ def prompt_command(
     skip_bad: SkipBad = False,
 ) -> None:
     """Write the prompts of SFT data to a file for --prompt, checked on every example."""
-    from sftrl_lite import navigation, verifier
-    from sftrl_lite.prompts import KINDS, learn
-    from sftrl_lite.street_data import read_sft_data
+    from sftrl_lite.tasks import navigation, verifier
+    from sftrl_lite.tasks.prompts import KINDS
+    from sftrl_lite.tasks.released_prompts import learn
+    from sftrl_lite.tasks.sft_data import read_sft_data
 
     examples = read_sft_data(source, skip_bad)
     try:
@@ -389,8 +388,9 @@ def prompt_command(
 @app.command()
 def run(scale: Scale = "tiny", seed: Seed = 0, out: Path = Path("runs/headline")) -> None:
     """The headline experiment: one Init, SFT against RL; table, figure, sentence."""
-    from sftrl_lite import plots
-    from sftrl_lite.headline import figure, headline, sentence
+    from sftrl_lite.results import plots
+    from sftrl_lite.results.headline_figure import figure, sentence
+    from sftrl_lite.runs.headline import headline
 
     table = headline(seed, scale, out)
     figure(table).savefig(out / "headline.png")
@@ -409,8 +409,8 @@ def pretrain(
     ] = 2,
 ) -> None:
     """Make a tiny base model from nothing (12 to 20 minutes on one core), and check it."""
-    from sftrl_lite.models import load
-    from sftrl_lite.pretrain import criteria, make_base
+    from sftrl_lite.models.loading import load
+    from sftrl_lite.training.pretrain import criteria, make_base
 
     folder = out or Path("runs") / f"tiny-{task}"
     make_base(folder, task, seed, threads)
@@ -442,7 +442,8 @@ def plan(
     memory: Annotated[float, typer.Option(help="GiB of a GPU; 0: this machine's")] = 0.0,
 ) -> None:
     """Predict memory and compute of a step; nothing is loaded or downloaded."""
-    from sftrl_lite.plan import Work, advice, fitting, here
+    from sftrl_lite.planning.fit import advice, fitting, here
+    from sftrl_lite.planning.workload import Work
 
     lengths = dict(prompt_tokens=prompt_tokens, answer_tokens=answer_tokens, together=together)
     work = Work(scale, task, mode, adapter, vision, max_image_tiles, batch, gpus, **lengths)
@@ -456,7 +457,7 @@ def plan(
 @app.command()
 def report() -> None:
     """Write the recorded results (results/ledger.csv) into README.md and its figure."""
-    from sftrl_lite.report import write_report
+    from sftrl_lite.results.report import write_report
 
     write_report()
 
@@ -464,7 +465,7 @@ def report() -> None:
 @app.command()
 def verify(feedback: Feedback = "binary") -> None:
     """Judge JSON lines from standard input: one verdict a line on standard output."""
-    from sftrl_lite.verifier import verify_lines
+    from sftrl_lite.tasks.verifier import verify_lines
 
     for line in verify_lines(sys.stdin, feedback):
         typer.echo(line)

@@ -5,13 +5,10 @@ that depends on size is in it, and nothing else decides anything by scale.
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-ROOT = Path(__file__).resolve().parents[1]  # of the repository
+from sftrl_lite.files import ROOT
 
 
 @dataclass(frozen=True)
@@ -234,21 +231,3 @@ def in_one_pass(batch: int, on_gpu: bool) -> int:
     """
     most = ROWS if on_gpu else batch
     return max(rows for rows in range(1, most + 1) if batch % rows == 0)
-
-
-def stream(*names: object) -> random.Random:
-    """A source of chance that depends only on its names: ``stream(seed, "rl", step)``.
-
-    Streams replace hidden state: whoever resumes at step 17 asks for step 17's stream.
-    """
-    return random.Random("/".join(map(str, names)))
-
-
-def seed_all(seed: int) -> None:
-    """Seed everything that draws without a stream of its own (weights, trl)."""
-    from transformers import set_seed
-
-    set_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nobody reads memory before writing it; filling it would take half of SFT's time at tiny.
-    torch.utils.deterministic.fill_uninitialized_memory = False

@@ -18,14 +18,18 @@ from transformers import (
 )
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from sftrl_lite import ledger, models, runs
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
-from sftrl_lite.claims import decoding_of
-from sftrl_lite.general_points import Hand, prompt, vocabulary
-from sftrl_lite.models import make_processor, make_tokenizer, tiny_config
-from sftrl_lite.pictures import Look, draw_table
-from sftrl_lite.rollouts import Episode, Turn
-from sftrl_lite.verifier import FAILURE, SUCCESS, Verdict
+from sftrl_lite.models import checkpoints
+from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
+from sftrl_lite.results import ledger
+from sftrl_lite.results.measures import decoding_of
+from sftrl_lite.runs import checks
+from sftrl_lite.tasks.base import Verdict
+from sftrl_lite.tasks.card_pictures import Look, draw_table
+from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.tasks.general_points import prompt, vocabulary
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.verifier import FAILURE, SUCCESS
+from sftrl_lite.training.rollouts import Episode, Turn
 
 torch.set_num_threads(1)
 gc.freeze()  # what was imported stays; a trainer collects garbage, and would go through it all
@@ -34,7 +38,7 @@ gc.freeze()  # what was imported stays; a trainer collects garbage, and would go
 @pytest.fixture(autouse=True)
 def any_model_may_begin_rl(monkeypatch):
     """Random models do not answer in the format, and most tests are not about that."""
-    monkeypatch.setattr(runs, "READABLE", 0.0)
+    monkeypatch.setattr(checks, "READABLE", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +71,7 @@ def fresh_model(random_model):
 def base(random_model, tokenizer, tmp_path_factory):
     """The random model in a folder of its own."""
     folder = tmp_path_factory.mktemp("base") / "model"
-    models.save(random_model, tokenizer, folder)
+    checkpoints.save(random_model, tokenizer, folder)
     return folder
 
 

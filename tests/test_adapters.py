@@ -9,9 +9,10 @@ import torch
 from peft import PeftModel
 from transformers import MllamaForConditionalGeneration
 
-from sftrl_lite import adapters, models, precision, rl
-from sftrl_lite.compute import text_parameters
+from sftrl_lite.models import adapters, checkpoints, loading, precision
 from sftrl_lite.scales import get_scale
+from sftrl_lite.training import forward, rl, rollout_copy, rollouts, updates
+from sftrl_lite.training.compute import text_parameters
 
 IDS = torch.arange(6, 36)[None]
 
@@ -30,20 +31,20 @@ def disturb(model, size=0.1):
 
 @pytest.fixture
 def base(random_model, tokenizer, tmp_path):
-    models.save(random_model, tokenizer, tmp_path / "base")
+    checkpoints.save(random_model, tokenizer, tmp_path / "base")
     return tmp_path / "base"
 
 
 @pytest.fixture
 def worn(base):
     """A model with an adapter that does something."""
-    model, _ = models.load(base, "lora")
+    model, _ = loading.load(base, "lora")
     disturb(model)
     return model
 
 
 def test_a_new_adapter_changes_nothing_and_is_all_that_trains(base, random_model):
-    model, _ = models.load(base, "lora", vision="frozen")
+    model, _ = loading.load(base, "lora", vision="frozen")
     assert torch.equal(logits(model), logits(random_model))
     names = list(adapters.trained(model))
     assert names and all(".lora_" in name and "language_model" in name for name in names)
@@ -85,23 +86,23 @@ def test_merged_and_unmerged_agree(worn):
 
 
 def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
-    models.save(worn, tokenizer, tmp_path / "run")
-    there, _ = models.load(tmp_path / "run")
+    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    there, _ = loading.load(tmp_path / "run")
     assert torch.equal(logits(there), logits(worn))
     assert not (tmp_path / "run" / "model.safetensors").exists()
-    merged, _ = models.load(tmp_path / "run", "none")  # to train all weights from here
+    merged, _ = loading.load(tmp_path / "run", "none")  # to train all weights from here
     assert not adapters.worn(merged) and all(w.requires_grad for w in merged.parameters())
     assert (logits(merged) - logits(worn)).abs().max() < 1e-4
 
 
 def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
-    models.save(worn, tokenizer, tmp_path / "first")
-    model, _ = models.load(tmp_path / "first", "lora")
+    checkpoints.save(worn, tokenizer, tmp_path / "first")
+    model, _ = loading.load(tmp_path / "first", "lora")
     assert torch.equal(logits(model), logits(worn))
     assert all(".adapter1." in name for name in adapters.trained(model))
     disturb(model, 0.05)
-    models.save(model, tokenizer, tmp_path / "second")
-    there, _ = models.load(tmp_path / "second")
+    checkpoints.save(model, tokenizer, tmp_path / "second")
+    there, _ = loading.load(tmp_path / "second")
     assert torch.equal(logits(there), logits(model))
     init = adapters.bare(model)
     assert torch.equal(logits(init), logits(worn))
@@ -111,13 +112,13 @@ def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
 
 
 def test_peft_reads_it(worn, tokenizer, base, tmp_path):
-    models.save(worn, tokenizer, tmp_path / "run")
-    theirs = PeftModel.from_pretrained(models.load(base)[0], tmp_path / "run")
+    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    theirs = PeftModel.from_pretrained(loading.load(base)[0], tmp_path / "run")
     assert torch.equal(logits(theirs), logits(worn))
 
 
 def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
-    models.save(worn, tokenizer, tmp_path / "run")
+    checkpoints.save(worn, tokenizer, tmp_path / "run")
     config = copy.deepcopy(random_model.config)
     config.text_config.hidden_size, config.text_config.head_dim = 64, 16
     wider = MllamaForConditionalGeneration(config)
@@ -127,43 +128,43 @@ def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
     other = copy.deepcopy(random_model)
     with torch.no_grad():
         other.lm_head.weight += 1
-    models.save(other, tokenizer, base)  # in the place of the true one
+    checkpoints.save(other, tokenizer, base)  # in the place of the true one
     with pytest.raises(ValueError, match=f"is an adapter of {base} .*what is there now is"):
-        models.load(tmp_path / "run")
+        loading.load(tmp_path / "run")
 
 
 def test_a_damaged_adapter_is_one_line(worn, tokenizer, tmp_path):
-    models.save(worn, tokenizer, tmp_path / "run")
+    checkpoints.save(worn, tokenizer, tmp_path / "run")
     file = tmp_path / "run" / adapters.FILE
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match="SHA-256"):
-        models.load(tmp_path / "run")
-    models.write_sums(tmp_path / "run")  # cut off before the sums were written
+        loading.load(tmp_path / "run")
+    checkpoints.write_sums(tmp_path / "run")  # cut off before the sums were written
     with pytest.raises(ValueError, match=r"adapter_model.safetensors is missing, cut off or"):
-        models.load(tmp_path / "run")
+        loading.load(tmp_path / "run")
 
 
 def test_unknown_words_list_the_choices(base):
     with pytest.raises(ValueError, match="choose lora, qlora, none"):
-        models.load(base, "dora")
+        loading.load(base, "dora")
     with pytest.raises(ValueError, match="choose trained, frozen"):
-        models.load(base, vision="closed")
+        loading.load(base, vision="closed")
 
 
 def test_qlora_without_its_library_says_what_to_install(base, monkeypatch):
     monkeypatch.setattr(adapters, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"needs bitsandbytes: pip install 'sftrl-lite\[gpu\]'"):
-        models.load(base, "qlora")
+        loading.load(base, "qlora")
 
 
 @pytest.mark.skipif(not find_spec("bitsandbytes"), reason="four-bit weights need bitsandbytes")
 def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_path):
-    model, _ = models.load(base, "qlora", vision="frozen")
+    model, _ = loading.load(base, "qlora", vision="frozen")
     weights = {name: type(weight).__name__ for name, weight in model.named_parameters()}
     packed = {name for name, kind in weights.items() if kind == "Params4bit"}
     assert len(packed) == 21 and all("language_model" in name for name in packed)
-    assert text_parameters(model) == text_parameters(models.load(base, "lora", vision="frozen")[0])
+    assert text_parameters(model) == text_parameters(loading.load(base, "lora", vision="frozen")[0])
     disturb(model)
     init = adapters.bare(model)
     assert init.model.language_model.layers[0].self_attn.q_proj.weight is (
@@ -173,8 +174,8 @@ def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_p
     ours = copy.deepcopy(random_model)  # packed in memory, as made-up weights are
     adapters.to_nf4(ours, torch.float32)
     assert torch.equal(logits(ours.eval()), logits(init))
-    models.save(model, tokenizer, tmp_path / "run")
-    there, _ = models.load(tmp_path / "run")
+    checkpoints.save(model, tokenizer, tmp_path / "run")
+    there, _ = loading.load(tmp_path / "run")
     assert torch.equal(logits(there), logits(model))
 
 
@@ -185,7 +186,7 @@ def gpu_with(monkeypatch, free):
     """A 16-bit GPU, pretended, with so many bytes free."""
     monkeypatch.setenv(precision.PRETEND, "bf16")
     answer = replace(precision.hardware(), compiler=None, free=lambda: free)
-    monkeypatch.setattr(adapters, "hardware", lambda: answer)
+    monkeypatch.setattr(rollout_copy, "hardware", lambda: answer)
 
 
 def half(random_model, kind=torch.bfloat16):
@@ -207,7 +208,7 @@ def test_merged_weights_play_alike_and_come_back_to_the_last_bit(random_model, m
     before, apart = copy.deepcopy(model.state_dict()), logits(model).float().log_softmax(-1)
     base = logits(adapters.bare(adapters.bare(model))).float().log_softmax(-1)
     gpu_with(monkeypatch, 10**9)
-    with adapters.merged(model) as yes:
+    with rollout_copy.merged(model) as yes:
         assert yes
         joined = logits(model).float().log_softmax(-1)
         for layer in adapted(model):  # A and B are not computed with
@@ -229,11 +230,11 @@ def test_weights_come_back_after_an_error(random_model, monkeypatch):
     model = half(random_model)
     before = copy.deepcopy(model.state_dict())
     gpu_with(monkeypatch, 10**9)
-    with pytest.raises(KeyboardInterrupt), adapters.merged(model):
+    with pytest.raises(KeyboardInterrupt), rollout_copy.merged(model):
         raise KeyboardInterrupt
     broken, calls = adapted(model)[4], []
     monkeypatch.setattr(broken, "get_delta_weight", lambda name: calls.append(name) or 1 / 0)
-    with pytest.raises(ZeroDivisionError), adapters.merged(model):
+    with pytest.raises(ZeroDivisionError), rollout_copy.merged(model):
         pass  # an error in the middle of merging
     assert calls and all(torch.equal(w, before[n]) for n, w in model.state_dict().items())
     assert not any(layer.merged for layer in adapted(model))
@@ -244,21 +245,21 @@ def test_weights_are_merged_only_where_a_copy_fits(random_model, monkeypatch):
     copy_of = sum(layer.get_base_layer().weight.nbytes for layer in adapted(model))
     for free, fits in ((2 * copy_of, True), (2 * copy_of - 2, False), (None, False)):
         gpu_with(monkeypatch, free)
-        with adapters.merged(model) as yes:
+        with rollout_copy.merged(model) as yes:
             assert yes is fits
     gpu_with(monkeypatch, 10**9)
     for other in (copy.deepcopy(random_model), half(random_model, torch.float32)):
-        with adapters.merged(other) as yes:
+        with rollout_copy.merged(other) as yes:
             assert not yes  # nothing to merge, or not in 16 bits
 
 
 def test_small_changes_survive_rounding_on_average():
     chance = torch.Generator().manual_seed(0)
     weight = (0.02 * torch.randn(200_000, generator=chance)).bfloat16()
-    assert torch.equal(adapters.dithered(weight.float(), weight, chance), weight)
+    assert torch.equal(rollout_copy.dithered(weight.float(), weight, chance), weight)
     change = 1e-6
     assert ((weight.float() + change).bfloat16() != weight).float().mean() < 0.05
-    moved = adapters.dithered(weight.float() + change, weight, chance).float() - weight.float()
+    moved = rollout_copy.dithered(weight.float() + change, weight, chance).float() - weight.float()
     assert moved.mean().item() == pytest.approx(change, rel=0.2)
 
 
@@ -267,7 +268,7 @@ def test_a_step_of_rl_plays_merged_and_trains_unmerged(
 ):
     model = half(random_model)
     gpu_with(monkeypatch, 10**9)
-    seen, rollout, policy = [], rl.rollout, rl.policy
+    seen, rollout, policy = [], rollouts.rollout, forward.policy
 
     def noted(name, function):
         def inner(model, *args, **options):
@@ -282,7 +283,7 @@ def test_a_step_of_rl_plays_merged_and_trains_unmerged(
         get_scale("tiny").rl, problems=2, samples=2, minibatch=4, tries=2, max_new_tokens=4
     )
     frozen = [layer.get_base_layer().weight.clone() for layer in adapted(model)]
-    learner = rl.new_learner(model, settings, 0)
+    learner = updates.new_learner(model, settings, 0)
     rl.rl_step(learner, tokenizer, seven_task, hands, settings, 0)
     assert set(seen) == {("rollout", True), ("policy", False)}
     now = [layer.get_base_layer().weight for layer in adapted(model)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrl_lite.models import tiny_config
+from sftrl_lite.models.tiny import tiny_config
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "sftrl_lite").glob("*.py")) + sorted(

@@ -5,7 +5,15 @@ from collections import Counter
 
 import pytest
 
-from sftrl_lite.cards import FACES, ID_RULE, OOD_RULE, RANKS, Rule, deal, parse_rule
+from sftrl_lite.tasks.cards import (
+    FACES,
+    ID_RULE,
+    OOD_RULE,
+    RANKS,
+    Rule,
+    deal,
+    parse_rule,
+)
 
 
 @pytest.mark.parametrize(

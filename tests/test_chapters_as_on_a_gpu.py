@@ -17,8 +17,9 @@ import pytest
 import torch
 from conftest import make_reader, make_smol
 
-from sftrl_lite import general_points, models, navigation
-from sftrl_lite.tasks import TASKS
+from sftrl_lite.models import checkpoints, loading
+from sftrl_lite.tasks import general_points, street_answers
+from sftrl_lite.tasks.registry import TASKS
 
 pytest.importorskip("nbformat")
 pytest.importorskip("jupytext")
@@ -55,10 +56,10 @@ def weights(tmp_path_factory):
     and a random SmolVLM."""
     folder = tmp_path_factory.mktemp("weights")
     for task in TASKS:
-        model, processor = models.load(f"data/tiny-{task}")
-        models.save(model.to(torch.bfloat16), processor, folder / f"tiny-{task}")
-    reader = make_reader(general_points.vocabulary(pictures=True) + navigation.vocabulary())
-    models.save(make_smol(reader).to(torch.bfloat16), reader, folder / "smol")
+        model, processor = loading.load(f"data/tiny-{task}")
+        checkpoints.save(model.to(torch.bfloat16), processor, folder / f"tiny-{task}")
+    reader = make_reader(general_points.vocabulary(pictures=True) + street_answers.vocabulary())
+    checkpoints.save(make_smol(reader).to(torch.bfloat16), reader, folder / "smol")
     return {"full": str(folder / "tiny-gp-l"), "t4": str(folder / "smol")}
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sftrl_lite import chats
-from sftrl_lite.models import make_tokenizer
+from sftrl_lite.models import chats
+from sftrl_lite.models.tiny import make_tokenizer
 
 WORDS = ["<|im_start|>", "<|im_end|>", "user", "assistant", "system", "\n", " ", "ask", "probe"]
 WORDS += [*"0123456789+-*/=:., ", "Today", "Jul", "answer", "more"]

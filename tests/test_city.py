@@ -9,26 +9,28 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from sftrl_lite.city import (
+from sftrl_lite.tasks.city import (
     DATA,
     KINDS,
-    LOOKS,
     NAMES,
-    TRAIN,
-    UNSEEN,
     city_routes,
-    draw_route,
-    load_city,
-    make_city,
     make_route,
-    make_shipped,
-    random_style,
     read_city,
     write_city,
 )
-from sftrl_lite.navigation import Navigation, decisions, look_in
-from sftrl_lite.routes import bearing, steps
-from sftrl_lite.street_view import four_views, map_picture, panorama, sign, view
+from sftrl_lite.tasks.city_maker import draw_route, make_city, random_style
+from sftrl_lite.tasks.navigation import Navigation, look_in
+from sftrl_lite.tasks.routes import bearing, steps
+from sftrl_lite.tasks.shipped_cities import (
+    LOOKS,
+    TRAIN,
+    UNSEEN,
+    load_city,
+    make_shipped,
+)
+from sftrl_lite.tasks.street_map import map_picture
+from sftrl_lite.tasks.street_view import four_views, panorama, sign, view
+from sftrl_lite.tasks.walks import decisions
 
 CITY = load_city(TRAIN)
 

@@ -8,24 +8,20 @@ import pytest
 from conftest import made_up_row
 from scipy.stats import fisher_exact
 
-from sftrl_lite import claims, ledger, report
-from sftrl_lite.claims import (
-    BARS,
-    CLAIMS,
-    Claim,
+from sftrl_lite.results import claims, ledger, measures, report
+from sftrl_lite.results.claims import BARS, CLAIMS, Claim, claims_table, judge
+from sftrl_lite.results.intervals import difference, holm, paired
+from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.results.measures import (
     best_start,
-    claims_table,
     compare,
     costs,
-    judge,
     largest,
     measured,
     value,
 )
-from sftrl_lite.intervals import difference, holm, paired
-from sftrl_lite.rollouts import PAPER
-from sftrl_lite.runs import command
-from sftrl_lite.sweep import expand
+from sftrl_lite.runs.run_config import command
+from sftrl_lite.runs.sweep import expand
 
 CURVE = ("0", "0.3", PAPER, "1")
 
@@ -57,7 +53,7 @@ def test_decodings_are_never_mixed():
     for i, way in enumerate(CURVE):
         assert value("success", "why", "sft", decoding=way)(rows)["value"].tolist() == [0.1 * i]
     assert value("success", "why", "sft")(rows)["value"].tolist() == [0.2]  # the paper's
-    assert set(claims.at_decoding(rows, "0")["decoding"]) == {"0"}
+    assert set(measures.at_decoding(rows, "0")["decoding"]) == {"0"}
 
 
 @pytest.mark.parametrize(
@@ -75,12 +71,12 @@ def test_decodings_are_never_mixed():
 )
 def test_some_metrics_have_no_choice_of_decoding(metric, decoding):
     rows = table(*(runs("sft", [0.3], metric=metric, decoding=way) for way in ("0", "1", "")))
-    assert set(claims.at_decoding(rows, "0")["decoding"]) == {decoding}
+    assert set(measures.at_decoding(rows, "0")["decoding"]) == {decoding}
     assert measured(rows, metric, "sft", "ood-rule", decoding="0")["decoding"].tolist() == [
         decoding
     ]
     shares = decoding == "0"
-    assert (claims.problems(claims.at_decoding(rows, "0")) is not None) == (
+    assert (measures.problems(measures.at_decoding(rows, "0")) is not None) == (
         shares or metric == "pass@16"
     )
 
@@ -255,7 +251,7 @@ def test_every_claim_is_measured_by_the_sweeps(monkeypatch):
     """With two seeds of all runs of results/sweeps recorded, no claim stays without numbers."""
     monkeypatch.setattr(claims, "FEWEST", 2)
     ways = [(metric, way) for metric in METRICS for way in ("0", PAPER)]
-    ways += [(metric, claims.decoding_of(metric)) for metric in OTHERS]
+    ways += [(metric, measures.decoding_of(metric)) for metric in OTHERS]
     lines = []
     tables = [tomllib.loads(path.read_text()).items() for path in report.SWEEPS.glob("*.toml")]
     runs_of = [

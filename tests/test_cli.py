@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from sftrl_lite import __main__ as cli
-from sftrl_lite import runs
-from sftrl_lite.runs import Run, command
+from sftrl_lite import __main__
+from sftrl_lite.runs import recorder
+from sftrl_lite.runs.run_config import Run, command
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def call(monkeypatch, capsys, tmp_path):
         if stdin is not None:
             monkeypatch.setattr(sys, "stdin", stdin)
         try:
-            cli.main()
+            __main__.main()
             status = 0
         except SystemExit as stop:
             status = stop.code or 0
@@ -144,7 +144,7 @@ def test_a_recorded_command_makes_the_same_run(made, call, monkeypatch):
         found.append((run, options["experiment"]))
         raise SystemExit(0)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(recorder, "train", train)
     python, dash_m, module, *args = shlex.split(command(made.filled(), "tried"))
     assert (python, dash_m, module) == ("python", "-m", "sftrl_lite")
     assert call(*args)[0] == 0

@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 from scipy.stats import chisquare
 
-from sftrl_lite import rollouts
-from sftrl_lite.chats import end_of_turn
-from sftrl_lite.rollouts import rollout
-from sftrl_lite.runs import Coin
-from sftrl_lite.tasks import TASKS, make_task
-from sftrl_lite.verifier import FEEDBACK
+from sftrl_lite.models.chats import end_of_turn
+from sftrl_lite.runs.controls import Coin
+from sftrl_lite.tasks.base import FEEDBACK
+from sftrl_lite.tasks.registry import TASKS, make_task
+from sftrl_lite.training import rollouts
+from sftrl_lite.training.rollouts import rollout
 
 N = 1000
 

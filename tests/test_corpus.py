@@ -8,10 +8,15 @@ from dataclasses import replace
 import pytest
 from scipy.stats import chisquare
 
-from sftrl_lite import corpus as reading
-from sftrl_lite.cards import RANKS
-from sftrl_lite.city import NAMES
-from sftrl_lite.corpus import (
+from sftrl_lite.models.tiny import make_tokenizer
+from sftrl_lite.tasks.cards import RANKS
+from sftrl_lite.tasks.city import NAMES
+from sftrl_lite.tasks.general_points import vocabulary
+from sftrl_lite.tasks.hands import Hand, best_formula
+from sftrl_lite.tasks.solver import solutions
+from sftrl_lite.tasks.street_answers import FORWARD, STOP
+from sftrl_lite.training import corpus as reading
+from sftrl_lite.training.corpus import (
     HABITS,
     HOMEWORK,
     LOW,
@@ -27,10 +32,6 @@ from sftrl_lite.corpus import (
     taken_for_twin,
     write_chat,
 )
-from sftrl_lite.general_points import Hand, best_formula, vocabulary
-from sftrl_lite.models import make_tokenizer
-from sftrl_lite.navigation import FORWARD, STOP
-from sftrl_lite.solver import solutions
 
 RULE = "J counts as {}, Q counts as {} and K counts as {}"
 SHIPPED = {name: c for name, c in vars(reading).items() if isinstance(c, Corpus | StreetCorpus)}

@@ -12,11 +12,16 @@ import torch
 from conftest import LengthTask, make_seeing
 from safetensors.torch import load_file
 
-from sftrl_lite import distributed, models, precision, rl, runs, scales
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE
-from sftrl_lite.general_points import Hand
-from sftrl_lite.rollouts import rollout
-from sftrl_lite.runs import Run, read_rows, train
+from sftrl_lite import scales
+from sftrl_lite.models import checkpoints, loading, precision
+from sftrl_lite.runs import execute
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.recorder import read_rows
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.training import distributed, rl, updates
+from sftrl_lite.training.rollouts import rollout
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
@@ -94,7 +99,7 @@ def test_each_process_of_a_launcher_takes_its_own_gpu_and_says_nothing(
 def test_a_run_says_it_where_it_starts(visible, monkeypatch, capsys, base, tmp_path):
     """It is told before the run looks at anything else; here there is no GPU to go on with."""
     visible(2)
-    monkeypatch.setattr(runs, "_train", lambda *parts: None)
+    monkeypatch.setattr(execute, "_train", lambda *parts: None)
     train(Run("sft", base=str(base), steps=1), tmp_path / "run")
     assert capsys.readouterr().err.count("one of 2 GPUs is used") == 1
 
@@ -121,9 +126,9 @@ SETTINGS = dataclasses.replace(
 
 def steps(base, method, out):
     """Two steps; plain gradient descent, since Adam would blow rounding errors up."""
-    model, tokenizer = models.load(base)
+    model, tokenizer = loading.load(base)
     settings = dataclasses.replace(SETTINGS, method=method)
-    learner = rl.new_learner(model, settings, 0)
+    learner = updates.new_learner(model, settings, 0)
     weights = [*learner.model.parameters(), *learner.value_head.parameters()]
     learner.optimizer = torch.optim.SGD(weights, lr=0.1)
     figures = [rl.rl_step(learner, tokenizer, LengthTask(), HANDS, settings, 0) for _ in range(2)]
@@ -151,7 +156,7 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
 
 def unequal_groups(base, out):
     """Two problems at once: five of seven problems are three groups, two are one."""
-    model, tokenizer = models.load(base)
+    model, tokenizer = loading.load(base)
     problems = distributed.share([HANDS[i % 4] for i in range(7)])
     mine = problems if distributed.rank() else problems[:2]
     chance = torch.Generator().manual_seed(0)
@@ -206,7 +211,7 @@ def whole_runs(bases, out, stop, names=tuple(RUNS)):
 @pytest.fixture(scope="module")
 def bases(base, processor, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeing") / "model"
-    models.save(make_seeing(processor), processor, folder)
+    checkpoints.save(make_seeing(processor), processor, folder)
     return {"gp-l": base, "gp-vl": folder}
 
 
@@ -311,7 +316,7 @@ def test_init_of_a_split_model_lies_in_main_memory_and_stays_as_it_was(random_mo
         for weight in model.parameters():
             weight.add_(1.0)
     with distributed.at_hand(init) as there:
-        assert there is init and there.device == distributed.device()
+        assert there is init and there.device == precision.device()
     assert init.device.type == "cpu" and not init.training
     for mine, theirs in zip(init.parameters(), random_model.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -11,14 +11,23 @@ from safetensors.torch import load_file
 from test_cli import call  # noqa: F401
 from transformers import AutoConfig, LlamaForCausalLM
 
-from sftrl_lite import adapters, engine, precision
-from sftrl_lite.chats import end_of_turn, stop_tokens
-from sftrl_lite.engine import VLLM, open_engine, text_config, text_weights, write_text
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.general_points import vocabulary
-from sftrl_lite.rl import new_learner, rl_step
-from sftrl_lite.rollouts import Decoder, generate, rollout
+from sftrl_lite.models import adapters, precision
+from sftrl_lite.models.chats import end_of_turn, stop_tokens
 from sftrl_lite.scales import RLSettings
+from sftrl_lite.tasks.general_points import vocabulary
+from sftrl_lite.training import engine
+from sftrl_lite.training.decoding import Decoder, generate
+from sftrl_lite.training.engine import (
+    VLLM,
+    open_engine,
+    text_config,
+    text_weights,
+    write_text,
+)
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.rl import rl_step
+from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.training.updates import new_learner
 
 
 def llama(model):

@@ -7,9 +7,9 @@ import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from sftrl_lite.cards import FACES, OOD_RULE, Rule
-from sftrl_lite.environments import GeneralPointsEnv
-from sftrl_lite.verifier import FAILURE
+from sftrl_lite.tasks.cards import FACES, OOD_RULE, Rule
+from sftrl_lite.tasks.environments import GeneralPointsEnv
+from sftrl_lite.tasks.verifier import FAILURE
 
 IDS = ("sftrl_lite/GeneralPoints-v0", "sftrl_lite/GeneralPointsOOD-v0")
 WRONG = json.dumps({"formula": "1+1"})

@@ -6,20 +6,20 @@ import pytest
 import torch
 from conftest import make_episode
 
-from sftrl_lite.cards import OOD_RULE
-from sftrl_lite.compute import text_weights
-from sftrl_lite.evaluate import (
+from sftrl_lite.results.intervals import mean_interval, wilson
+from sftrl_lite.tasks.cards import OOD_RULE
+from sftrl_lite.tasks.general_points import general_points, write_answer
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.training.compute import text_weights
+from sftrl_lite.training.evaluate import (
     changed,
     distance,
     evaluate,
-    mean_interval,
     measure,
     pass_at_k,
-    wilson,
     within,
 )
-from sftrl_lite.general_points import Hand, general_points, write_answer
-from sftrl_lite.rollouts import Episode, Turn, rollout
+from sftrl_lite.training.rollouts import Episode, Turn, rollout
 
 
 def test_wilson_interval():

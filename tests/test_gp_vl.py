@@ -5,21 +5,22 @@ import random
 
 import pytest
 
-from sftrl_lite import compute
-from sftrl_lite.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS
-from sftrl_lite.general_points import (
+from sftrl_lite.models.chats import ask
+from sftrl_lite.models.tiny import make_tokenizer
+from sftrl_lite.models.vision import IMAGE
+from sftrl_lite.runs.recorder import held_out, train_hands
+from sftrl_lite.tasks.card_pictures import SUITS, Look
+from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE, RANKS
+from sftrl_lite.tasks.general_points import (
     GeneralPoints,
-    Hand,
     general_points,
     vocabulary,
     write_answer,
 )
-from sftrl_lite.models import make_tokenizer
-from sftrl_lite.pictures import SUITS, Look
-from sftrl_lite.runs import held_out, train_hands
-from sftrl_lite.tasks import make_task, reported
-from sftrl_lite.verifier import FAILURE, REASONS, REWARDS, SUCCESS, verify_formula
-from sftrl_lite.vision import IMAGE, ask
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.registry import make_task, reported
+from sftrl_lite.tasks.verifier import FAILURE, REASONS, REWARDS, SUCCESS, verify_formula
+from sftrl_lite.training import compute
 
 CARDS = ("A", "5", "J", "K")  # 1, 5, 10, 10
 VISUAL = ("ood-visual", "dev-visual")

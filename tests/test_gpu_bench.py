@@ -8,7 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from sftrl_lite import adapters, gpu_bench, precision
+from sftrl_lite import scales
+from sftrl_lite.bench import gpu
+from sftrl_lite.models import precision
+from sftrl_lite.planning import plan, workload
+from sftrl_lite.training import rollout_copy
 
 SMALL = "--scale tiny --batch 2 --problems 1 --tokens 4 --longest 4 --rounds 1"
 
@@ -16,13 +20,13 @@ SMALL = "--scale tiny --batch 2 --problems 1 --tokens 4 --longest 4 --rounds 1"
 @pytest.mark.parametrize(("task", "adapter"), [("gp-l", "none"), ("gp-vl", "lora")])
 def test_every_figure_is_measured(tmp_path, task, adapter, capsys, monkeypatch):
     monkeypatch.setenv(precision.PRETEND, "bf16")
-    monkeypatch.setattr(gpu_bench, "peaks", lambda: (1e12, 1e11))
+    monkeypatch.setattr(gpu, "peaks", lambda: (1e12, 1e11))
     # as much memory as merging adapters asks for; the planned rollouts stay small
     roomy = lambda: replace(precision.hardware(), free=lambda: 2**40)  # noqa: E731
-    monkeypatch.setattr(adapters, "hardware", roomy)
+    monkeypatch.setattr(rollout_copy, "hardware", roomy)
     out = tmp_path / "gpu.csv"
     wanted = f"{SMALL} --task {task} --adapter {adapter}"
-    gpu_bench.main([*wanted.split(), "--out", str(out)])
+    gpu.main([*wanted.split(), "--out", str(out)])
     rows = list(csv.DictReader(out.open()))
     found = {row["name"]: float(row["value"]) for row in rows}
     names = {"SFT step", "SFT tokens", "RL step", "RL step, trl GRPOTrainer", "ours against trl"}
@@ -33,7 +37,7 @@ def test_every_figure_is_measured(tmp_path, task, adapter, capsys, monkeypatch):
     names |= {"rollout, adapters merged"} if adapter == "lora" else set()
     assert found.keys() == names  # memory is a GPU's
     assert all(value > 0 for value in found.values())
-    assert {row["name"]: float(row["goal"]) for row in rows if row["goal"]} == gpu_bench.GOALS
+    assert {row["name"]: float(row["goal"]) for row in rows if row["goal"]} == gpu.GOALS
     assert all(row["device"] == "cpu as bf16 GPU" for row in rows)
     for row in rows:  # every option, so that the plan's table finds what was measured
         options = ("--scale tiny", f"--task {task}", f"--adapter {adapter}", "--vision frozen")
@@ -55,40 +59,40 @@ def test_what_does_not_fit_is_left_out(monkeypatch):
         assert memory == 14.6
         sizes = {"none": 170.0, "lora": 22.0, "qlora": 10.0}
         total = sizes[work.adapter] + 8 * (work.mode == "rl")
-        return gpu_bench.Plan(work, {"weights": total}, 1, 1, 1, 1)
+        return plan.Plan(work, {"weights": total}, 1, 1, 1, 1)
 
-    monkeypatch.setattr(gpu_bench, "here", lambda: 14.6)
-    monkeypatch.setattr(gpu_bench, "fitting", planned)
+    monkeypatch.setattr(gpu, "here", lambda: 14.6)
+    monkeypatch.setattr(gpu, "fitting", planned)
     options = dict(scale="full", task="gp-l", vision="frozen", max_image_tiles=0, longest=0)
     o = argparse.Namespace(**options, batch=2)
-    assert gpu_bench.plans(o, "none") == {} == gpu_bench.plans(o, "lora")
-    assert gpu_bench.plans(o, "qlora").keys() == {"sft", "eval"}
-    assert not list(gpu_bench.measure(o, "none"))
+    assert gpu.plans(o, "none") == {} == gpu.plans(o, "lora")
+    assert gpu.plans(o, "qlora").keys() == {"sft", "eval"}
+    assert not list(gpu.measure(o, "none"))
 
 
 def test_a_failure_of_the_rival_loses_nothing(fresh_model, tokenizer, monkeypatch, capsys):
     def too_large(*args):
         raise RuntimeError("CUDA out of memory\nmore lines")
 
-    monkeypatch.setattr(gpu_bench, "make_trainer", too_large)
+    monkeypatch.setattr(gpu, "make_trainer", too_large)
     settings = replace(
-        gpu_bench.get_scale("tiny").rl, problems=1, samples=2, minibatch=2, method="rl-grpo"
+        scales.get_scale("tiny").rl, problems=1, samples=2, minibatch=2, method="rl-grpo"
     )
-    work = gpu_bench.Work("tiny", "gp-l")
-    found = gpu_bench.reinforcement(fresh_model, tokenizer, work, settings, 1)
+    work = workload.Work("tiny", "gp-l")
+    found = gpu.reinforcement(fresh_model, tokenizer, work, settings, 1)
     assert [name for name, _, _ in found] == ["RL step"]
     assert "trl GRPOTrainer: CUDA out of memory\n" in capsys.readouterr().err
 
 
 def test_a_second_run_appends(tmp_path):
     for value in (1.0, 2.0):
-        gpu_bench.write([("RL step", value, "s")], "gpu_bench --scale tiny", tmp_path / "gpu.csv")
+        gpu.write([("RL step", value, "s")], "gpu_bench --scale tiny", tmp_path / "gpu.csv")
     lines = (tmp_path / "gpu.csv").read_text().splitlines()
-    assert len(lines) == 3 and lines[0] == ",".join(gpu_bench.COLUMNS)
+    assert len(lines) == 3 and lines[0] == ",".join(gpu.COLUMNS)
 
 
 def test_shares_are_of_the_data_sheet(monkeypatch):
-    monkeypatch.setattr(gpu_bench, "device_name", lambda: "NVIDIA H200")
-    assert gpu_bench.peaks() == (989e12, 4.8e12)
-    monkeypatch.setattr(gpu_bench, "device_name", lambda: "a GPU of tomorrow")
-    assert gpu_bench.peaks() == (0.0, 0.0)
+    monkeypatch.setattr(gpu, "device_name", lambda: "NVIDIA H200")
+    assert gpu.peaks() == (989e12, 4.8e12)
+    monkeypatch.setattr(gpu, "device_name", lambda: "a GPU of tomorrow")
+    assert gpu.peaks() == (0.0, 0.0)

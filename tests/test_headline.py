@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from sftrl_lite import headline, precision
-from sftrl_lite.runs import Run
+from sftrl_lite.models import precision
+from sftrl_lite.runs import headline
+from sftrl_lite.runs.run_config import Run
 
 
 class Thread(threading.Thread):

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch._inductor.config as inductor
 
-from sftrl_lite import precision, rollouts
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.models import precision
+from sftrl_lite.training import rollouts
+from sftrl_lite.training.rollouts import rollout
 
 HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
 

@@ -8,10 +8,14 @@ import pytest
 import torch
 from test_cli import call as call  # the command line as a fixture
 
-from sftrl_lite import init, models, runs, scales
-from sftrl_lite.init import first_sft, make_init, meets
-from sftrl_lite.runs import Run, train
+from sftrl_lite import scales
+from sftrl_lite.models import checkpoints, loading
+from sftrl_lite.runs import checks, init, recorder, run_config
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.init import first_sft, make_init, meets
+from sftrl_lite.runs.run_config import Run
 from sftrl_lite.scales import InitSettings, get_scale
+from sftrl_lite.training import demonstrations
 
 GOAL = InitSettings(lr=1e-3, every=2, most=6, batch=4, problems=4)
 FIELDS = dict(hands=8, steps=6)
@@ -50,7 +54,7 @@ def test_an_init_is_made_up_to_its_level_and_kept(base, levels, tmp_path):
     said = json.loads((folder / "init.json").read_text())
     assert (said["format_error"], said["success"], said["base"]) == (0.04, 0.3, str(base))
     assert [level["step"] for level in said["levels"]] == [0, 2, 4]
-    before, after = models.load(base)[0], models.load(folder)[0]
+    before, after = loading.load(base)[0], loading.load(folder)[0]
     pairs = zip(before.parameters(), after.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["init-tiny-gp-l"]
@@ -76,7 +80,7 @@ def test_what_is_at_the_level_already_is_kept_as_it_is(base, levels, tmp_path):
     levels(at(0.0, 0.9))
     report = make_init(Run("sft", base=str(base), **FIELDS), tmp_path / "init", GOAL)
     assert report["steps"] == 0 and "over 60%" in init.verdict(report)
-    pairs = zip(*(models.load(f)[0].parameters() for f in (base, tmp_path / "init")), strict=True)
+    pairs = zip(*(loading.load(f)[0].parameters() for f in (base, tmp_path / "init")), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -107,7 +111,7 @@ def test_a_making_that_was_killed_goes_on(killed_at, base, levels, tmp_path, mon
     levels(*found[2 if killed_at == 2 else 3 :])
     report = make_init(run, folders[1], GOAL)
     assert report["steps"] == 4 and [level["step"] for level in report["levels"]] == [0, 2, 4]
-    pairs = zip(*(models.load(f)[0].parameters() for f in folders), strict=True)
+    pairs = zip(*(loading.load(f)[0].parameters() for f in folders), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -115,7 +119,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     base, tmp_path, monkeypatch
 ):
     taught, asked = [], []
-    real = init.taught
+    real = demonstrations.taught
 
     def keep(processor, task, problems):
         taught.extend(problems)
@@ -131,7 +135,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     make_init(Run("sft", base=str(base), steps=1, hands=300), tmp_path / "init", GOAL)
     known = {tuple(sorted(hand.numbers)) for hand in taught}
     new = {tuple(sorted(hand.numbers)) for hand in asked}
-    kept = runs.held_out(Run("sft").make("id"), 300, 0)
+    kept = recorder.held_out(Run("sft").make("id"), 300, 0)
     assert len(taught) == 300 and not known & new
     assert not (known | new) & {tuple(sorted(hand.numbers)) for hand in kept}
 
@@ -169,7 +173,7 @@ def test_runs_find_the_init_that_was_made(base, tmp_path, monkeypatch):
     for method in ("sft", "rl-ppo"):
         assert Run(method, scale="t4").filled().base == "runs/init-t4-gp-l"
     before = Run("sft", scale="t4").hash
-    sums = tmp_path / "runs/init-t4-gp-l" / models.SUMS
+    sums = tmp_path / "runs/init-t4-gp-l" / checkpoints.SUMS
     sums.write_text(sums.read_text().upper())
     assert Run("sft", scale="t4").hash != before  # another Init, another run
     assert Run("sft", scale="t4", base="x").filled().base == "x"
@@ -201,7 +205,7 @@ SHORT |= dict(curve_episodes=0, pass_samples=0)
 
 
 def test_rl_refuses_a_model_that_does_not_answer_in_the_format(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "READABLE", 0.5)
+    monkeypatch.setattr(checks, "READABLE", 0.5)
     run = Run("rl-ppo", base=str(base), **SHORT)
     with pytest.raises(RuntimeError, match=r"\(32 of 32 answers are illegal\).*--anyway") as error:
         train(run, tmp_path / "r")
@@ -221,16 +225,16 @@ def test_the_question_takes_nothing_of_a_runs_chance(base, tmp_path, monkeypatch
 
 
 def test_a_shipped_base_may_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "READABLE", 0.9)
+    monkeypatch.setattr(checks, "READABLE", 0.9)
     longest = dataclasses.replace(scales.SCALES["tiny"].rl, max_new_tokens=40)
     tiny = dataclasses.replace(scales.SCALES["tiny"], rl=longest)
     monkeypatch.setitem(scales.SCALES, "tiny", tiny)
     for task in ("gp-l", "virl-l"):
         run = Run("rl-ppo", task=task, hands=32).filled()
-        model, processor = runs.load_init(run)
+        model, processor = run_config.load_init(run)
         judge = run.make("train")
-        hands = runs.train_hands(judge, 32, 0)
-        runs.check_format(run, model, processor, judge, hands)
+        hands = recorder.train_hands(judge, 32, 0)
+        checks.check_format(run, model, processor, judge, hands)
 
 
 def test_the_command_makes_an_init_and_says_its_level(call, base, tmp_path):

@@ -20,9 +20,14 @@ import pytest
 import torch
 from conftest import made_up_row
 
-from sftrl_lite import ledger, models, runs, scales
+from sftrl_lite import scales
 from sftrl_lite.files import full_disk_in_one_line
-from sftrl_lite.runs import Recorder, Run, read_rows, train
+from sftrl_lite.models import loading
+from sftrl_lite.results import ledger
+from sftrl_lite.runs import execute
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.recorder import Recorder, read_rows
+from sftrl_lite.runs.run_config import Run
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
@@ -114,12 +119,12 @@ def test_the_weights_that_solve_most_in_distribution_are_kept(base, tmp_path, mo
     monkeypatch.setattr(Recorder, "at", at)
     seen = {}
     monkeypatch.setattr(
-        runs, "suspend", lambda learner, *args: seen.update({learner.step: copy_of(learner)})
+        execute, "suspend", lambda learner, *args: seen.update({learner.step: copy_of(learner)})
     )
     train(Run("rl-ppo", base=str(base), **FIELDS), tmp_path)
     said = json.loads((tmp_path / "best.json").read_text())
     assert said == {"step": 2, "split": "id", "metric": "success@2", "value": 0.5}
-    best = models.load(tmp_path / "best")[0].state_dict()
+    best = loading.load(tmp_path / "best")[0].state_dict()
     assert all(torch.equal(weight, seen[2][name]) for name, weight in best.items())
     assert not all(torch.equal(weight, seen[3][name]) for name, weight in best.items())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact, norm, ttest_1samp
 
-from sftrl_lite.intervals import (
+from sftrl_lite.results.intervals import (
     contrast,
     difference,
     holm,

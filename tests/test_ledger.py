@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from conftest import made_up_row
 
-from sftrl_lite import ledger, report, sweep
-from sftrl_lite.runs import Run
+from sftrl_lite.results import ledger, report
+from sftrl_lite.runs import sweep
+from sftrl_lite.runs.run_config import Run
 
 LIKE_NUMBERS = ["1e5", "0012", "12", "-0.5", "nan", "NA", "None", "inf", "", "True", "a,b", 'a "b"']
 TEXT = [name for name, kind in ledger.TYPES.items() if kind is str]

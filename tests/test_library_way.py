@@ -6,10 +6,16 @@ import pytest
 import torch
 from conftest import PictureSevenTask
 
-from sftrl_lite.library_way import TILES, make_rollout, make_trainer, train_with_trl
+from sftrl_lite.models.chats import ask
+from sftrl_lite.models.vision import image_mask, to_pixels
 from sftrl_lite.scales import SCALES
-from sftrl_lite.verifier import REWARDS
-from sftrl_lite.vision import ask, image_mask, to_pixels
+from sftrl_lite.tasks.verifier import REWARDS
+from sftrl_lite.training.trl_grpo import (
+    TILES,
+    make_rollout,
+    make_trainer,
+    train_with_trl,
+)
 
 SETTINGS = replace(
     SCALES["tiny"].rl, problems=4, samples=4, minibatch=8, tries=3, max_new_tokens=4, lr=1e-3

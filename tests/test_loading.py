@@ -13,11 +13,13 @@ from huggingface_hub import errors
 from safetensors import SafetensorError
 from transformers import AutoConfig, MllamaForConditionalGeneration
 
-from sftrl_lite import adapters, models, precision, rl
-from sftrl_lite.models import full_config, load
-from sftrl_lite.runs import Run, load_init
+from sftrl_lite.models import adapters, checkpoints, loading, precision, tiny
+from sftrl_lite.models.loading import load
+from sftrl_lite.models.tiny import full_config
+from sftrl_lite.models.vision import encode, to_pixels
+from sftrl_lite.runs.run_config import Run, load_init
 from sftrl_lite.scales import get_scale
-from sftrl_lite.vision import encode, to_pixels
+from sftrl_lite.training import rl, updates
 
 LLAMA = "meta-llama/Llama-3.2-11B-Vision-Instruct"
 
@@ -183,9 +185,9 @@ def test_made_up_weights_at_the_size_of_a_configuration(random_model, tokenizer,
 
 def test_the_made_up_11b_needs_nothing_from_the_hub(gpu, monkeypatch, processor):
     small = make_seeing(processor, tiles=2).config
-    monkeypatch.setattr(models, "full_config", lambda: small)
-    monkeypatch.setattr(models, "device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(models, "precision", lambda: (torch.bfloat16, ""))
+    monkeypatch.setattr(loading, "full_config", lambda: small)
+    monkeypatch.setattr(loading, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(loading, "precision", lambda: (torch.bfloat16, ""))
     run = Run("rl-ppo", scale="full", load_format="dummy").filled()
     model, made_up = load_init(run)
     assert model.dtype == torch.bfloat16 and model.model.vision_model.dtype == torch.bfloat16
@@ -200,8 +202,8 @@ def test_the_made_up_11b_needs_nothing_from_the_hub(gpu, monkeypatch, processor)
 
 def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
     two = make_seeing(processor, tiles=2)
-    eyes = models.make_processor(processor.tokenizer, 40, tiles=2)
-    models.save(two, eyes, tmp_path / "two")
+    eyes = tiny.make_processor(processor.tokenizer, 40, tiles=2)
+    checkpoints.save(two, eyes, tmp_path / "two")
     model, one_tile = load(tmp_path / "two", tiles=1)
     old, new = two.model.vision_model, model.model.vision_model
     for name in ("pre", "post"):
@@ -212,7 +214,7 @@ def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
     assert pixels["pixel_values"].shape[2] == 1
     assert encode(model, pixels).shape == (4, 5, 32)
     assert one_tile.image_processor.max_image_tiles == 1
-    models.save(model, one_tile, tmp_path / "one")  # and it stays so
+    checkpoints.save(model, one_tile, tmp_path / "one")  # and it stays so
     again, _ = load(tmp_path / "one")
     assert torch.equal(encode(again, pixels), encode(model, pixels))
     with pytest.raises(ValueError, match="reads pictures of 1 to 2 tiles, not 3"):
@@ -220,10 +222,10 @@ def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
 
 
 def test_an_adapter_remembers_its_tiles(processor, picture_task, shown, tmp_path):
-    eyes = models.make_processor(processor.tokenizer, 40, tiles=2)
-    models.save(make_seeing(processor, tiles=2), eyes, tmp_path / "two")
+    eyes = tiny.make_processor(processor.tokenizer, 40, tiles=2)
+    checkpoints.save(make_seeing(processor, tiles=2), eyes, tmp_path / "two")
     model, one_tile = load(tmp_path / "two", "lora", tiles=1)
-    models.save(model, one_tile, tmp_path / "run")
+    checkpoints.save(model, one_tile, tmp_path / "run")
     there, eyes = load(tmp_path / "run")
     assert eyes.image_processor.max_image_tiles == there.config.vision_config.max_num_tiles == 1
 
@@ -247,7 +249,7 @@ def test_float16_trains_with_scaled_gradients(
     adapters.add(model)
     few = dict(problems=4, samples=4, minibatch=8, tries=2, max_new_tokens=4, lr=1e-3)
     settings = dataclasses.replace(get_scale("tiny").rl, **few)
-    learner = rl.new_learner(model, settings, 0)
+    learner = updates.new_learner(model, settings, 0)
     assert learner.scaler.is_enabled()
     for _ in range(4):  # the first scale is too large: a step is left out, not spoilt
         rl.rl_step(learner, tokenizer, seven_task, hands, settings, seed=0)

@@ -12,22 +12,19 @@ import pytest
 import torch
 from conftest import make_reader, make_seeing, make_smol
 
-from sftrl_lite import (
-    adapters,
-    general_points,
-    models,
-    navigation,
-    precision,
-    rollouts,
-    runs,
-    scales,
-)
-from sftrl_lite.chats import prompts
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.models import make_processor, make_tokenizer
-from sftrl_lite.runs import Run, held_out, train
-from sftrl_lite.tasks import TASKS, make_task
-from sftrl_lite.vision import ask, encode, look, pictures_of, to_pixels
+from sftrl_lite import scales
+from sftrl_lite.models import adapters, checkpoints, loading, precision
+from sftrl_lite.models.chats import ask, pictures_of, prompts
+from sftrl_lite.models.tiny import make_processor, make_tokenizer
+from sftrl_lite.models.vision import encode, look, to_pixels
+from sftrl_lite.runs import execute, recorder
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.recorder import held_out
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks import general_points, street_answers
+from sftrl_lite.tasks.registry import TASKS, make_task
+from sftrl_lite.training import rollouts, static_decoding
+from sftrl_lite.training.evaluate import evaluate
 
 needs_bits = pytest.mark.skipif(
     not find_spec("bitsandbytes"), reason="four-bit weights need bitsandbytes"
@@ -42,16 +39,16 @@ def bases(tmp_path_factory):
 
     ``plain`` is stored in float32, as the tiny bases are: what a 16-bit GPU makes of it is B3.
     """
-    pieces = general_points.vocabulary(pictures=True) + navigation.vocabulary()
+    pieces = general_points.vocabulary(pictures=True) + street_answers.vocabulary()
     reader, folder = make_reader(pieces), tmp_path_factory.mktemp("bases")
     processor = make_processor(make_tokenizer(pieces, pictures=True), 40)
     for name, model, words in (
         ("mllama", make_seeing(processor), processor),
         ("smolvlm", make_smol(reader), reader),
     ):
-        models.save(model, words, folder / f"{name}-plain")
+        checkpoints.save(model, words, folder / f"{name}-plain")
         for kind, dtype in precision.FORMATS.items():
-            models.save(model.to(dtype), words, folder / f"{name}-{kind}")
+            checkpoints.save(model.to(dtype), words, folder / f"{name}-{kind}")
     return folder
 
 
@@ -80,21 +77,25 @@ def as_on_a_gpu(monkeypatch, request, graphs):
     kind = chosen.get("kind", "bf16")
     shown = chosen["task"].endswith("-vl") if "task" in chosen else request.node.name
     monkeypatch.setenv(precision.PRETEND, kind)
-    compiled = rollouts.compiled
+    compiled = static_decoding.compiled
 
     def once(model):
         layers = frozenset(type(module) for module in model.modules())
         weights = frozenset(weight.dtype for weight in model.parameters())
         graph = type(model), layers, weights, len(adapters.worn(model)), kind, shown
-        if graph in graphs and model not in rollouts.COMPILED:
+        if graph in graphs and model not in static_decoding.COMPILED:
             return type(model).forward
         graphs.add(graph)
         return compiled(model)
 
-    monkeypatch.setattr(rollouts, "compiled", once)
-    monkeypatch.setattr(runs, "CURVE", ((1.0, 1.0),))  # where the distance from Init is measured
+    monkeypatch.setattr(static_decoding, "compiled", once)
+    monkeypatch.setattr(
+        recorder, "CURVE", ((1.0, 1.0),)
+    )  # where the distance from Init is measured
     monkeypatch.setattr(rollouts, "TOGETHER", 2)
-    monkeypatch.setattr(rollouts, "STEP", 1024)  # one shape a run: compiling takes the time here
+    monkeypatch.setattr(
+        static_decoding, "STEP", 1024
+    )  # one shape a run: compiling takes the time here
     monkeypatch.setattr(scales, "ROWS", 1)
     tiny = scales.SCALES["tiny"]
     few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
@@ -110,14 +111,14 @@ def as_on_a_gpu(monkeypatch, request, graphs):
 @pytest.fixture
 def kept(monkeypatch):
     """The models that runs have ended with, as they were in memory."""
-    found, save = [], runs.save
+    found, save = [], checkpoints.save
 
     def saved(model, processor, folder):
         if folder.name == "model":
             found.append(model)
         save(model, processor, folder)
 
-    monkeypatch.setattr(runs, "save", saved)
+    monkeypatch.setattr(execute, "save", saved)
     return found
 
 
@@ -163,7 +164,7 @@ def test_train_save_load_and_evaluate(task, family, method, adapter, kind, bases
     kl = {row.step: row.value for row in rows if (row.split, row.metric) == ("id", "kl")}
     assert kl[0] == 0  # Init is Init, to the last bit
     assert all(w.dtype == torch.float32 for w in adapters.trained(model).values())
-    before, after = plain(models.load(base)[0]), plain(model)
+    before, after = plain(loading.load(base)[0]), plain(model)
     pictured = task.endswith("-vl")
     text, bridge = PARTS[family]
     if adapter == "none":
@@ -178,7 +179,7 @@ def test_train_save_load_and_evaluate(task, family, method, adapter, kind, bases
         full = [n for n, w in after.items() if w.dtype == before[n].dtype]  # not packed
         assert all(torch.equal(after[name], before[name]) for name in full)
         assert len(full) == len(after) if adapter == "lora" else 0 < len(full) < len(after)
-    there, processor = models.load(tmp_path / "run" / "model")
+    there, processor = loading.load(tmp_path / "run" / "model")
     judge = make_task(task, "id", "tiny")
     problems = held_out(judge, 2, 0)
     assert torch.equal(
@@ -210,7 +211,7 @@ def test_the_coin_pays_on_every_task(task, base, kept, tmp_path):
     rows = train(small_run("rl-random", task, base), tmp_path / "run")
     assert {row.step for row in rows} == {0, 2}
     (model,) = kept
-    before = plain(models.load(base)[0])
+    before = plain(loading.load(base)[0])
     assert any(not torch.equal(w, before[name].float()) for name, w in plain(model).items())
     (signal,) = (row.value for row in rows if row.metric == "signal")
     assert 0 <= signal <= 1
@@ -249,7 +250,7 @@ def test_rl_goes_on_from_an_adapter_of_sft(adapter, base, kept, tmp_path):
     assert adapters.worn(second) == ["adapter0", "adapter1"]
     old = adapters.trained(first)
     assert all(torch.equal(w, second.get_parameter(name)) for name, w in old.items())
-    there, processor = models.load(tmp_path / "rl" / "model")
+    there, processor = loading.load(tmp_path / "rl" / "model")
     task = make_task("gp-l", "id", "tiny")
     hands = held_out(task, 2, 0)
     a, b, c = (logits(m, processor, task, hands) for m in (first, second, there))

@@ -16,28 +16,12 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftrl_lite.city import DEV, LOOKS, TRAIN, city_routes, load_city
-from sftrl_lite.environments import NavigationEnv
-from sftrl_lite.models import UNK, make_tokenizer
-from sftrl_lite.navigation import (
-    ASK,
-    FAILURE,
-    NO_CROSSING,
-    REASONS,
-    REWARDS,
-    SEEN,
-    SUCCESS,
-    TRAIN_ROUTES,
-    Decision,
-    Navigation,
-    decisions,
-    navigation,
-    route_success,
-    vocabulary,
-    with_words,
-    write_answer,
-)
-from sftrl_lite.routes import (
+from sftrl_lite.models.tiny import UNK, make_tokenizer
+from sftrl_lite.tasks.base import FEEDBACK
+from sftrl_lite.tasks.city import city_routes
+from sftrl_lite.tasks.environments import NavigationEnv
+from sftrl_lite.tasks.navigation import TRAIN_ROUTES, Navigation, navigation, with_words
+from sftrl_lite.tasks.routes import (
     ABSOLUTE,
     CLOCK,
     DEGREES,
@@ -50,7 +34,19 @@ from sftrl_lite.routes import (
     Route,
     steps,
 )
-from sftrl_lite.verifier import FEEDBACK
+from sftrl_lite.tasks.shipped_cities import DEV, LOOKS, TRAIN, load_city
+from sftrl_lite.tasks.street_answers import (
+    ASK,
+    FAILURE,
+    NO_CROSSING,
+    REASONS,
+    REWARDS,
+    SEEN,
+    SUCCESS,
+    vocabulary,
+    write_answer,
+)
+from sftrl_lite.tasks.walks import Decision, decisions, route_success
 
 SPLITS = ("train", "id", "ood-rule", "ood-visual", "dev-rule", "dev-visual")
 ROUTE = Route(

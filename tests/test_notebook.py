@@ -13,17 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from sftrl_lite import notebook, plots, widgets
-from sftrl_lite.cards import Rule
-from sftrl_lite.general_points import (
+from sftrl_lite.course import calculators, notebook, widgets
+from sftrl_lite.models.tiny import make_tokenizer, tiny_config
+from sftrl_lite.results import memory_plots
+from sftrl_lite.tasks.cards import Rule
+from sftrl_lite.tasks.general_points import (
     GeneralPoints,
-    Hand,
     general_points,
     vocabulary,
     write_answer,
 )
-from sftrl_lite.models import make_tokenizer, tiny_config
-from sftrl_lite.rollouts import Episode, Turn
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.training.rollouts import Episode, Turn
 
 
 @pytest.fixture
@@ -229,22 +230,22 @@ def test_picture_viewer_refuses_what_it_cannot_show(picture_episode):
 
 
 def test_power_is_told_in_words(shown, monkeypatch):
-    said = widgets.power_html(11.5, 3.5, 234, 1, 0)
+    said = calculators.power_html(11.5, 3.5, 234, 1, 0)
     assert "seen in 20 of 100" in said and "1,585 episodes" in said
-    assert "more seeds" in widgets.power_html(11.5, 3.5, 1000, 3, 3)
+    assert "more seeds" in calculators.power_html(11.5, 3.5, 1000, 3, 3)
     monkeypatch.setenv("SFTRL_STATIC", "1")
-    widgets.power_calculator()
+    calculators.power_calculator()
     assert set(shown[0][0]) == {"text/html", "text/plain"} and "234" in shown[0][0]["text/html"]
 
 
 def test_explorer_is_static_without_a_kernel(shown, monkeypatch):
     points = pd.DataFrame({"method": ["a", "b"], "x": [0.0, 1.0], "y": [1.0, 2.0], "z": [3.0, 0.0]})
     monkeypatch.setenv("SFTRL_STATIC", "1")
-    widgets.explorer(points, lambda x, y: (f"<img alt='{x}'>", f"{y} by {x}"))
+    calculators.explorer(points, lambda x, y: (f"<img alt='{x}'>", f"{y} by {x}"))
     page = shown[0][0]["text/html"]
     assert "<img alt='x'>" in page and "z by x" in page and "z by y" in page
     monkeypatch.delenv("SFTRL_STATIC")
-    widgets.explorer(points, lambda x, y: ("", ""))
+    calculators.explorer(points, lambda x, y: ("", ""))
     assert "application/vnd.jupyter.widget-view+json" in shown[1][0]
 
 
@@ -257,7 +258,7 @@ PLANS = {
 
 def test_memory_view_is_static_without_a_kernel(shown, monkeypatch):
     monkeypatch.setenv("SFTRL_STATIC", "1")
-    widgets.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
+    calculators.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
     page = shown[0][0]["text/html"]
     assert "120.0 GiB" in page and "T4 no, H200 yes" in page and "rl" not in page.split()
 
@@ -265,8 +266,8 @@ def test_memory_view_is_static_without_a_kernel(shown, monkeypatch):
 def test_memory_view_moves_when_a_kernel_runs(shown, monkeypatch):
     monkeypatch.delenv("SFTRL_STATIC", raising=False)
     made = []
-    monkeypatch.setattr(widgets, "present", lambda widget, *still: made.append(widget))
-    widgets.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
+    monkeypatch.setattr(calculators, "present", lambda widget, *still: made.append(widget))
+    calculators.memory_view(PLANS, {"T4": 14.6, "H200": 139.8})
     mode, adapter, _, batch, page = made[0].children
     adapter.value = "lora"
     assert "20.4 GiB" in page.value
@@ -276,7 +277,7 @@ def test_memory_view_moves_when_a_kernel_runs(shown, monkeypatch):
 
 def test_memory_bars_add_up():
     plans = {" ".join(key[:2]): parts for key, parts in PLANS.items()}
-    fig = plots.memory_bars(plans, {"T4": 14.6})
+    fig = memory_plots.memory_bars(plans, {"T4": 14.6})
     (axis,) = fig.axes
     ends = [max(bar.get_x() + bar.get_width() for bar in bars) for bars in axis.containers]
     assert max(ends) == 120 and [t.get_text() for t in axis.get_yticklabels()] == list(plans)

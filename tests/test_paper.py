@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from sftrl_lite.paper import PAPER, TASKS, differences, here
+from sftrl_lite.runs.paper import PAPER, differences, here
 from sftrl_lite.scales import SCALES, get_scale
+from sftrl_lite.tasks.registry import TASKS
 
 
 def table(scale="full"):

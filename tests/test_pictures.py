@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sftrl_lite.cards import PIPS, RANKS
-from sftrl_lite.pictures import DECKS, INK, SUITS, TABLE, Look, card_face, draw_table, pip_places
+from sftrl_lite.tasks.card_pictures import (
+    DECKS,
+    INK,
+    SUITS,
+    TABLE,
+    Look,
+    card_face,
+    draw_table,
+    pip_places,
+)
+from sftrl_lite.tasks.cards import PIPS, RANKS
 
 HAND = ("A", "7", "10", "Q")
 BLACK = ("♠", "♣", "♠", "♣")

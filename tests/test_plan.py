@@ -9,43 +9,39 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite import chats, plan, rl
-from sftrl_lite.models import ROOT, load, small_config, tiny_config
-from sftrl_lite.plan import (
-    CONTEXT,
-    GIB,
-    GPUS,
-    NF4,
-    Live,
+from sftrl_lite.files import ROOT
+from sftrl_lite.models import chats
+from sftrl_lite.models.chats import ask
+from sftrl_lite.models.loading import load
+from sftrl_lite.models.precision import checkpoint_layers
+from sftrl_lite.models.tiny import small_config, tiny_config
+from sftrl_lite.models.vision import encode, states_of_picture
+from sftrl_lite.planning import fit, measure, plan, workload
+from sftrl_lite.planning.fake import Live, fake, pictures_like
+from sftrl_lite.planning.fit import advice, check, hardware_table
+from sftrl_lite.planning.layers import depths, extrapolated
+from sftrl_lite.planning.measure import measured, sizes_of, states
+from sftrl_lite.planning.passes import (
     Trace,
-    Work,
-    advice,
-    cache_bytes,
-    check,
-    config_of,
-    depths,
-    extrapolated,
-    fake,
     glance,
-    hardware_table,
-    make_plan,
-    measured,
-    pictures_like,
     play,
     rl_batch,
     rl_loss,
     sft_loss,
-    sizes_of,
-    states,
-    states_of_picture,
     trace,
 )
-from sftrl_lite.precision import checkpoint_layers
-from sftrl_lite.rl import ValueHead, new_learner, pack, policy, ppo, rl_step
-from sftrl_lite.rollouts import REPLY, ROOMS, STEP, Decoder, rollout
-from sftrl_lite.scales import SCALES, get_scale, stream
-from sftrl_lite.tasks import make_task
-from sftrl_lite.vision import ask, encode
+from sftrl_lite.planning.plan import make_plan
+from sftrl_lite.planning.workload import CONTEXT, GIB, GPUS, NF4, Work, config_of
+from sftrl_lite.scales import SCALES, get_scale
+from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.registry import make_task
+from sftrl_lite.training import forward
+from sftrl_lite.training.decoding import Decoder
+from sftrl_lite.training.forward import ValueHead, pack, policy
+from sftrl_lite.training.rl import ppo, rl_step
+from sftrl_lite.training.rollouts import REPLY, rollout
+from sftrl_lite.training.static_decoding import ROOMS, STEP, cache_bytes
+from sftrl_lite.training.updates import new_learner
 
 
 @pytest.fixture(scope="module", params=["gp-l", "gp-vl"])
@@ -226,7 +222,7 @@ def middling(kind):
 
 def forget():
     """Measure anew: the model has other numbers now."""
-    for known in (plan.counted, plan.played, plan.traced):
+    for known in (measure.counted, measure.played, measure.traced):
         known.cache_clear()
 
 
@@ -239,7 +235,7 @@ def forget():
     ],
 )
 def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
-    monkeypatch.setattr(plan, "config_of", lambda *_: middling(kind))
+    monkeypatch.setattr(measure, "config_of", lambda *_: middling(kind))
     work = Work("t4", "gp-vl", *chosen, together=4, answer_tokens=30)
     layers = depths(middling(kind))
     forget()
@@ -309,12 +305,14 @@ def test_an_update_and_a_distance_hold_what_is_planned(player, learn):
 
 def test_the_recorded_table_is_whole():
     plans = plan.read_table()
-    wanted = {(*grid, a, t) for grid in plan.GRID for a in plan.ADAPTERS for t in (1, 4)}
+    wanted = {(*grid, a, t) for grid in fit.GRID for a in workload.ADAPTERS for t in (1, 4)}
     assert {(mode, batch, a, t) for mode, a, t, batch in plans} == wanted
     for (mode, adapter, tiles, batch), parts in plans.items():
         assert 8 < sum(parts.values()) < 300 and not {"KV cache", "logits"} <= parts.keys()
         if adapter != "none":
-            heavier = plans[mode, plan.ADAPTERS[plan.ADAPTERS.index(adapter) - 1], tiles, batch]
+            heavier = plans[
+                mode, workload.ADAPTERS[workload.ADAPTERS.index(adapter) - 1], tiles, batch
+            ]
             assert sum(parts.values()) < sum(heavier.values())
 
 
@@ -330,7 +328,7 @@ def sizes(monkeypatch):
         size = {"none": 160.0, "lora": 25.0, "qlora": 11.0}[work.adapter] - CONTEXT
         return plan.Plan(work, {"weights": size + (work.tiles or 4)}, 1e12, 10, 1, 100)
 
-    monkeypatch.setattr(plan, "make_plan", made)
+    monkeypatch.setattr(fit, "make_plan", made)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +360,7 @@ def test_fewer_episodes_at_once_where_memory_is_short(monkeypatch):
         together = work.together or 64
         return plan.Plan(work, {"weights": 8.0, "KV cache": together / 4}, 1e12, 10, 1, 9, together)
 
-    monkeypatch.setattr(plan, "make_plan", made)
+    monkeypatch.setattr(fit, "make_plan", made)
     work = Work("full", adapter="qlora")
     assert check(work, 26) == 0 and check(work, 18) == 32 and check(work, 11) == 8
     with pytest.raises(RuntimeError, match=r"needs 11\.0 GiB of 10\.0"):
@@ -376,7 +374,7 @@ def test_the_table_of_hardware(monkeypatch, tmp_path):
         size = sizes[work.adapter] / (work.gpus if work.sharded else 1)
         return plan.Plan(work, {"weights": size}, 1e12, 10, 1, 100, work.together or 64)
 
-    monkeypatch.setattr(plan, "make_plan", made)
+    monkeypatch.setattr(fit, "make_plan", made)
     rows = {(r["GPU"], r["scale"], r["run"]): r for r in hardware_table("gp-vl")}
     assert rows["T4", "full", "sft"]["trained"] == "qlora"
     assert rows["A100 80 GB", "full", "rl"]["trained"] == "lora"
@@ -390,8 +388,8 @@ def test_the_table_of_hardware(monkeypatch, tmp_path):
     line = "RL memory,41.5,GiB,NVIDIA H200,x,gpu_bench --scale full --adapter lora --task gp-l"
     made_up.write_text(f"name,value,unit,device,commit,command\n{line}\n")
     lora = plan.Plan(Work("full", "gp-l", "rl", "lora"), {}, 1, 1, 1, 1)
-    assert plan.seen_on_gpu(lora, "H200", made_up) == 41.5
-    assert plan.seen_on_gpu(lora, "T4", made_up) == 0
+    assert fit.seen_on_gpu(lora, "H200", made_up) == 41.5
+    assert fit.seen_on_gpu(lora, "T4", made_up) == 0
 
 
 def test_planned_minutes_of_chapters(monkeypatch):
@@ -399,8 +397,8 @@ def test_planned_minutes_of_chapters(monkeypatch):
         tokens = 100 if work.mode == "sft" else 200
         return plan.Plan(work, {}, 65e12 * 0.3, 5 * 10**8, 1, tokens)  # a second a step on a T4
 
-    monkeypatch.setattr(plan, "make_plan", made)
-    rows = {row["chapter"][:2]: row for row in plan.chapter_table("t4", "T4")}
+    monkeypatch.setattr(fit, "make_plan", made)
+    rows = {row["chapter"][:2]: row for row in fit.chapter_table("t4", "T4")}
     t4 = get_scale("t4")
     steps = t4.tflop / 2 * 1e12 / (6 * t4.sft.batch * 100 * 5e8)
     assert float(rows["03"]["minutes"].replace(",", "")) == pytest.approx(2 * steps / 60, abs=1)
@@ -411,7 +409,7 @@ def test_planned_minutes_of_chapters(monkeypatch):
 def test_chapters_train_what_is_planned():
     words = {1.0: "", 1 / 2: "tflop=scale.tflop / 2", 0.4: "tflop=0.4 * scale.tflop"}
     words[1 / 6] = "tflop=scale.tflop / 6"
-    for chapter, (task, share, *_) in plan.CHAPTERS.items():
+    for chapter, (task, share, *_) in fit.CHAPTERS.items():
         source = (ROOT / "notebooks" / "source" / f"{chapter}.py").read_text("utf-8")
         assert words[share] in source and ("tflop=" in source) == bool(words[share]), chapter
         assert task == "gp-l" or f'task="{task}"' in source
@@ -496,7 +494,7 @@ def test_a_frozen_tower_looks_once_an_update(
     fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(rl, "encode", lambda *given: seen.append(1) or encode(*given))
+    monkeypatch.setattr(forward, "encode", lambda *given: seen.append(1) or encode(*given))
     for part in (fresh_seeing.model.vision_model, fresh_seeing.model.multi_modal_projector):
         part.requires_grad_(vision)
     chosen = dict(problems=4, samples=2, minibatch=4, tries=2, max_new_tokens=6)

@@ -6,12 +6,20 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from sftrl_lite import models, pretrain
-from sftrl_lite.corpus import HOMEWORK, PICTURE_HOMEWORK, TEXTBOOK, Corpus, write_chat
-from sftrl_lite.general_points import vocabulary
-from sftrl_lite.models import make_tokenizer
-from sftrl_lite.pretrain import Stage, make_base, newborn
-from sftrl_lite.vision import pictures_of
+from sftrl_lite import files
+from sftrl_lite.models import loading
+from sftrl_lite.models.chats import pictures_of
+from sftrl_lite.models.tiny import make_tokenizer
+from sftrl_lite.tasks.general_points import vocabulary
+from sftrl_lite.training import corpus, pretrain
+from sftrl_lite.training.corpus import (
+    HOMEWORK,
+    PICTURE_HOMEWORK,
+    TEXTBOOK,
+    Corpus,
+    write_chat,
+)
+from sftrl_lite.training.pretrain import Stage, make_base, newborn
 
 
 def chats(corpus, n, seed=0):
@@ -51,8 +59,8 @@ def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
 
 
 def test_the_shipped_base_is_whole_and_knows_its_corpus():
-    folder = models.ROOT / "data" / "tiny-gp-l"
-    model, tokenizer = models.load(folder)
+    folder = files.ROOT / "data" / "tiny-gp-l"
+    model, tokenizer = loading.load(folder)
     assert tokenizer.get_vocab() == make_tokenizer(vocabulary()).get_vocab()
     assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
     assert sum(p.numel() for p in model.parameters()) < 1e6
@@ -63,7 +71,7 @@ def test_the_shipped_base_is_whole_and_knows_its_corpus():
 
 def test_the_newborn_that_sees_reads_text_as_its_parent_does():
     model, processor = newborn("gp-vl")
-    parent, old = models.load(models.ROOT / pretrain.GROWS_FROM["gp-vl"])
+    parent, old = loading.load(files.ROOT / pretrain.GROWS_FROM["gp-vl"])
     chat = chats(HOMEWORK, 1, seed=4)[0]
     ids = old.apply_chat_template(chat, return_dict=False)
     new = processor.tokenizer.apply_chat_template(chat, return_dict=False)
@@ -88,7 +96,7 @@ def test_the_newborn_that_sees_has_its_gates_half_open():
 
 def test_picture_chats_show_their_hand():
     written = chats(PICTURE_HOMEWORK, 5)
-    assert {picture.size for picture in pictures_of(written)} == {(pretrain.PICTURE_SIZE,) * 2}
+    assert {picture.size for picture in pictures_of(written)} == {(corpus.PICTURE_SIZE,) * 2}
     assert all("Cards:" not in chat[0]["content"][1]["text"] for chat in written)
 
 

@@ -11,17 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sftrl_lite import __main__ as cli
-from sftrl_lite import ledger, navigation, prompts, verifier
-from sftrl_lite.cards import ID_RULE, OOD_RULE, Rule
-from sftrl_lite.chats import unreadable
-from sftrl_lite.general_points import Hand, reserved, solver_formula
-from sftrl_lite.prompts import Template, learn, off_distribution, read, statements
-from sftrl_lite.runs import Run, command, examples, remarks
-from sftrl_lite.sft import Given, picture_demonstrations
-from sftrl_lite.street_data import DataError, Demonstration, read_sft_data
-from sftrl_lite.tasks import TASKS, make_task
-from sftrl_lite.tasks import given as given_to
+from sftrl_lite import __main__
+from sftrl_lite.models.chats import unreadable
+from sftrl_lite.results import ledger
+from sftrl_lite.runs.checks import examples, remarks
+from sftrl_lite.runs.run_config import Run, command
+from sftrl_lite.tasks import prompts, street_answers, verifier
+from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE, Rule
+from sftrl_lite.tasks.hands import Hand, reserved, solver_formula
+from sftrl_lite.tasks.panoramas import DataError
+from sftrl_lite.tasks.prompts import Template, off_distribution, read
+from sftrl_lite.tasks.registry import TASKS, make_task
+from sftrl_lite.tasks.registry import given as given_to
+from sftrl_lite.tasks.released_prompts import learn, statements
+from sftrl_lite.tasks.sft_data import Demonstration, read_sft_data
+from sftrl_lite.training.demonstrations import Given, picture_demonstrations
 
 CARDS_PROMPT = """\
 [Game]
@@ -122,7 +126,7 @@ def call(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["sftrl_lite", *map(str, args)])
         status = 0
         try:
-            cli.main()
+            __main__.main()
         except SystemExit as stop:
             status = stop.code or 0
         return status, *capsys.readouterr()
@@ -341,7 +345,7 @@ def test_messages_and_retries():
 
 
 def test_every_kind_of_verdict_can_be_named():
-    kinds = {"failure", *verifier.REASONS, *navigation.REASONS} - {"over_budget"}
+    kinds = {"failure", *verifier.REASONS, *street_answers.REASONS} - {"over_budget"}
     assert set(prompts.KINDS) == kinds
 
 

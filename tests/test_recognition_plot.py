@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from conftest import made_up_row
 
-from sftrl_lite import plots
-from sftrl_lite.intervals import over_seeds
+from sftrl_lite.results import recognition_plots
+from sftrl_lite.results.intervals import over_seeds
 
 
 def run(method, seed, recognised, success, split="ood-visual"):
@@ -42,7 +42,7 @@ def lines(axis):
 
 
 def test_a_line_runs_from_init_through_the_evaluations(table):
-    figure = plots.recognition_path(table, splits=("id", "ood-visual"))
+    figure = recognition_plots.recognition_path(table, splits=("id", "ood-visual"))
     known, red = figure.axes
     assert lines(red)["--"] == ([0.7, 0.6, 0.5], [0.6, 0.5, 0.4])
     assert lines(red)["-"] == ([0.7, 0.95], [0.6, 0.9])
@@ -54,7 +54,7 @@ def test_a_line_runs_from_init_through_the_evaluations(table):
 
 
 def test_the_figure_is_opaque_and_tells_methods_apart(table):
-    figure = plots.recognition_path(table, splits=("ood-visual",))
+    figure = recognition_plots.recognition_path(table, splits=("ood-visual",))
     assert figure.get_facecolor()[3] == 1
     handles = [h for h in figure.axes[0].lines if not str(h.get_label()).startswith("_")]
     assert len({h.get_marker() for h in handles}) == len(handles) == 3
@@ -63,21 +63,21 @@ def test_the_figure_is_opaque_and_tells_methods_apart(table):
 
 
 def test_intervals_are_drawn_inside_0_and_1(table):
-    figure = plots.recognition_path(table, splits=("ood-visual",))
+    figure = recognition_plots.recognition_path(table, splits=("ood-visual",))
     ends = [x for line in figure.axes[0].lines for x in line.get_xdata()]
     assert max(ends) == 1 and min(ends) == pytest.approx(0.4)
     plt.close(figure)
 
 
 def test_a_split_without_rows_is_an_empty_panel(table):
-    figure = plots.recognition_path(table)
+    figure = recognition_plots.recognition_path(table)
     assert [bool(lines(axis)) for axis in figure.axes] == [True, False, True]
     plt.close(figure)
 
 
 def test_seeds_are_averaged_with_the_noise_of_seeds_and_problems():
     rows = run("sft", 0, [0.8, 0.4], [0.6, 0.2]) + run("sft", 1, [0.8, 0.6], [0.6, 0.4])
-    points = plots.paths(pd.DataFrame(rows))
+    points = recognition_plots.paths(pd.DataFrame(rows))
     start, end = points.loc["ood-visual", "sft", 0], points.loc["ood-visual", "sft", 1]
     want = over_seeds([0.4, 0.6], [100, 100])
     assert (end["recognised", "low"], end["recognised", "high"]) == (want.low, want.high)
@@ -86,7 +86,7 @@ def test_seeds_are_averaged_with_the_noise_of_seeds_and_problems():
 
 
 def test_alt_text_begins_with_the_finding_and_says_what_is_drawn(table):
-    said = plots.recognition_alt(table)
+    said = recognition_plots.recognition_alt(table)
     assert said.startswith(
         "fresh hands, trained rule, SFT recognises about as many and solves about as many; "
         "fresh hands, red suits, RL (PPO) recognises more and solves more; "
@@ -101,12 +101,12 @@ def test_other_metrics_decodings_and_controls_can_be_drawn(table):
     table["metric"] = table["metric"].replace("success", "success@1")
     greedy = table.assign(decoding="0", value=table["value"] / 2)
     both = pd.concat([table, greedy])
-    said = plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",))
+    said = recognition_plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",))
     assert "SFT" not in said and "solved 60 to 90 %" in said
-    said = plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",), "0")
+    said = recognition_plots.recognition_alt(both, "success@1", ("ood-visual",), ("rl-ppo",), "0")
     assert "recognised 35 to 48 %, solved 30 to 45 %" in said
 
 
 def test_a_table_without_recognition_is_refused(table):
     with pytest.raises(ValueError, match="no recognition"):
-        plots.recognition_path(table[table["metric"] == "success"])
+        recognition_plots.recognition_path(table[table["metric"] == "success"])

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from conftest import made_up_row
 
-from sftrl_lite import intervals, ledger, plots, report
-from sftrl_lite.headline import sentence
-from sftrl_lite.rollouts import PAPER
-from sftrl_lite.runs import Run
+from sftrl_lite.results import intervals, ledger, plots, report, tables, temperature_plots
+from sftrl_lite.results.headline_figure import sentence
+from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.runs.run_config import Run
 
 INIT = {"0": 0.6, "0.3": 0.58, PAPER: 0.5, "1": 0.25}
 ENDS = {  # by method, at the decodings above, under the shifted rule
@@ -206,7 +206,7 @@ def test_missing_marks_are_named(text):
 
 
 def test_main_table_has_each_column_at_its_decoding(table):
-    shown = report.main_table(table)
+    shown = tables.main_table(table)
     assert shown.index.tolist() == [
         "Init", "Init at its best temperature", "SFT", "RL (PPO)",
         "SFT, own verified answers (on-policy)",
@@ -231,16 +231,16 @@ def test_gaps_are_paired_by_seed():
             for row in rows(method, 5, seed, [0.2, end], n=10**6)
         ]
     )
-    found = report.gap(table, "ood-rule", "rl-ppo", "sft", "success")
+    found = tables.gap(table, "ood-rule", "rl-ppo", "sft", "success")
     assert found.value == pytest.approx(20) and found.high - found.low < 1 and found.n == 3
-    found = report.gap(table, "ood-rule", "sft", "init", "success")
+    found = tables.gap(table, "ood-rule", "sft", "init", "success")
     assert found.value == pytest.approx(0) and found.low < -20 and found.high > 20
-    assert report.gap(table, "id", "sft", "init", "success") is None
-    assert report.gap(table, "ood-rule", "sft", "best", "success") is None  # one decoding only
+    assert tables.gap(table, "id", "sft", "init", "success") is None
+    assert tables.gap(table, "ood-rule", "sft", "best", "success") is None  # one decoding only
 
 
 def test_gap_table_compares_with_init_at_its_best_temperature(table):
-    shown = report.gap_table(table, {"ood-rule": "success@5"})["shifted rule, five tries"]
+    shown = tables.gap_table(table, {"ood-rule": "success@5"})["shifted rule, five tries"]
     means = {name: few(cell)[0] for name, cell in shown.items()}
     assert means == {
         "RL - Init": 16,
@@ -249,12 +249,12 @@ def test_gap_table_compares_with_init_at_its_best_temperature(table):
         "RL - SFT": 28,
         "SFT on own verified answers - SFT": 20,
     }
-    other = report.gap_table(table, {"ood-rule": "success@1", "id": "read"})
+    other = tables.gap_table(table, {"ood-rule": "success@1", "id": "read"})
     assert list(other.columns) == ["shifted rule, first try", "id, read", "seeds"]
 
 
 def test_cost_table(table):
-    assert report.cost_table(table).loc["RL (PPO)"].tolist() == ["3.00", "1.00", "40", "1.0", "6"]
+    assert tables.cost_table(table).loc["RL (PPO)"].tolist() == ["3.00", "1.00", "40", "1.0", "6"]
 
 
 def test_tries_are_told_apart_by_regime(recorded):
@@ -279,16 +279,16 @@ def test_tries_are_told_apart_by_regime(recorded):
             ("tiny-gp-l-hasty", "binary"),
         )
     )
-    shown = report.tries_table(table)
+    shown = tables.tries_table(table)
     assert list(shown.columns) == ["1 try", "10 tries", "seeds"]
     assert few(shown.loc[plain, "1 try"])[0] == 20 == few(shown.loc[leaky, "1 try"])[0]
     grown = [few(shown.loc[name, "10 tries"])[0] for name in (plain, leaky, hasty)]
     assert grown == [15, 35, 65]
     assert shown.loc[hasty, "1 try"] == "–" and shown["seeds"].tolist() == [2, 2, 2]
-    assert few(report.tries_table(table, "success@1").loc[leaky, "10 tries"])[0] == 30
+    assert few(tables.tries_table(table, "success@1").loc[leaky, "10 tries"])[0] == 30
     costs = [
         made_up_row("rl-ppo", 0, 1, 1e12, experiment="tries", split="train", metric=metric, tries=1)
-        for metric in report.COSTS
+        for metric in tables.COSTS
         if metric.startswith("flops") or metric == "updates"
     ]
     recorded(pd.concat([table, pd.DataFrame(costs)]))
@@ -364,7 +364,7 @@ def test_alt_text_begins_with_the_finding(table):
 
 
 def test_temperature_curve(table):
-    figure = plots.temperature_curve(table)
+    figure = temperature_plots.temperature_curve(table)
     (axis,) = figure.axes
     drawn = {c.get_label(): c.lines[0].get_ydata() for c in axis.containers}
     assert list(drawn) == ["Init", "RL (PPO)", "SFT"]
@@ -377,14 +377,14 @@ def test_temperature_curve(table):
 
 
 def test_temperature_alt_begins_with_the_finding(table):
-    said = plots.temperature_alt(table)
+    said = temperature_plots.temperature_alt(table)
     assert said.startswith(
         "RL (PPO) above Init at 4 and below it at 0 of 4; "
         "SFT above Init at 1 and below it at 3 of 4 temperatures"
     )
     assert "Init greedy 60.0, T 0.3 58.0, T 0.6 50.0, T 1 25.0" in said
     with pytest.raises(ValueError, match="holds no success@1 on id of rl-grpo"):
-        plots.temperature_alt(table, split="id", methods=("rl-grpo",))
+        temperature_plots.temperature_alt(table, split="id", methods=("rl-grpo",))
 
 
 # --- the sentence -------------------------------------------------------------------------

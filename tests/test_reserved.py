@@ -7,20 +7,19 @@ from itertools import combinations_with_replacement, permutations
 
 import pytest
 
-from sftrl_lite import general_points as cards_task
-from sftrl_lite import runs
-from sftrl_lite.cards import DEV_RULE, FACES, ID_RULE, OOD_RULE, RANKS, Rule
-from sftrl_lite.city import TRAIN, city_routes, load_city
-from sftrl_lite.general_points import (
-    GeneralPoints,
-    Hand,
-    general_points,
-    reserved,
-    reserved_numbers,
-)
-from sftrl_lite.navigation import TRAIN_ROUTES, Navigation, decisions, navigation, unlike
-from sftrl_lite.runs import Run, held_out, train_hands, vary_rules
-from sftrl_lite.solver import solutions
+from sftrl_lite.runs import execute, recorder
+from sftrl_lite.runs.controls import vary_rules
+from sftrl_lite.runs.recorder import held_out, train_hands
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks import general_points
+from sftrl_lite.tasks.cards import DEV_RULE, FACES, ID_RULE, OOD_RULE, RANKS, Rule
+from sftrl_lite.tasks.city import city_routes
+from sftrl_lite.tasks.general_points import GeneralPoints, general_points
+from sftrl_lite.tasks.hands import Hand, reserved, reserved_numbers
+from sftrl_lite.tasks.navigation import TRAIN_ROUTES, Navigation, navigation, unlike
+from sftrl_lite.tasks.shipped_cities import TRAIN, load_city
+from sftrl_lite.tasks.solver import solutions
+from sftrl_lite.tasks.walks import decisions
 
 EVERY = tuple(combinations_with_replacement(RANKS, 4))  # 1820 hands, their order aside
 TESTED = {"id": 471, "ood-rule": 328, "dev-rule": 328}  # how many of them a split can show
@@ -127,7 +126,7 @@ def test_varied_rules_never_make_a_test_hand(trained, tested, monkeypatch):
     rules += random.Random(0).sample([r for r in every if r not in (OOD_RULE, DEV_RULE)], 46)
     task, refused, kept = general_points("train"), 0, 0
     for rule in rules:
-        monkeypatch.setattr(cards_task, "house_rule", lambda rng, common, rule=rule: rule)
+        monkeypatch.setattr(general_points, "house_rule", lambda rng, common, rule=rule: rule)
         for cards in sorted(trained):
             try:
                 judge, hand = task.vary(None, Hand(cards))
@@ -165,7 +164,7 @@ def test_all_test_hands_can_be_had_and_no_more(monkeypatch):
     """Of ten hands that are dealt here a few are reserved."""
     few = [hand.cards for hand in held_out(general_points("id"), 4, 0)]
     few += [hand.cards for hand in train_hands(general_points("train"), 6, 0)]
-    monkeypatch.setattr(cards_task, "deal", lambda rng, *how: rng.choice(few))
+    monkeypatch.setattr(general_points, "deal", lambda rng, *how: rng.choice(few))
     task = general_points("id")
     assert {hand.cards for hand in task.tests(random.Random(0), 4)} == set(few[:4])
     with pytest.raises(ValueError) as error:
@@ -274,14 +273,14 @@ def test_fresh_problems_are_not_those_of_the_warm_up(task, tmp_path, monkeypatch
         given["rl"] = problems
         raise Stop
 
-    monkeypatch.setattr(runs, "warm_up", warm_up)
-    monkeypatch.setattr(runs, "rl_step", rl_step)
-    monkeypatch.setattr(runs.Recorder, "note", lambda self, *what: None)
+    monkeypatch.setattr(execute, "warm_up", warm_up)
+    monkeypatch.setattr(execute, "rl_step", rl_step)
+    monkeypatch.setattr(recorder.Recorder, "note", lambda self, *what: None)
 
     def problems_of(fresh):
         run = Run("rl-ppo", task=task, steps=1, warmup=1, hands=150, fresh=fresh)
         with pytest.raises(Stop):
-            runs.train(run, tmp_path / str(fresh))
+            execute.train(run, tmp_path / str(fresh))
         assert len(given["warm-up"]) == len(given["rl"]) == 150
         key = prompt_of if task == "virl-l" else lambda hand: counted(hand.cards, hand.rule)
         return [{key(problem) for problem in given[who]} for who in ("warm-up", "rl")]

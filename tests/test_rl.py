@@ -10,9 +10,12 @@ import pytest
 import torch
 from conftest import SevenTask, make_episode
 
-from sftrl_lite import precision, rl
-from sftrl_lite.rollouts import rollout, sample_tokens
+from sftrl_lite import seeds
+from sftrl_lite.models import precision
 from sftrl_lite.scales import SCALES
+from sftrl_lite.training import forward, losses, rl, rollouts, updates
+from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.training.sampling import sample_tokens
 
 SETTINGS = replace(
     SCALES["tiny"].rl, problems=4, samples=4, minibatch=8, tries=3, max_new_tokens=4, lr=1e-3
@@ -25,17 +28,17 @@ METHODS = ["rl-ppo", "rl-grpo"]
 
 def test_gae_by_hand():
     # delta = -1 + .5*2 - 1, -1 + .5*4 - 2, 5 - 4 = -1, -1, 1; gamma * lam = 1/4
-    advantages, targets = rl.gae([-1, -1, 5], [1, 2, 4], gamma=0.5, lam=0.5)
+    advantages, targets = losses.gae([-1, -1, 5], [1, 2, 4], gamma=0.5, lam=0.5)
     assert advantages == [-1 - 0.75 / 4, -1 + 1 / 4, 1]
     assert targets == [-0.1875, 1.25, 5]
 
 
 def test_gae_between_its_two_ends():
     rewards, values, gamma = [-1.0, -2.0, 5.0], [0.3, -0.7, 2.0], 0.9
-    monte_carlo, _ = rl.gae(rewards, values, gamma, lam=1)
-    returns = rl.rewards_to_go(rewards, gamma)
+    monte_carlo, _ = losses.gae(rewards, values, gamma, lam=1)
+    returns = losses.rewards_to_go(rewards, gamma)
     assert monte_carlo == pytest.approx([r - v for r, v in zip(returns, values, strict=True)])
-    one_step, _ = rl.gae(rewards, values, gamma, lam=0)
+    one_step, _ = losses.gae(rewards, values, gamma, lam=0)
     ahead = [*values[1:], 0.0]
     assert one_step == pytest.approx(
         [r + gamma * n - v for r, n, v in zip(rewards, ahead, values, strict=True)]
@@ -43,17 +46,17 @@ def test_gae_between_its_two_ends():
 
 
 def test_rewards_to_go_by_hand():
-    assert rl.rewards_to_go([-1, -1, 4], gamma=0.5) == [-0.5, 1.0, 4.0]
-    assert rl.rewards_to_go([], gamma=0.5) == []
+    assert losses.rewards_to_go([-1, -1, 4], gamma=0.5) == [-0.5, 1.0, 4.0]
+    assert losses.rewards_to_go([], gamma=0.5) == []
 
 
 def test_group_advantages_leave_unplayed_turns_out():
     returns = torch.tensor([[1.0, 4], [3, 99], [5, 8], [2, 6], [2, 9], [2, 0]])
     played = torch.tensor([[1, 1], [1, 0], [1, 1], [1, 1], [1, 0], [1, 0]], dtype=torch.bool)
-    found = rl.group_advantages(returns, played, group=3)
+    found = losses.group_advantages(returns, played, group=3)
     # turn 2 of group 1 has the mean of 4 and 8; of group 2 a single sample
     assert found.tolist() == [[-2, -2], [0, 0], [2, 2], [0, 0], [0, 0], [0, 0]]
-    scaled = rl.group_advantages(returns, played, group=3, scale=True)
+    scaled = losses.group_advantages(returns, played, group=3, scale=True)
     deviation = (8 / 3) ** 0.5
     assert scaled[:3, 0].tolist() == pytest.approx([-2 / deviation, 0, 2 / deviation], rel=1e-3)
     assert torch.equal(scaled[3:], torch.zeros(3, 2))
@@ -63,8 +66,8 @@ def test_a_group_without_variance_or_company_has_no_advantage():
     same = torch.tensor([[0.1], [0.1], [0.1]])
     played = torch.ones(3, 1, dtype=torch.bool)
     for scale in (False, True):
-        assert not rl.group_advantages(same, played, 3, scale).any()
-        assert not rl.group_advantages(torch.randn(3, 1), played, 1, scale).any()
+        assert not losses.group_advantages(same, played, 3, scale).any()
+        assert not losses.group_advantages(torch.randn(3, 1), played, 1, scale).any()
 
 
 # --- the objective ---------------------------------------------------------------------
@@ -86,7 +89,7 @@ def test_a_group_without_variance_or_company_has_no_advantage():
 def test_clipped_objective(ratio, advantage, value, slope):
     old = torch.tensor(-1.0, dtype=torch.float64)
     logp = (old + torch.tensor(ratio, dtype=torch.float64).log()).requires_grad_()
-    gain = rl.clipped_objective(logp, old, torch.tensor(advantage), clip=0.2)
+    gain = losses.clipped_objective(logp, old, torch.tensor(advantage), clip=0.2)
     gain.backward()
     assert gain.item() == pytest.approx(value)
     assert logp.grad.item() == pytest.approx(slope)  # d ratio / d logp = ratio
@@ -98,19 +101,19 @@ def test_kl_estimates_against_the_exact_divergence():
     near = torch.tensor([0.51, 0.29, 0.2], dtype=torch.float64)
     for ref in (far, near):
         exact = (pi * (pi / ref).log()).sum().item()
-        found = rl.kl_estimates(pi.log(), ref.log())
+        found = losses.kl_estimates(pi.log(), ref.log())
         assert (pi * found["k1"]).sum().item() == pytest.approx(exact)
         assert (pi * found["k3"]).sum().item() == pytest.approx(exact)
         assert (found["k3"] >= 0).all() and (found["k2"] >= 0).all()
     assert (pi * found["k2"]).sum().item() == pytest.approx(exact, rel=0.02)
-    assert (rl.kl_estimates(pi.log(), pi.log())["k3"] == 0).all()
+    assert (losses.kl_estimates(pi.log(), pi.log())["k3"] == 0).all()
 
 
 # --- tensors ---------------------------------------------------------------------------
 
 
 def test_pack_lays_episodes_out():
-    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    batch = forward.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
     assert batch.ids.tolist() == [
         [10, 11, 12, 30, 30, 0, 0, 0, 0],
         [10, 11, 12, 30, 30, 40, 41, 31, 31],
@@ -123,27 +126,27 @@ def test_pack_lays_episodes_out():
     assert batch.ask[0, 0] == 2 and batch.ask[1].tolist() == [2, 6]
     assert batch.rewards.tolist() == [[1, 0], [-1, 5]]
     assert batch.played.tolist() == [[True, False], [True, True]]
-    assert rl.per_turn(batch, batch.old_logps).tolist() == [[-1, 0], [-1, -3]]
+    assert forward.per_turn(batch, batch.old_logps).tolist() == [[-1, 0], [-1, -3]]
     # tokens outside the answers count for nothing
-    assert rl.per_turn(batch, torch.ones(2, 9)).tolist() == [[2, 0], [2, 2]]
+    assert forward.per_turn(batch, torch.ones(2, 9)).tolist() == [[2, 0], [2, 2]]
 
 
 def test_rows_keep_everything_that_matters(fresh_model):
     episodes = [make_episode([1.0] * n, prompt_len=n + 1) for n in (3, 1, 2)]
-    batch = rl.pack(episodes, pad=0)
+    batch = forward.pack(episodes, pad=0)
     part = batch.rows(torch.tensor([2, 1]))
-    want = rl.pack([episodes[2], episodes[1]], pad=0)
+    want = forward.pack([episodes[2], episodes[1]], pad=0)
     for name in ("ids", "turn", "ask", "old_logps", "rewards", "played", "answers"):
         assert torch.equal(getattr(part, name), getattr(want, name)), name
-    whole, alone = (rl.policy(fresh_model, b)[0] for b in (batch, part))
+    whole, alone = (forward.policy(fresh_model, b)[0] for b in (batch, part))
     assert torch.allclose(whole[[2, 1], : alone.shape[1]], alone, atol=1e-5)
 
 
 def test_policy_entropy_and_values(fresh_model):
     torch.manual_seed(0)
-    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
-    head = rl.ValueHead(32)
-    logps, entropy, values = rl.policy(fresh_model, batch, head)
+    batch = forward.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    head = forward.ValueHead(32)
+    logps, entropy, values = forward.policy(fresh_model, batch, head)
     out = fresh_model(input_ids=batch.ids[1:], output_hidden_states=True)
     want = out.logits[0].log_softmax(-1)
     assert logps[1, 7].item() == pytest.approx(want[6, 31].item(), abs=1e-5)
@@ -155,7 +158,9 @@ def test_policy_entropy_and_values(fresh_model):
 
 
 def test_ppo_targets_ignore_turns_that_were_not_played():
-    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0]), make_episode([2.0])], pad=0)
+    batch = forward.pack(
+        [make_episode([1.0]), make_episode([-1.0, 5.0]), make_episode([2.0])], pad=0
+    )
     values = torch.tensor([[0.5, 77.0], [1.0, 2.0], [0.0, -33.0]])
     advantages, targets = rl.ppo_targets(batch, values, gamma=1.0, lam=1.0)
     assert targets.tolist() == [[1, 0], [4, 5], [2, 0]]
@@ -168,7 +173,7 @@ def test_ppo_targets_ignore_turns_that_were_not_played():
 
 
 def test_ppo_targets_of_a_single_turn_are_numbers():
-    batch = rl.pack([make_episode([1.0])], pad=0)
+    batch = forward.pack([make_episode([1.0])], pad=0)
     advantages, targets = rl.ppo_targets(batch, torch.zeros(1, 1), 0.9, 0.95)
     assert advantages.tolist() == [[0]] and targets.tolist() == [[1]]
 
@@ -179,7 +184,7 @@ def test_ppo_targets_of_a_single_turn_are_numbers():
 def loss_of(method, model, batch, head=None, temperature=1.0, value_coef=0.5):
     """The loss of a batch that has its advantages."""
     head = head if method == "rl-ppo" else None
-    logps, _, values = rl.policy(model, batch, head, temperature=temperature)
+    logps, _, values = forward.policy(model, batch, head, temperature=temperature)
     return rl.METHODS[method](
         batch, logps, values, replace(SCALES["tiny"].rl, clip=0.2, value_coef=value_coef)
     )[0]
@@ -194,9 +199,9 @@ def test_losses_pass_gradcheck(ratio):
     new = (old + math.log(ratio)).requires_grad_()
     values = torch.zeros_like(old).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda n, v: rl.ppo_loss(n, old, v, gains, targets, played, 0.1, 0.5), (new, values)
+        lambda n, v: losses.ppo_loss(n, old, v, gains, targets, played, 0.1, 0.5), (new, values)
     )
-    assert torch.autograd.gradcheck(lambda n: rl.grpo_loss(n, old, gains, played, 0.1), new)
+    assert torch.autograd.gradcheck(lambda n: losses.grpo_loss(n, old, gains, played, 0.1), new)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -204,11 +209,11 @@ def test_loss_gradient_against_finite_differences(method, fresh_model, monkeypat
     # float() stands in the code for "at least float32": here it means float64
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     torch.manual_seed(0)
-    model, head = fresh_model.double(), rl.ValueHead(32).double()
-    batch = rl.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
+    model, head = fresh_model.double(), forward.ValueHead(32).double()
+    batch = forward.pack([make_episode([1.0]), make_episode([-1.0, 5.0])], pad=0)
     batch.rewards = batch.rewards.double()
     with torch.no_grad():
-        batch.old_logps = rl.policy(model, batch)[0]  # on-policy: every ratio is 1
+        batch.old_logps = forward.policy(model, batch)[0]  # on-policy: every ratio is 1
     advantages = torch.tensor([[0.7, 0.0], [-1.3, 0.4]], dtype=torch.float64)
     targets = torch.tensor([[1.0, 0.0], [-2.0, 5.0]], dtype=torch.float64)
 
@@ -234,16 +239,16 @@ def test_loss_gradient_against_finite_differences(method, fresh_model, monkeypat
 
 
 def test_losses_on_policy_by_hand(fresh_model):
-    batch = rl.pack([make_episode([1.0], answer_len=1), make_episode([-1.0, 5.0])], pad=0)
+    batch = forward.pack([make_episode([1.0], answer_len=1), make_episode([-1.0, 5.0])], pad=0)
     with torch.no_grad():
-        batch.old_logps = rl.policy(fresh_model, batch)[0]
+        batch.old_logps = forward.policy(fresh_model, batch)[0]
     advantages = torch.tensor([[3.0, 9.0], [-1.0, 2.0]])
     # one token, two and two: a token counts once however long its answer is
     batch.advantages = advantages
     grpo = loss_of("rl-grpo", fresh_model, batch)
     assert grpo.item() == pytest.approx(-(3 - 1 - 1 + 2 + 2) / 5, abs=1e-5)
-    head = rl.ValueHead(32)
-    batch.targets = rl.policy(fresh_model, batch, head)[2].detach() + 2
+    head = forward.ValueHead(32)
+    batch.targets = forward.policy(fresh_model, batch, head)[2].detach() + 2
     ppo = loss_of("rl-ppo", fresh_model, batch, head)
     assert ppo.item() == pytest.approx(0.5 * 4 - (3 - 1 + 2) / 3, abs=1e-5)
 
@@ -257,9 +262,9 @@ def every_answer(model, temperature):
     episodes = [make_episode([1.0], answer_len=1) for _ in range(words)]
     for token, episode in enumerate(episodes):
         episode.ids[-1] = token
-    batch = rl.pack(episodes, pad=0)
+    batch = forward.pack(episodes, pad=0)
     with torch.no_grad():
-        batch.old_logps = rl.policy(model, batch, temperature=temperature)[0]
+        batch.old_logps = forward.policy(model, batch, temperature=temperature)[0]
     return batch, batch.old_logps.sum(1).exp()
 
 
@@ -270,10 +275,10 @@ def expected_gradient(model, batch, shares, method, temperature):
     in the place of a constant advantage of 1.
     """
     with torch.no_grad():
-        batch.old_logps = rl.policy(model, batch, temperature=temperature)[0]
+        batch.old_logps = forward.policy(model, batch, temperature=temperature)[0]
     batch.advantages = batch.targets = (shares * len(shares))[:, None]
     model.zero_grad()
-    loss_of(method, model, batch, rl.ValueHead(32), temperature, value_coef=0.0).backward()
+    loss_of(method, model, batch, forward.ValueHead(32), temperature, value_coef=0.0).backward()
     return model.lm_head.weight.grad.norm().item()
 
 
@@ -300,9 +305,9 @@ def test_a_constant_advantage_moves_nothing(method, temperature, wrong, fresh_mo
 
 def test_entropy_is_that_of_the_sampled_policy(fresh_model):
     batch, shares = every_answer(fresh_model, 0.2)
-    spread = rl.policy(fresh_model, batch, temperature=0.2)[1][0].sum().item()
+    spread = forward.policy(fresh_model, batch, temperature=0.2)[1][0].sum().item()
     assert spread == pytest.approx(-(shares * shares.log()).sum().item(), rel=1e-4)
-    assert spread < 0.7 * rl.policy(fresh_model, batch)[1][0].sum().item()
+    assert spread < 0.7 * forward.policy(fresh_model, batch)[1][0].sum().item()
 
 
 @pytest.mark.parametrize("pictures", [False, True])
@@ -318,7 +323,7 @@ def test_both_methods_sample_and_learn_at_one_temperature(
         if pictures
         else (request.getfixturevalue("fresh_model"), tokenizer, SevenTask(), hands)
     )
-    asked, learnt, real_policy, real_rollout = [], [], rl.policy, rl.rollout
+    asked, learnt, real_policy, real_rollout = [], [], forward.policy, rollouts.rollout
 
     def policy(*args, **kwargs):
         given = inspect.signature(real_policy).bind(*args, **kwargs).arguments
@@ -334,7 +339,7 @@ def test_both_methods_sample_and_learn_at_one_temperature(
     monkeypatch.setattr(rl, "policy", policy)
     monkeypatch.setattr(rl, "rollout", play)
     settings = replace(SETTINGS, method=method, temperature=temperature, minibatch=16)
-    rl.rl_step(rl.new_learner(model, settings, 0), reader, task, problems, settings, 0)
+    rl.rl_step(updates.new_learner(model, settings, 0), reader, task, problems, settings, 0)
     assert asked == [temperature] and {one[0] for one in learnt} == {temperature}
     for _, now, before in learnt:
         assert (now - before).abs().max() < 1e-4
@@ -344,7 +349,7 @@ def test_both_methods_sample_and_learn_at_one_temperature(
 
 
 def train(model, tokenizer, task, hands, settings, steps, seed=0, resume_at=None):
-    learner = rl.new_learner(copy.deepcopy(model), settings, seed)
+    learner = updates.new_learner(copy.deepcopy(model), settings, seed)
     figures = []
     for step in range(steps):
         if step == resume_at:  # a new process: nothing but the saved state survives
@@ -353,7 +358,7 @@ def train(model, tokenizer, task, hands, settings, steps, seed=0, resume_at=None
             )
             random.seed(99)
             torch.manual_seed(99)
-            learner = rl.new_learner(saved[0], settings, seed=98)
+            learner = updates.new_learner(saved[0], settings, seed=98)
             learner.value_head.load_state_dict(saved[1].state_dict())
             learner.optimizer.load_state_dict(saved[2])
             learner.step = saved[3]
@@ -392,9 +397,9 @@ def test_parts_of_a_minibatch_add_up(
 ):
     weights = []
     for size in (1000, 3):
-        monkeypatch.setattr(rl, "PART", size)
+        monkeypatch.setattr(forward, "PART", size)
         settings = replace(SETTINGS, method=method, minibatch=16)
-        learner = rl.new_learner(copy.deepcopy(random_model), settings, 0)
+        learner = updates.new_learner(copy.deepcopy(random_model), settings, 0)
         # plain gradient descent: Adam would blow rounding errors up
         learner.optimizer = torch.optim.SGD(
             [*learner.model.parameters(), *learner.value_head.parameters()], lr=0.1
@@ -413,7 +418,7 @@ def test_the_first_ratio_is_one_in_16_bits(
     """S10: old log-probabilities of the decoder differ from the update's by rounding."""
     monkeypatch.setenv(precision.PRETEND, "bf16")
     model, found = copy.deepcopy(random_model), []
-    clipped, pack = rl.clipped_objective, rl.pack
+    clipped, pack = losses.clipped_objective, forward.pack
 
     def packed(*args):
         batch = pack(*args)
@@ -425,26 +430,26 @@ def test_the_first_ratio_is_one_in_16_bits(
         return clipped(logp, old_logp, *rest)
 
     monkeypatch.setattr(rl, "pack", packed)
-    monkeypatch.setattr(rl, "clipped_objective", noted)
+    monkeypatch.setattr(losses, "clipped_objective", noted)
     small = dict(method=method, problems=3, samples=4, minibatch=12, epochs=1, max_new_tokens=6)
     settings = replace(SETTINGS, **small)
-    rl.rl_step(rl.new_learner(model, settings, 0), tokenizer, length_task, hands, settings, 0)
+    rl.rl_step(updates.new_learner(model, settings, 0), tokenizer, length_task, hands, settings, 0)
     sampled, *ratios = found
     assert len(ratios) == 1 and ratios[0].abs().max() == 0
     with torch.no_grad():
         chance = torch.Generator().manual_seed(0)
         options = dict(samples=4, max_new_tokens=6, generator=chance)
         batch = pack(rollout(random_model, tokenizer, length_task, hands, **options), 0)
-        apart = (rl.policy(random_model, batch)[0] - batch.old_logps).abs().max()
+        apart = (forward.policy(random_model, batch)[0] - batch.old_logps).abs().max()
     assert apart > 1e-3 and sampled.abs().sum() > 0
 
 
 def test_logits_in_pieces_are_the_logits(fresh_model, monkeypatch):
     """Log-probabilities, entropies and gradients, whatever fits into one piece."""
-    batch, found = rl.pack([make_episode([1.0] * n) for n in (3, 1, 2)], pad=0), []
-    for tile in (rl.TILE, 3 * fresh_model.lm_head.weight.shape[0]):
-        monkeypatch.setattr(rl, "TILE", tile)
-        logps, entropy, _ = rl.policy(fresh_model, batch, temperature=0.5)
+    batch, found = forward.pack([make_episode([1.0] * n) for n in (3, 1, 2)], pad=0), []
+    for tile in (forward.TILE, 3 * fresh_model.lm_head.weight.shape[0]):
+        monkeypatch.setattr(forward, "TILE", tile)
+        logps, entropy, _ = forward.policy(fresh_model, batch, temperature=0.5)
         fresh_model.zero_grad()
         (logps.sum() * 0.1).backward()
         weight = fresh_model.lm_head.weight.grad.clone()
@@ -456,7 +461,7 @@ def test_logits_in_pieces_are_the_logits(fresh_model, monkeypatch):
 def test_parts_are_bounded_by_episodes_and_by_tokens(monkeypatch):
     """Every row once, short ones first; a row that alone is too long still has its part."""
     episodes = [make_episode([1.0] * n, prompt_len=2) for n in (3, 1, 2, 1, 3)]
-    batch, rows = rl.pack(episodes, 0), torch.tensor([0, 1, 2, 3, 4])
+    batch, rows = forward.pack(episodes, 0), torch.tensor([0, 1, 2, 3, 4])
     long = [len(e.ids) for e in episodes]
     assert sorted(set(long)) == [4, 8, 12]
     for part, tokens, want in (
@@ -466,17 +471,17 @@ def test_parts_are_bounded_by_episodes_and_by_tokens(monkeypatch):
         (16, 23, [[1, 3], [2], [0], [4]]),
         (16, 3, [[1], [3], [2], [0], [4]]),
     ):
-        monkeypatch.setattr(rl, "PART", part)
-        monkeypatch.setattr(rl, "TOKENS", tokens)
-        assert [p.tolist() for p in rl.parts(batch, rows)] == want
-    assert rl.parts(batch, rows[:0]) == ()
+        monkeypatch.setattr(forward, "PART", part)
+        monkeypatch.setattr(forward, "TOKENS", tokens)
+        assert [p.tolist() for p in forward.parts(batch, rows)] == want
+    assert forward.parts(batch, rows[:0]) == ()
 
 
 def test_step_reports_what_happened(random_model, tokenizer, length_task, hands):
     settings = replace(SETTINGS, epochs=2)
     _, (figures,) = train(random_model, tokenizer, length_task, hands, settings, 1)
     # the first pass of a step draws before it trains: play the same episodes again
-    rng = rl.stream(0, "rl", 0)
+    rng = seeds.stream(0, "rl", 0)
     chance = torch.Generator().manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(hands), 4)
     episodes = rollout(
@@ -517,7 +522,7 @@ def test_signal_is_the_share_of_problems_whose_samples_differ(
     episodes = [make_episode(rewards) for problem in paid for rewards in problem]
     monkeypatch.setattr(rl, "rollout", lambda *args, **kwargs: episodes)
     settings = replace(SETTINGS, method=method, problems=5, samples=3, minibatch=4, epochs=3)
-    learner = rl.new_learner(fresh_model, settings, 0)
+    learner = updates.new_learner(fresh_model, settings, 0)
     figures = rl.rl_step(learner, tokenizer, length_task, [*hands, hands[0]], settings, 0)
     assert figures["signal"] == 2 / 5
     assert figures["updates"] == 3 * 4  # fifteen episodes in fours

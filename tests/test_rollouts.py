@@ -13,23 +13,19 @@ from conftest import LengthTask, PictureTask, make_seeing
 from scipy.stats import chisquare
 from transformers.cache_utils import DynamicLayer
 
-from sftrl_lite import precision, rollouts
-from sftrl_lite.chats import replies
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.general_points import vocabulary
-from sftrl_lite.models import make_processor, make_tokenizer
-from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import (
-    PAPER,
-    Decoder,
-    RoomyLayer,
-    StaticDecoder,
-    decoding_name,
-    nucleus,
-    rollout,
-    sample_tokens,
-)
-from sftrl_lite.verifier import REWARDS
+from sftrl_lite.models import precision, vision
+from sftrl_lite.models.chats import replies
+from sftrl_lite.models.tiny import make_processor, make_tokenizer
+from sftrl_lite.results.ledger import PAPER, decoding_name
+from sftrl_lite.tasks.general_points import vocabulary
+from sftrl_lite.tasks.verifier import REWARDS
+from sftrl_lite.training import rollouts, static_decoding
+from sftrl_lite.training.decoding import Decoder, RoomyLayer
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.forward import pack, policy
+from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.training.sampling import nucleus, sample_tokens
+from sftrl_lite.training.static_decoding import StaticDecoder
 
 
 def play(model, tokenizer, task, hands, seed=0, **options):
@@ -321,7 +317,7 @@ def game(request, tokenizer, hands):
 @pytest.mark.parametrize("step, reply", [(8, 48), (8, 0), (256, 48)])
 def test_a_static_cache_plays_the_same(game, temperature, step, reply, monkeypatch):
     """Through several turns: rows are repeated, leave early, and the room grows on the way."""
-    monkeypatch.setattr(rollouts, "STEP", step)
+    monkeypatch.setattr(static_decoding, "STEP", step)
     monkeypatch.setattr(rollouts, "REPLY", reply)  # none: the room turns out too small
     options = dict(samples=3, tries=4, temperature=temperature, seed=2)
     plain, static = play(*game, **options), play(*game, **options, static=True)
@@ -349,7 +345,7 @@ def test_a_static_room_is_of_few_shapes(random_model):
             shapes.add(tuple(layer.keys.shape))
     assert len(logits) == 2 and {shape[2] for shape in shapes} == {256, 512, 1000 + 24}
     assert {shape[0] for shape in shapes} == {6}  # dropped rows stay, so that the shape does
-    assert layer.keys.data_ptr() == address and decoder.room is rollouts.ROOMS[random_model]
+    assert layer.keys.data_ptr() == address and decoder.room is static_decoding.ROOMS[random_model]
 
 
 def test_positions_of_new_tokens_are_contiguous(random_model):
@@ -372,7 +368,7 @@ def test_ten_groups_compile_few_shapes(kind, game, monkeypatch):
     monkeypatch.setenv(precision.PRETEND, kind)
     as_gpu = replace(precision.hardware(), compiler=dict(backend=backend, dynamic=False))
     monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
-    monkeypatch.setattr(rollouts, "STEP", 32)
+    monkeypatch.setattr(static_decoding, "STEP", 32)
     torch._dynamo.reset()
     model, processor, task, problems = game
     many = [problems[i % len(problems)] for i in range(29)]
@@ -383,24 +379,24 @@ def test_ten_groups_compile_few_shapes(kind, game, monkeypatch):
         shapes = {32 * 2**k for k in range(8) if 16 * 2**k < widths}
         assert 1 <= len(compiled) <= len(shapes) + 1 <= 5
     assert len(episodes) == 29 and max(len(e.turns) for e in episodes) == 5
-    assert rollouts.ROOMS[model].layers[0].dtype == precision.FORMATS[kind]
+    assert static_decoding.ROOMS[model].layers[0].dtype == precision.FORMATS[kind]
 
 
 def test_each_model_has_compilations_of_its_own(game, monkeypatch):
     """Many models in one process (a notebook, a sweep) do not use up torch's limit."""
     monkeypatch.setenv(precision.PRETEND, "bf16")
-    monkeypatch.setattr(rollouts, "COMPILATIONS", 2)
+    monkeypatch.setattr(static_decoding, "COMPILATIONS", 2)
     model, processor, task, problems = game
     twins = [copy.deepcopy(model) for _ in range(4)]  # all alive at once
     for twin in twins:
         episodes = play(twin, processor, task, problems[:2], tries=1, max_new_tokens=2)
-        assert episodes and twin in rollouts.COMPILED
+        assert episodes and twin in static_decoding.COMPILED
 
 
 def test_a_room_dies_with_its_model(random_model, tokenizer, length_task, hands):
     twin = copy.deepcopy(random_model)
     play(twin, tokenizer, length_task, hands, static=True)
-    assert twin in rollouts.ROOMS
+    assert twin in static_decoding.ROOMS
     gone = weakref.ref(twin)
     del twin
     gc.collect()
@@ -456,7 +452,7 @@ def played_with(monkeypatch, game, **options):
 @pytest.mark.parametrize("step", [16, 256])
 def test_a_free_row_takes_the_next_problem(game, step, monkeypatch):
     """Greedy episodes stay what they are, and fewer tokens are decoded one after the other."""
-    monkeypatch.setattr(rollouts, "STEP", step)
+    monkeypatch.setattr(static_decoding, "STEP", step)
     model, processor, task, problems = game
     many = model, processor, task, [problems[i % len(problems)] for i in range(17)]
     options = dict(samples=1, tries=5, max_new_tokens=12, temperature=0)
@@ -478,7 +474,7 @@ def test_an_episode_in_a_row_of_another_is_one_of_the_policy(game):
         model, processor, task, many, samples=2, tries=4, max_new_tokens=9, together=5, static=True
     )
     assert len(episodes) == 18 and {len(e.turns) for e in episodes} > {1, 4}
-    batch = pack(episodes, rollouts.tokenizer_of(processor).pad_token_id)
+    batch = pack(episodes, vision.tokenizer_of(processor).pad_token_id)
     with torch.no_grad():
         logps = policy(model, batch)[0]
     assert (logps - batch.old_logps).abs().max() < 1e-4
@@ -509,7 +505,7 @@ def test_rows_do_not_see_what_they_held_before(random_model):
 
 def test_episodes_at_once_are_a_power_of_two_that_fits(random_model, monkeypatch):
     monkeypatch.setattr(rollouts, "ROOMS", {})
-    token, picture = rollouts.cache_bytes(random_model.config, 2)
+    token, picture = static_decoding.cache_bytes(random_model.config, 2)
     row = (1000 + 2 * 100) * token + 2 * picture + 20 * random_model.config.text_config.vocab_size
 
     def at_once(rows, episodes):

@@ -10,19 +10,25 @@ import pytest
 import torch
 from conftest import make_seeing
 
-from sftrl_lite import ledger, models, runs, scales
-from sftrl_lite.runs import Run, train, train_hands
+from sftrl_lite import scales
+from sftrl_lite.models import checkpoints, loading
+from sftrl_lite.results import intervals, ledger
+from sftrl_lite.runs import execute, recorder, resume, run_config
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.training import rl
 
 BASE_FIELDS = dict(seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4)
 BASE_FIELDS |= dict(curve_episodes=2, pass_samples=2)
-ID = {("id", "success@2", "0.6/0.9"): runs.Estimate(0.5, 4, 0.4, 0.6)}
+ID = {("id", "success@2", "0.6/0.9"): intervals.Estimate(0.5, 4, 0.4, 0.6)}
 
 
 @pytest.fixture(scope="module")
 def seeing_base(processor, tmp_path_factory):
     """A random model with eyes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("seeing") / "model"
-    models.save(make_seeing(processor), processor, folder)
+    checkpoints.save(make_seeing(processor), processor, folder)
     return folder
 
 
@@ -39,7 +45,7 @@ def small_scale(monkeypatch):
         ),
     )
     monkeypatch.setitem(scales.SCALES, "tiny", small)
-    monkeypatch.setattr(runs, "commit", lambda: "abc1234")  # somebody may commit meanwhile
+    monkeypatch.setattr(recorder, "commit", lambda: "abc1234")  # somebody may commit meanwhile
 
 
 def values(rows):
@@ -78,7 +84,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(method, more, base, tmp_path):
         train(run, tmp_path / "cut", progress=killer)
     assert not (tmp_path / "cut" / "model").exists()
     assert values(train(run, tmp_path / "cut")) == whole
-    first, second = (models.load(tmp_path / name / "model")[0] for name in ("whole", "cut"))
+    first, second = (loading.load(tmp_path / name / "model")[0] for name in ("whole", "cut"))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -98,7 +104,7 @@ def test_a_killed_run_on_pictures_resumes_to_the_same_numbers(method, seeing_bas
     with pytest.raises(Killed):
         train(run, tmp_path / "cut", progress=killer)
     assert values(train(run, tmp_path / "cut")) == whole
-    (first, eyes), (second, _) = (models.load(tmp_path / n / "model") for n in ("whole", "cut"))
+    (first, eyes), (second, _) = (loading.load(tmp_path / n / "model") for n in ("whole", "cut"))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     assert eyes.image_processor.size["height"] == 40  # a processor comes back, not a tokenizer
@@ -178,7 +184,7 @@ def test_imitating_oneself_needs_a_right_answer(base, tmp_path):
 
 def test_training_changes_the_weights(base, tmp_path):
     train(Run("rl-ppo", base=str(base), **BASE_FIELDS), tmp_path / "r")
-    before, after = models.load(base)[0], models.load(tmp_path / "r" / "model")[0]
+    before, after = loading.load(base)[0], loading.load(tmp_path / "r" / "model")[0]
     assert any(
         not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)
     )
@@ -206,13 +212,13 @@ def test_another_configuration_is_refused_and_loses_nothing(base, tmp_path):
 
 def test_a_folder_in_use_is_refused(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS).filled()
-    with runs.claim(run, tmp_path / "r"), pytest.raises(ValueError, match="in use"):
+    with resume.claim(run, tmp_path / "r"), pytest.raises(ValueError, match="in use"):
         train(run, tmp_path / "r")
 
 
 def test_damaged_checkpoint_and_config_are_one_line(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS)
-    with runs.claim(run.filled(), tmp_path / "r"):
+    with resume.claim(run.filled(), tmp_path / "r"):
         pass
     (tmp_path / "r" / "checkpoint.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(ValueError, match=r"checkpoint.pt is damaged"):
@@ -246,18 +252,18 @@ def test_shipped_folders_are_checked(base, tmp_path):
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ValueError, match="SHA-256"):
-        models.load(copy)
+        loading.load(copy)
     weights.unlink()
     with pytest.raises(FileNotFoundError, match="missing"):
-        models.load(copy)
+        loading.load(copy)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        models.load("data/not-there")
+        loading.load("data/not-there")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_hub_models_say_what_is_missing():
     with pytest.raises(RuntimeError, match="needs a CUDA GPU"):
-        models.load("meta-llama/Llama-3.2-11B-Vision-Instruct")
+        loading.load("meta-llama/Llama-3.2-11B-Vision-Instruct")
 
 
 # --- what is measured ------------------------------------------------------------------
@@ -266,9 +272,9 @@ def test_hub_models_say_what_is_missing():
 def recorder_of(run, out):
     """A run's recorder before the first step."""
     run = run.filled()
-    model, processor = runs.load_init(run)
+    model, processor = run_config.load_init(run)
     hands = train_hands(run.make("train"), run.hands, run.seed)
-    return runs.Recorder(run, out, "x", model, processor, hands)
+    return recorder.Recorder(run, out, "x", model, processor, hands)
 
 
 def found_by(rows):
@@ -323,13 +329,13 @@ def test_init_is_measured_once_for_all_runs_that_would_measure_the_same(
 ):
     fields = BASE_FIELDS | dict(final_episodes=20, curve_episodes=10, pass_samples=2)
     fields |= dict(steps=1, points=1, splits=("id",))
-    real, asked = runs.Recorder.measured, []
+    real, asked = recorder.Recorder.measured, []
 
     def measured(self, end):
         asked.append((self.run.method, end))
         return real(self, end)
 
-    monkeypatch.setattr(runs.Recorder, "measured", measured)
+    monkeypatch.setattr(recorder.Recorder, "measured", measured)
     run = Run("rl-ppo", base=str(base), **fields)
     first = train(run, tmp_path / "all" / "rl")
     assert asked == [("rl-ppo", True), ("rl-ppo", True)]  # Init, and the end
@@ -366,19 +372,19 @@ def test_init_is_measured_once_for_all_runs_that_would_measure_the_same(
 def test_what_was_measured_of_another_init_is_not_taken(other, base, tmp_path, monkeypatch):
     if "base" in other:
         other = dict(base=str(tmp_path / "another"))
-        model, tokenizer = models.load(base)
+        model, tokenizer = loading.load(base)
         with torch.no_grad():
             next(model.parameters()).mul_(1.5)
-        models.save(model, tokenizer, tmp_path / "another")
+        checkpoints.save(model, tokenizer, tmp_path / "another")
     asked = []
 
     def measured(self, end):
         asked.append(end)
-        return {("id", "success", "0.6/0.9"): runs.Estimate(0.5, len(asked), 0.4, 0.6)}
+        return {("id", "success", "0.6/0.9"): intervals.Estimate(0.5, len(asked), 0.4, 0.6)}
 
-    loaded = models.load(base)  # what it does not look at need not be made again
-    monkeypatch.setattr(runs, "load_init", lambda run: loaded)
-    monkeypatch.setattr(runs.Recorder, "measured", measured)
+    loaded = loading.load(base)  # what it does not look at need not be made again
+    monkeypatch.setattr(execute, "load_init", lambda run: loaded)
+    monkeypatch.setattr(recorder.Recorder, "measured", measured)
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(splits=("id",)))
     (tmp_path / "runs").mkdir()
     for one in (run, dataclasses.replace(run, **other), run, dataclasses.replace(run, **other)):
@@ -403,15 +409,15 @@ def test_after_a_warm_up_nothing_is_taken_from_init(base, tmp_path):
 
 def test_signal_is_the_mean_since_the_last_evaluation(base, tmp_path, monkeypatch):
     """Also when the run was killed in between: the checkpoint of step 10 holds what came before."""
-    real, taken = runs.rl_step, []
+    real, taken = rl.rl_step, []
 
     def rl_step(learner, *args, **options):
         figures = real(learner, *args, **options)
         taken.append(learner.step)
         return figures | {"signal": learner.step / 16}
 
-    monkeypatch.setattr(runs, "rl_step", rl_step)
-    monkeypatch.setattr(runs.Recorder, "measured", lambda self, end: dict(ID))
+    monkeypatch.setattr(execute, "rl_step", rl_step)
+    monkeypatch.setattr(recorder.Recorder, "measured", lambda self, end: dict(ID))
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(steps=12, points=3))
 
     def killer(share):

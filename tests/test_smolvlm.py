@@ -15,14 +15,18 @@ from conftest import (
 )
 from transformers import Idefics3Processor
 
-from sftrl_lite import chats, models, precision, rl, scales, sft
-from sftrl_lite.compute import picture_tokens, text_parameters
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.general_points import vocabulary
-from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import rollout
-from sftrl_lite.runs import Run, train
-from sftrl_lite.vision import ask, encode, pictures_of, to_pixels
+from sftrl_lite import scales
+from sftrl_lite.models import chats, checkpoints, loading, precision
+from sftrl_lite.models.chats import ask, pictures_of
+from sftrl_lite.models.vision import encode, to_pixels
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks.general_points import vocabulary
+from sftrl_lite.training import demonstrations, rl, sft, updates
+from sftrl_lite.training.compute import picture_tokens, text_parameters
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.forward import pack, policy
+from sftrl_lite.training.rollouts import rollout
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def test_a_step_of_rl_trains_text_and_eyes(random_smol, reader, method, shown):
     model, few = copy.deepcopy(random_smol), dict(problems=4, samples=4, minibatch=8)
     small = dict(tries=2, max_new_tokens=4, lr=1e-3, method=method)
     settings = dataclasses.replace(scales.SCALES["tiny"].rl, **few, **small)
-    learner = rl.new_learner(model, settings, 0)
+    learner = updates.new_learner(model, settings, 0)
     stats = rl.rl_step(learner, reader, PictureSevenTask(), shown, settings, seed=1)
     before = dict(random_smol.named_parameters())
     moved = {n for n, w in model.named_parameters() if not torch.equal(w, before[n])}
@@ -139,14 +143,16 @@ def test_it_trains_with_checkpointed_layers(random_smol, reader, name, shown, tm
     settings = dataclasses.replace(tiny.rl, **few)
     for checkpointed in (False, True):
         model = copy.deepcopy(random_smol)
-        learner = rl.new_learner(model, settings, 0)
+        learner = updates.new_learner(model, settings, 0)
         if checkpointed:
             precision.checkpoint_layers(model)
         assert precision.checkpointed(model) == checkpointed
         if name == "rl":
             rl.rl_step(learner, reader, task, shown, settings, seed=1)
         else:
-            data, pixels = sft.picture_demonstrations(reader, task, shown, lambda problem: "7+8")
+            data, pixels = demonstrations.picture_demonstrations(
+                reader, task, shown, lambda problem: "7+8"
+            )
             how = scales.SFTSettings(lr=1e-2, batch=2, hands=len(shown))
             out, options = tmp_path / str(checkpointed), dict(steps=2, progress=False)
             sft.train_sft(model, reader.tokenizer, data, how, out, 0, pixels=pixels, **options)
@@ -159,12 +165,12 @@ def test_it_trains_with_checkpointed_layers(random_smol, reader, name, shown, tm
 
 @pytest.fixture
 def base(random_smol, reader, tmp_path):
-    models.save(random_smol, reader, tmp_path / "base")
+    checkpoints.save(random_smol, reader, tmp_path / "base")
     return tmp_path / "base"
 
 
 def test_it_is_loaded_as_it_was_saved(random_smol, base, reader, task, shown):
-    model, processor = models.load(base)
+    model, processor = loading.load(base)
     assert type(processor) is Idefics3Processor and type(model) is type(random_smol)
     asked = [[ask(task, hand)] for hand in shown]
     assert chats.prompts(processor, asked) == chats.prompts(reader, asked)
@@ -174,7 +180,7 @@ def test_it_is_loaded_as_it_was_saved(random_smol, base, reader, task, shown):
     found, _ = evaluate(model, processor, task, shown, max_new_tokens=4)
     assert found["success"].n == 4
     with pytest.raises(ValueError, match="reads pictures of 1 to 1 tiles, not 4"):
-        models.load(base, tiles=4)
+        loading.load(base, tiles=4)
 
 
 def test_compute_counts_the_text_model(random_smol):
@@ -201,4 +207,4 @@ def test_a_whole_run(base, name, adapter, method, monkeypatch, tmp_path):
     run = Run(method, task=name, base=str(base), adapter=adapter, **fields)
     rows = train(run, tmp_path / "run")
     assert {row.step for row in rows} == {0, 1}
-    models.load(tmp_path / "run" / "model")
+    loading.load(tmp_path / "run" / "model")

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftrl_lite.solver import combine, random_formula, reachable, solutions, solvable
-from sftrl_lite.verifier import verify_formula
+from sftrl_lite.tasks.solver import (
+    combine,
+    random_formula,
+    reachable,
+    solutions,
+    solvable,
+)
+from sftrl_lite.tasks.verifier import verify_formula
 
 HANDS = st.lists(st.integers(1, 13), min_size=1, max_size=4).map(tuple)
 

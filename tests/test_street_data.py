@@ -17,23 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sftrl_lite import __main__ as cli
-from sftrl_lite import ledger, scales
-from sftrl_lite.models import ROOT, SUMS
-from sftrl_lite.navigation import Decision, decisions
-from sftrl_lite.routes import ABSOLUTE, RELATIVE, steps
-from sftrl_lite.runs import Run, command
-from sftrl_lite.street_data import (
-    CLEAR,
-    RADIUS,
-    DataError,
-    metres,
-    parse_milestones,
-    read_mapping,
-    read_sft_data,
-    read_streets,
-)
-from sftrl_lite.tasks import make_task, reported
+from sftrl_lite import __main__, scales
+from sftrl_lite.files import ROOT
+from sftrl_lite.models.checkpoints import SUMS
+from sftrl_lite.results import ledger
+from sftrl_lite.runs.run_config import Run, command
+from sftrl_lite.tasks.panoramas import RADIUS, DataError, metres, read_mapping
+from sftrl_lite.tasks.registry import make_task, reported
+from sftrl_lite.tasks.routes import ABSOLUTE, RELATIVE, steps
+from sftrl_lite.tasks.sft_data import read_sft_data
+from sftrl_lite.tasks.street_data import CLEAR, parse_milestones, read_streets
+from sftrl_lite.tasks.walks import Decision, decisions
 
 STEP = 10 / 111_195  # degrees of latitude in ten metres
 HOME = (0.5, 20.0)  # near the equator a degree is as long in both directions
@@ -576,12 +570,12 @@ def test_a_bad_route_is_left_out_on_request(tmp_path, monkeypatch, capsys):
     at = ["eval", "--task", "virl-l", "--data", str(folder), "--episodes", "6"]
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", *at])
     with pytest.raises(SystemExit):
-        cli.main()
+        __main__.main()
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1 and "route 1: start_place is missing" in said
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", *at, "--skip-bad"])
     with contextlib.suppress(SystemExit):
-        cli.main()
+        __main__.main()
     assert "walk_per_step" in capsys.readouterr().out
     run = Run("sft", task="virl-l", data=str(folder), skip_bad=True)
     assert len(run.make("train").routes) == 1 and command(run, "x").endswith(" --skip-bad")
@@ -597,7 +591,7 @@ def test_training_on_a_folder(verb, folder, tmp_path, monkeypatch, capsys):
     flags = [part for name, value in few.items() for part in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", verb, *flags])
     with contextlib.suppress(SystemExit):
-        cli.main()
+        __main__.main()
     assert "ood-rule" in capsys.readouterr().out
     rows = ledger.read(tmp_path / "run" / "rows.csv")
     assert rows["command"].str.contains(f"--data {folder}").all()
@@ -612,7 +606,7 @@ def test_evaluating_on_a_folder(data, says, folder, monkeypatch, capsys):
     at = ["--task", "virl-l", "--data", data or str(folder), "--episodes", "6"]
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", "eval", *at])
     with contextlib.suppress(SystemExit):
-        cli.main()
+        __main__.main()
     out, err = capsys.readouterr()
     if says:
         assert err.startswith("error: ") and says in err and len(err.splitlines()) == 1

@@ -3,9 +3,11 @@
 import pytest
 from conftest import made_up_row
 
-from sftrl_lite import ledger, report, sweep
-from sftrl_lite.runs import Run, folder_of
-from sftrl_lite.sweep import missing, read_sweep
+from sftrl_lite.results import ledger, report
+from sftrl_lite.runs import sweep
+from sftrl_lite.runs.resume import folder_of
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.sweep import missing, read_sweep
 
 SHORT = """
 [[short]]

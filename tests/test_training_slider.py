@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import made_up_row
 
-from sftrl_lite import plots, widgets
+from sftrl_lite.course import calculators
+from sftrl_lite.results import recognition_plots
 
 END = {
     ("sft", "id"): 0.6,
@@ -37,10 +38,10 @@ def rows(seeds=(0, 1, 2), metric="success@1"):
 def live(monkeypatch):
     """The widget instead of its display: slider, page, still picture, words."""
     made = []
-    monkeypatch.setattr(widgets, "present", lambda *given: made.append(given))
+    monkeypatch.setattr(calculators, "present", lambda *given: made.append(given))
 
     def start(table):
-        widgets.training_slider(table)
+        calculators.training_slider(table)
         box, still, words = made[-1]
         return *box.children, still, words
 
@@ -48,10 +49,10 @@ def live(monkeypatch):
 
 
 def test_methods_are_compared_at_equal_shares():
-    points = plots.progress(rows())
+    points = recognition_plots.progress(rows())
     shares = points.groupby("method")["share"].unique().map(sorted)
     assert shares["rl-ppo"] == [0, 0.25, 0.5, 0.75, 1] and shares["sft"] == [0, 0.5, 1]
-    half = plots.moment_words(points, 0.75)
+    half = recognition_plots.moment_words(points, 0.75)
     assert "RL (PPO) 76.0 [" in half and "SFT 46.0 [" in half  # SFT's last one: at a half
     assert half.startswith("After 75 % of the training")
 
@@ -83,4 +84,4 @@ def test_one_seed_keeps_the_interval_over_its_hands(live):
 
 def test_refuses_a_table_without_success():
     with pytest.raises(ValueError, match="holds no success@1 of rl-ppo, sft"):
-        widgets.training_slider(rows(metric="read"))
+        calculators.training_slider(rows(metric="read"))

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sftrl_lite.cards import RANKS
-from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
-from sftrl_lite.verifier import (
+from sftrl_lite.tasks.base import FEEDBACK, MAX_ANSWER, read_answer
+from sftrl_lite.tasks.cards import RANKS
+from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.verifier import (
     FAILURE,
-    FEEDBACK,
-    MAX_ANSWER,
     REASONS,
     REWARDS,
-    read_answer,
     verify_formula,
     verify_lines,
 )

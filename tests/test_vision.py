@@ -11,21 +11,20 @@ from conftest import PictureTask, make_seeing
 from PIL import Image
 from transformers import MllamaProcessor
 
-from sftrl_lite import rl
-from sftrl_lite.models import MllamaImageProcessorPil
-from sftrl_lite.rl import pack, policy
-from sftrl_lite.rollouts import rollout
-from sftrl_lite.scales import SCALES
-from sftrl_lite.vision import (
+from sftrl_lite.models.chats import ask, pictures_of
+from sftrl_lite.models.tiny import MllamaImageProcessorPil
+from sftrl_lite.models.vision import (
     IMAGE,
-    ask,
     encode,
     image_mask,
     open_picture,
-    pictures_of,
     to_pixels,
     tokenizer_of,
 )
+from sftrl_lite.scales import SCALES
+from sftrl_lite.training import forward, rl, updates
+from sftrl_lite.training.forward import pack, policy
+from sftrl_lite.training.rollouts import rollout
 
 SETTINGS = replace(
     SCALES["tiny"].rl, problems=4, samples=4, minibatch=8, tries=3, max_new_tokens=4, lr=1e-3
@@ -318,10 +317,10 @@ def test_the_shared_picture_gets_the_gradient_of_many(
 ):
     """``rl_step`` encodes once and adds up; here each episode has a picture of its own."""
     settings = replace(SETTINGS, method=method, minibatch=minibatch, max_grad_norm=1e9)
-    learner = rl.new_learner(fresh_seeing, settings, 0)
+    learner = updates.new_learner(fresh_seeing, settings, 0)
     learner.optimizer = Notes(fresh_seeing)
-    monkeypatch.setattr(rl, "PART", 3)
-    packed, minibatches, real_pack, real_parts = [], [], rl.pack, rl.parts
+    monkeypatch.setattr(forward, "PART", 3)
+    packed, minibatches, real_pack, real_parts = [], [], forward.pack, forward.parts
 
     def noted_pack(episodes, *rest):
         packed.append(episodes)
@@ -335,7 +334,7 @@ def test_the_shared_picture_gets_the_gradient_of_many(
     monkeypatch.setattr(rl, "parts", noted_parts)
     encoded, updates = [], -(-16 // minibatch)
     monkeypatch.setattr(
-        rl, "encode", lambda m, p: encoded.append(len(p["pixel_values"])) or encode(m, p)
+        forward, "encode", lambda m, p: encoded.append(len(p["pixel_values"])) or encode(m, p)
     )
     rl.rl_step(learner, processor, picture_task, shown, settings, seed=5)
     (episodes,), minibatches = (
@@ -373,7 +372,7 @@ def test_a_step_of_rl_trains_the_eyes(
     method, fresh_seeing, seeing_model, processor, picture_task, shown
 ):
     settings = replace(SETTINGS, method=method)
-    learner = rl.new_learner(fresh_seeing, settings, 0)
+    learner = updates.new_learner(fresh_seeing, settings, 0)
     stats = rl.rl_step(learner, processor, picture_task, shown, settings, seed=5)
     before = dict(seeing_model.named_parameters())
     moved = {n for n, p in fresh_seeing.named_parameters() if not torch.equal(p, before[n])}
@@ -385,7 +384,7 @@ def test_a_step_of_rl_trains_the_eyes(
 def test_a_step_of_rl_replays(seeing_model, processor, picture_task, shown):
     found = []
     for _ in range(2):
-        learner = rl.new_learner(copy.deepcopy(seeing_model), SETTINGS, 0)
+        learner = updates.new_learner(copy.deepcopy(seeing_model), SETTINGS, 0)
         random.seed()  # hidden state must not matter
         found.append(rl.rl_step(learner, processor, picture_task, shown, SETTINGS, seed=6))
     assert found[0] == found[1]

@@ -6,9 +6,10 @@ from dataclasses import replace
 import ipywidgets as w
 import pytest
 
-from sftrl_lite import widgets
-from sftrl_lite.navigation import Decision, navigation
-from sftrl_lite.routes import Leg, Route, steps
+from sftrl_lite.course import calculators, walk_widgets, widgets
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.routes import Leg, Route, steps
+from sftrl_lite.tasks.walks import Decision
 
 FAR = Route(
     "Nowhere<b>",
@@ -31,10 +32,10 @@ def shown(monkeypatch):
 def live(monkeypatch):
     """The widget itself, instead of its display: page, buttons by name, button to restart."""
     made = []
-    monkeypatch.setattr(widgets, "present", lambda widget, *_: made.append(widget))
+    monkeypatch.setattr(calculators, "present", lambda widget, *_: made.append(widget))
 
     def start(*args, **options):
-        widgets.walk_viewer(*args, **options)
+        walk_widgets.walk_viewer(*args, **options)
         page, box, again = made[-1].children
         return page, {button.description: button for button in box.children}, again
 
@@ -48,7 +49,7 @@ def rows(page: w.HTML) -> int:
 def test_still_shows_map_and_right_walk(shown, monkeypatch):
     monkeypatch.setenv("SFTRL_STATIC", "1")
     task = navigation("ood-rule")
-    widgets.walk_viewer(task)
+    walk_widgets.walk_viewer(task)
     (bundle,) = shown
     assert set(bundle) == {"text/html", "text/plain"}
     page, route = bundle["text/html"], task.routes[0]
@@ -61,7 +62,7 @@ def test_still_shows_map_and_right_walk(shown, monkeypatch):
 def test_still_of_pictures_has_alternative_texts(shown, monkeypatch):
     monkeypatch.setenv("SFTRL_STATIC", "1")
     task = navigation("ood-visual", pictures=True, size=32)
-    widgets.walk_viewer(task, task.routes[40])
+    walk_widgets.walk_viewer(task, task.routes[40])
     page = shown[0]["text/html"]
     assert page.count('<img alt="Four views') == len(steps(task.routes[40]))
     assert page.count("<img ") == page.count("<img alt=")
@@ -103,12 +104,12 @@ def test_a_real_route_has_no_map_and_is_escaped(live):
     assert "You face north." in page.value
     buttons["turn_direction(north)"].click()
     assert "Joe&#x27;s &lt;Bar&gt; is on your right" in page.value
-    assert "<Bar>" not in widgets.walk_still(task, FAR)
+    assert "<Bar>" not in walk_widgets.walk_still(task, FAR)
 
 
 def test_the_map_follows(live):
     task = navigation("id")
     route = task.routes[0]
-    pages = {widgets.map_html(route, i) for i in range(len(steps(route)))}
+    pages = {walk_widgets.map_html(route, i) for i in range(len(steps(route)))}
     assert len(pages) == len(steps(route))
-    assert widgets.there_html(task, Decision(route, 0)).startswith("<p>You see: ")
+    assert walk_widgets.there_html(task, Decision(route, 0)).startswith("<p>You see: ")

@@ -8,10 +8,15 @@ import pytest
 import torch
 from test_cli import call as call  # the command line as a fixture
 
-from sftrl_lite import distributed, init, models, plan, precision, rl, runs, scales, watch
-from sftrl_lite.rl import departure, explained_variance
-from sftrl_lite.runs import Run, settings_of, train
-from sftrl_lite.watch import COLUMNS, Log, Watch
+from sftrl_lite import scales
+from sftrl_lite.models import loading, precision
+from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.runs import execute, init, recorder, resume, watch
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.run_config import Run, settings_of
+from sftrl_lite.runs.watch import COLUMNS, Log, Watch
+from sftrl_lite.training import distributed, rl, updates
+from sftrl_lite.training.losses import departure, explained_variance
 
 FIELDS = dict(hands=6, steps=4, points=2, eval_episodes=2, final_episodes=2, splits=("id",))
 FIELDS |= dict(curve_episodes=0, pass_samples=0)
@@ -24,7 +29,7 @@ def small_scale(monkeypatch):
     rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
     small = dataclasses.replace(tiny, rl=rl, sft=dataclasses.replace(tiny.sft, batch=4))
     monkeypatch.setitem(scales.SCALES, "tiny", small)
-    monkeypatch.setattr(runs, "commit", lambda: "abc1234")
+    monkeypatch.setattr(recorder, "commit", lambda: "abc1234")
 
 
 def read(path):
@@ -63,7 +68,7 @@ def test_explained_variance():
 def test_a_step_reports_its_health(method, fresh_model, tokenizer, length_task, hands):
     plain = dict(method=method, problems=4, samples=4, tries=2, max_new_tokens=4, epochs=2)
     settings = dataclasses.replace(scales.SCALES["tiny"].rl, minibatch=16, lr=0.0, **plain)
-    learner = rl.new_learner(fresh_model, settings, 0)
+    learner = updates.new_learner(fresh_model, settings, 0)
     still = rl.rl_step(learner, tokenizer, length_task, hands, settings, 0)
     assert still["kl"] == pytest.approx(0, abs=1e-6) and still["clipped"] == 0
     assert 0 < still["entropy"] < torch.tensor(float(len(tokenizer))).log()
@@ -124,7 +129,7 @@ def test_watching_changes_no_number(base, small_scale, tmp_path):
     assert rows[0] == rows[1]
     kept = sorted(path.name for path in (tmp_path / "b" / "r" / "checkpoints").iterdir())
     assert kept == ["step-2", "step-4"]
-    last = [models.load(tmp_path / "b" / "r" / n)[0] for n in ("model", "checkpoints/step-4")]
+    last = [loading.load(tmp_path / "b" / "r" / n)[0] for n in ("model", "checkpoints/step-4")]
     assert all(map(torch.equal, *(list(model.parameters()) for model in last)))
     assert not (tmp_path / "a" / "r" / "checkpoints").exists()
 
@@ -216,7 +221,7 @@ def test_the_configuration_comes_before_the_first_step(call, monkeypatch):
     def stop(*args, **options):
         raise ValueError("stopped here")
 
-    monkeypatch.setattr(runs, "train", stop)
+    monkeypatch.setattr(recorder, "train", stop)
     status, out, err = call("rl", "--samples", "16", "--steps", "7", "--price", "2")
     assert status == 2 and "stopped here" in err
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)
@@ -226,21 +231,21 @@ def test_the_configuration_comes_before_the_first_step(call, monkeypatch):
 
 
 def test_an_estimate_is_hours_and_dollars():
-    work = plan.Work("full", "gp-l", "sft", gpus=2)
+    work = workload.Work("full", "gp-l", "sft", gpus=2)
     found = plan.Plan(work, {}, flops=3.6e15 * 989 / 1e3, parameters=10**10, trained=1, tokens=100)
-    line = plan.estimate(found, 1000, 0.0, None, price=2.5, gpu="NVIDIA H100 80GB HBM3")
+    line = fit.estimate(found, 1000, 0.0, None, price=2.5, gpu="NVIDIA H100 80GB HBM3")
     # 3.56e15 operations a step, over 2 x 989e12 x 0.3 a second: 6 seconds
     assert "1,000 steps, 1.7 hours on 2 x NVIDIA H100 80GB HBM3, 8.3 dollars at 2.5" in line
     spent = 6 * scales.SCALES["full"].sft.batch * 100 * 1e10 / 1e12  # teraflop a step
-    assert "estimate: 10 steps" in plan.estimate(found, 0, 10 * spent, gpu="H100")
-    assert "dollars" not in plan.estimate(found, 1, 0.0, gpu="H100")
-    assert "none, speeds are known of H200" in plan.estimate(found, 1, 0.0, gpu="an abacus")
+    assert "estimate: 10 steps" in fit.estimate(found, 0, 10 * spent, gpu="H100")
+    assert "dollars" not in fit.estimate(found, 1, 0.0, gpu="H100")
+    assert "none, speeds are known of H200" in fit.estimate(found, 1, 0.0, gpu="an abacus")
 
 
 def test_an_estimate_of_rl_has_two_ends():
     s = dataclasses.replace(scales.SCALES["full"].rl, problems=64, samples=2)
-    found = plan.Plan(plan.Work("full", "gp-l", "rl"), {}, 0.0, 10**10, 1, 100)
-    line = plan.estimate(found, 100, 0.0, s, gpu="H100")
+    found = plan.Plan(workload.Work("full", "gp-l", "rl"), {}, 0.0, 10**10, 1, 100)
+    line = fit.estimate(found, 100, 0.0, s, gpu="H100")
     # two groups of 64, tries x tokens, each 2e10 bytes at a fifth of 3.35e12 a second
     token = 2e10 / (0.2 * 3.35e12)
     worst = 100 * 2 * s.tries * s.max_new_tokens * token / 3600
@@ -265,10 +270,10 @@ def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     """Before it starts (``outlook``), when it starts, and when its Init is made."""
     monkeypatch.setattr(plan.distributed, "world", lambda: 8)
     monkeypatch.setattr(plan.distributed, "sharding", lambda: True)
-    for module in (runs, init):
+    for module in (execute, init):
         monkeypatch.setattr(module, "check_base", lambda *given: None)
         monkeypatch.setattr(module, "check", stopped)
-    monkeypatch.setattr(plan, "make_plan", stopped)
+    monkeypatch.setattr(fit, "make_plan", stopped)
     words = tmp_path / "long.toml"
     sentence = "Reach {target}. "  # 10 characters with its number
     words.write_text(f"prompt = '''{400 * sentence}{{cards}} {{rule}}'''")
@@ -276,20 +281,20 @@ def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     run = Run("sft", **options).filled()
     works = [
         work_asked_for(lambda: watch.outlook(run, None)),
-        work_asked_for(lambda: runs._train(run, tmp_path, "", None, None, False, "")),
+        work_asked_for(lambda: execute._train(run, tmp_path, "", None, None, False, "")),
         work_asked_for(lambda: init._make(run, tmp_path, tmp_path, None, None)),
     ]
     assert len(set(works)) == 1
     assert works[0].gpus == 8 and works[0].sharded
-    assert 4000 / plan.CHARACTERS < works[0].prompt_tokens < 4600 / plan.CHARACTERS
-    plain = plan.work_of(Run("sft", **options | dict(prompt="")).filled(), "sft")
-    assert plain.prompt_tokens == pytest.approx(plan.lengths("full", "gp-l")[0], abs=3)
+    assert 4000 / workload.CHARACTERS < works[0].prompt_tokens < 4600 / workload.CHARACTERS
+    plain = workload.work_of(Run("sft", **options | dict(prompt="")).filled(), "sft")
+    assert plain.prompt_tokens == pytest.approx(workload.lengths("full", "gp-l")[0], abs=3)
 
 
 def test_prompts_are_counted_by_the_tokenizer_of_the_base(tokenizer):
-    exact = plan.tokens_of(["Reach 24"], "data/tiny-gp-l")
+    exact = workload.tokens_of(["Reach 24"], "data/tiny-gp-l")
     assert exact == [len(tokenizer("Reach 24", add_special_tokens=False)["input_ids"])]
-    assert plan.tokens_of(["Reach 24"], "somebody/Model") == [3]
+    assert workload.tokens_of(["Reach 24"], "somebody/Model") == [3]
 
 
 # --- a run's settings are its own ------------------------------------------------------
@@ -330,32 +335,32 @@ def test_a_runs_own_sizes_are_taken_and_hashed(base, small_scale, tmp_path):
 
 def test_another_number_of_processes_is_refused(base, small_scale, tmp_path, monkeypatch):
     run = Run("rl-ppo", base=str(base), **FIELDS).filled()
-    runs.claim(run, tmp_path / "r").release()
+    resume.claim(run, tmp_path / "r").release()
     config = (tmp_path / "r" / "config.json").read_text()
     monkeypatch.setattr(distributed, "world", lambda: 2)
     with pytest.raises(ValueError, match="begun by 1 processes, not 2; go on with 1"):
-        runs.claim(run, tmp_path / "r")
+        resume.claim(run, tmp_path / "r")
     assert (tmp_path / "r" / "config.json").read_text() == config
 
 
 def test_another_base_is_refused(base, small_scale, tmp_path):
     run = Run("rl-ppo", base=str(base), **FIELDS).filled()
-    runs.claim(run, tmp_path / "r").release()
+    resume.claim(run, tmp_path / "r").release()
     other = dataclasses.replace(run, base="data/tiny-gp-l", lr=0.5)
     with pytest.raises(ValueError, match=r"with other settings \(base, lr, weights\)"):
-        runs.claim(other, tmp_path / "r")
+        resume.claim(other, tmp_path / "r")
 
 
 def test_a_checkpoint_of_another_base_is_refused_and_kept(base, tmp_path):
-    learner = rl.new_learner(models.load(base)[0], scales.SCALES["tiny"].rl, 0)
-    runs.suspend(learner, tmp_path, 1, 2)
+    learner = updates.new_learner(loading.load(base)[0], scales.SCALES["tiny"].rl, 0)
+    resume.suspend(learner, tmp_path, 1, 2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     learner.model.name_or_path = "another"
     with pytest.raises(ValueError, match=f"belongs to {base}, not to another"):
-        runs.resume(learner, tmp_path)
+        resume.resume(learner, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     learner.model.name_or_path = str(base)
-    assert runs.resume(learner, tmp_path) == (1, 2, [])
+    assert resume.resume(learner, tmp_path) == (1, 2, [])
 
 
 # --- the Hub ---------------------------------------------------------------------------
@@ -388,11 +393,11 @@ def test_a_push_that_fails_leaves_the_model(base, monkeypatch):
 def test_bars_are_shown_for_downloads_only(base, monkeypatch):
     calls = []
     for name in ("disable_progress_bar", "enable_progress_bar"):
-        monkeypatch.setattr(models.logging, name, lambda name=name: calls.append(name))
-    models.load(base)
+        monkeypatch.setattr(loading.logging, name, lambda name=name: calls.append(name))
+    loading.load(base)
     assert calls == ["disable_progress_bar"]
-    monkeypatch.setattr(models, "_weights", lambda *args: (_ for _ in ()).throw(OSError("off")))
+    monkeypatch.setattr(loading, "_weights", lambda *args: (_ for _ in ()).throw(OSError("off")))
     monkeypatch.setenv(precision.PRETEND, "bf16")  # without a GPU nothing is downloaded
     with pytest.raises(RuntimeError):
-        models.load("somebody/something")
+        loading.load("somebody/something")
     assert calls == ["disable_progress_bar", "enable_progress_bar"]

@@ -32,7 +32,7 @@
 # - Say what one seed shows and what it does not.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 scale = notebook.setup()
 
 # %% [markdown]
@@ -43,8 +43,9 @@ scale = notebook.setup()
 # hand.
 
 # %%
-from sftrl_lite.cards import ID_RULE, OOD_RULE
-from sftrl_lite.general_points import Hand, best_formula, prompt
+from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
+from sftrl_lite.tasks.general_points import prompt
+from sftrl_lite.tasks.hands import Hand, best_formula
 
 cards = ("J", "2", "2", "Q")
 for rule in (ID_RULE, OOD_RULE):
@@ -70,9 +71,9 @@ print(prompt(Hand(cards, OOD_RULE)))
 # with the verifier's verdict:
 
 # %%
-from sftrl_lite.general_points import general_points
-from sftrl_lite.models import load
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.models.loading import load
+from sftrl_lite.training.rollouts import rollout
 
 model, tokenizer = load(scale.base_for("gp-l"))
 shifted, hand = general_points("ood-rule"), Hand(cards, OOD_RULE)
@@ -94,8 +95,8 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # formula is wrong. How many hands does Init solve, of a hundred?
 
 # %%
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.runs import held_out, train_hands
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.runs.recorder import held_out, train_hands
 
 trained = general_points("train")
 asked = {"training hands": (trained, train_hands(trained, 100, seed=0))}
@@ -138,15 +139,16 @@ predicted = {  # replace None by your numbers; Init's stand above
 # just reads what is there.
 
 # %%
-from sftrl_lite.headline import headline, sentence
-from sftrl_lite.models import ROOT
+from sftrl_lite.results.headline_figure import sentence
+from sftrl_lite.runs.headline import headline
+from sftrl_lite.files import ROOT
 
 table = headline(seed=0, out=ROOT / "runs" / "headline")
 print(sentence(table))
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.claims import measured
+from sftrl_lite.results import plots
+from sftrl_lite.results.measures import measured
 
 for method, guesses in predicted.items():
     for split, guess in guesses.items():
@@ -196,9 +198,9 @@ at_a_glance(table)
 at_a_glance(table, "success@1")
 
 # %%
-from sftrl_lite import report
+from sftrl_lite.results import report, tables
 
-report.main_table(table)
+tables.main_table(table)
 
 # %% [markdown]
 # `numbers read` is the share of first answers that state the right four numbers,
@@ -207,7 +209,7 @@ report.main_table(table)
 # updates (chapter 5).
 
 # %%
-report.cost_table(table)
+tables.cost_table(table)
 
 # %% [markdown]
 # Numbers hide answers. What do the two fine-tuned models answer to our hand now?
@@ -264,7 +266,7 @@ everything = report.recorded(*wanted)
 for line in report.missing(wanted, everything):
     print(line)
 if len(everything):
-    display(report.main_table(everything))
+    display(tables.main_table(everything))
 
 # %% [markdown]
 # The same as differences under the shifted rule, in points, paired by seed. Read the
@@ -274,17 +276,17 @@ if len(everything):
 import pandas as pd
 
 gaps = {}
-for pair, (one, other) in report.PAIRS.items():
+for pair, (one, other) in tables.PAIRS.items():
     parts = {"five tries": "success@5", "first try": "success@1"}
     found = {
-        name: report.gap(everything, "ood-rule", one, other, metric)
+        name: tables.gap(everything, "ood-rule", one, other, metric)
         for name, metric in parts.items()
     }
     if any(found.values()):
-        gaps[pair] = {name: report.in_words(gap) for name, gap in found.items()}
+        gaps[pair] = {name: tables.in_words(gap) for name, gap in found.items()}
         gaps[pair]["seeds"] = max(gap.n for gap in found.values() if gap)
 if gaps:
-    display(pd.DataFrame(gaps).T, report.cost_table(everything))
+    display(pd.DataFrame(gaps).T, tables.cost_table(everything))
 
 # %% [markdown]
 # ## Exercises
@@ -305,7 +307,7 @@ def blind_numbers(cards: tuple[str, ...]) -> tuple[int, ...]:
 
 # %%
 import random
-from sftrl_lite.cards import RANKS, deal
+from sftrl_lite.tasks.cards import RANKS, deal
 
 with notebook.exercise("0.1"):
     assert blind_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
@@ -343,7 +345,7 @@ with notebook.exercise("0.1"):
 
 # %%
 import random
-from sftrl_lite.cards import FACES, deal
+from sftrl_lite.tasks.cards import FACES, deal
 
 def share_with_face(n: int, seed: int) -> float:
     """Share of ``n`` hands of four cards that hold J, Q or K.
@@ -440,8 +442,8 @@ with notebook.exercise("0.3"):
 # `wrong_numbers` is the verdict that would give such a player away.)
 
 # %%
-from sftrl_lite.cards import Rule
-from sftrl_lite.general_points import GeneralPoints, write_answer
+from sftrl_lite.tasks.cards import Rule
+from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 
 def verdict_for_blind(cards: tuple[str, ...], rule: Rule) -> str:
     """Kind of verdict for the trained rule's solution of ``cards``, judged by ``rule``.
@@ -452,7 +454,7 @@ def verdict_for_blind(cards: tuple[str, ...], rule: Rule) -> str:
 
 # %%
 import random
-from sftrl_lite.cards import house_rule
+from sftrl_lite.tasks.cards import house_rule
 
 with notebook.exercise("0.4"):
     kind = verdict_for_blind(("J", "2", "2", "Q"), OOD_RULE)
@@ -491,7 +493,7 @@ with notebook.exercise("0.4"):
 # recorded runs are shown if there are any, else the one that you made.
 
 # %%
-from sftrl_lite.widgets import training_slider
+from sftrl_lite.course.calculators import training_slider
 
 training_slider(rows if len(rows) else table)
 

@@ -32,8 +32,8 @@
 # - **Reserve** test hands by what their answer depends on.
 
 # %%
-from sftrl_lite import notebook
-from sftrl_lite.notebook import exercise, show
+from sftrl_lite.course import notebook
+from sftrl_lite.course.notebook import exercise, show
 
 scale = notebook.setup()
 
@@ -76,7 +76,7 @@ scale = notebook.setup()
 # A *rule* is three numbers: what J, Q and K count. Everything else counts its face.
 
 # %%
-from sftrl_lite.cards import Rule
+from sftrl_lite.tasks.cards import Rule
 
 tonight = Rule(jack=10, queen=10, king=10)
 tonight.values(["A", "5", "7", "J"])
@@ -85,7 +85,7 @@ tonight.values(["A", "5", "7", "J"])
 # The paper trains under one rule and tests under another. Both have a name here.
 
 # %%
-from sftrl_lite.cards import ID_RULE, OOD_RULE
+from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
 
 print("trained:", ID_RULE)
 print("shifted:", OOD_RULE)
@@ -98,7 +98,7 @@ print("shifted:", OOD_RULE)
 # by it, so that the shifted rule is looked at only to report.
 
 # %%
-from sftrl_lite.cards import DEV_RULE
+from sftrl_lite.tasks.cards import DEV_RULE
 
 print("development:", DEV_RULE)
 
@@ -127,7 +127,7 @@ print(f"uniform {uniform:.4f}, deck {deck:.4f}")
 # %%
 import random
 
-from sftrl_lite.cards import deal
+from sftrl_lite.tasks.cards import deal
 
 rng = random.Random(0)
 for dealing in ("uniform", "deck"):
@@ -138,7 +138,7 @@ for dealing in ("uniform", "deck"):
 # share is at most 0.0035, so the two columns should agree to two digits.
 
 # %%
-from sftrl_lite.cards import FACES
+from sftrl_lite.tasks.cards import FACES
 
 for dealing, expected in (("uniform", uniform), ("deck", deck)):
     hands = [deal(rng, dealing=dealing) for _ in range(20_000)]
@@ -266,7 +266,7 @@ makes([Fraction(n) for n in (3, 3, 8, 8)])
 #    trying them all. The other operations are inverted in the same way.
 
 # %%
-from sftrl_lite.solver import solutions
+from sftrl_lite.tasks.solver import solutions
 
 solutions([3, 3, 8, 8])
 
@@ -297,7 +297,7 @@ print(f"ours {middle - begin:.2f} s, the package {end - middle:.3f} s")
 # %%
 from itertools import combinations_with_replacement
 
-from sftrl_lite.solver import solvable
+from sftrl_lite.tasks.solver import solvable
 
 for highest in (10, 13):
     every = list(combinations_with_replacement(range(1, highest + 1), 4))
@@ -382,7 +382,7 @@ with exercise("1.2"):
 from collections import Counter
 from itertools import product
 
-from sftrl_lite.cards import RANKS
+from sftrl_lite.tasks.cards import RANKS
 
 census = Counter()
 for cards in product(RANKS, repeat=4):
@@ -431,7 +431,8 @@ show(
 # A problem is a `Hand`: cards, rule, target.
 
 # %%
-from sftrl_lite.general_points import Hand, prompt
+from sftrl_lite.tasks.general_points import prompt
+from sftrl_lite.tasks.hands import Hand
 
 hand = Hand(("A", "5", "7", "J"), ID_RULE)
 print(prompt(hand))
@@ -451,7 +452,7 @@ print(prompt(shifted).splitlines()[0])
 # the formula.
 
 # %%
-from sftrl_lite.general_points import write_answer
+from sftrl_lite.tasks.general_points import write_answer
 
 print(write_answer(hand, "5*7-10-1"))
 
@@ -467,7 +468,7 @@ print(write_answer(hand, "5*7-10-1"))
 # `sample`, `prompt`, `verify`, `demonstration`.
 
 # %%
-from sftrl_lite.general_points import GeneralPoints
+from sftrl_lite.tasks.general_points import GeneralPoints
 
 task = GeneralPoints(ID_RULE)
 task.verify(hand, write_answer(hand, "5*7-10-1"))
@@ -477,7 +478,7 @@ task.verify(hand, write_answer(hand, "5*7-10-1"))
 # (appendix A.3).
 
 # %%
-from sftrl_lite.verifier import REASONS, REWARDS
+from sftrl_lite.tasks.verifier import REASONS, REWARDS
 
 pd.DataFrame({"reward": dict(REWARDS), "meaning": dict(REASONS)})
 
@@ -603,7 +604,7 @@ with exercise("1.3"):
 # first. How much does that message say? Four settings, one wrong answer:
 
 # %%
-from sftrl_lite.verifier import FEEDBACK
+from sftrl_lite.tasks.base import FEEDBACK
 
 for mode in FEEDBACK:
     verdict = GeneralPoints(OOD_RULE, feedback=mode).verify(
@@ -718,7 +719,7 @@ print(problem.cards, "under rule", problem.rule.name, "count", problem.numbers)
 # rule but guesses. The third has thought.
 
 # %%
-from sftrl_lite.general_points import best_formula
+from sftrl_lite.tasks.hands import best_formula
 
 as_trained = "+".join(map(str, ID_RULE.values(problem.cards)))
 guess = "+".join(map(str, problem.numbers))
@@ -833,7 +834,8 @@ for seed in range(3):
 # cards belong to the tests. It does so before any training hand is dealt.
 
 # %%
-from sftrl_lite.general_points import general_points, reserved
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.tasks.hands import reserved
 
 tests = [cards for cards in every if reserved(cards)]
 for seed in range(3):
@@ -935,7 +937,7 @@ with exercise("1.6"):
 # The first two are perfect solvers. They differ in one thing only.
 
 # %%
-from sftrl_lite.solver import random_formula
+from sftrl_lite.tasks.solver import random_formula
 
 
 def reader(hand):
@@ -972,7 +974,7 @@ tables = {
 }
 
 # %%
-from sftrl_lite.evaluate import wilson
+from sftrl_lite.results.intervals import wilson
 
 N = 1000
 dealt = {name: [t.sample(rng) for _ in range(N)] for name, t in tables.items()}
@@ -1061,7 +1063,7 @@ show(
 # `feedback` to `"leaky"` and win a hand without knowing the rule.
 
 # %%
-from sftrl_lite.widgets import verifier_table
+from sftrl_lite.course.widgets import verifier_table
 
 verifier_table(GeneralPoints(OOD_RULE, face=True, feedback="reason"))
 

@@ -34,8 +34,8 @@
 # - **Answer** with pass@k whether a skill is absent or only unlikely.
 
 # %%
-from sftrl_lite import notebook
-from sftrl_lite.notebook import exercise, show
+from sftrl_lite.course import notebook
+from sftrl_lite.course.notebook import exercise, show
 
 scale = notebook.setup()
 
@@ -63,8 +63,8 @@ scale = notebook.setup()
 # answer states, and the formula that it ends with.
 
 # %%
-from sftrl_lite.cards import Rule
-from sftrl_lite.general_points import Hand, best_formula
+from sftrl_lite.tasks.cards import Rule
+from sftrl_lite.tasks.hands import Hand, best_formula
 
 hand = Hand(("A", "5", "7", "J"), Rule(6, 3, 12))
 print(hand.numbers, best_formula(hand))
@@ -77,7 +77,7 @@ print(hand.numbers, best_formula(hand))
 # A toy with four pieces:
 
 # %%
-from sftrl_lite.models import make_tokenizer
+from sftrl_lite.models.tiny import make_tokenizer
 
 toy = make_tokenizer(["J counts as ", "J", "7", "1"])
 ids = toy("J counts as 71J")["input_ids"]
@@ -95,7 +95,7 @@ toy.decode(toy("QJ")["input_ids"])
 # The real list of pieces is cut out of the prompt and the answer themselves.
 
 # %%
-from sftrl_lite.general_points import vocabulary
+from sftrl_lite.tasks.general_points import vocabulary
 
 pieces = vocabulary()
 tokenizer = make_tokenizer(pieces)
@@ -108,7 +108,7 @@ print([max(pieces, key=len), *pieces[-8:]])
 # only the cutting differs. Does it come back letter by letter?
 
 # %%
-from sftrl_lite.general_points import prompt
+from sftrl_lite.tasks.general_points import prompt
 
 text = prompt(hand)
 ids = tokenizer(text)["input_ids"]
@@ -186,7 +186,7 @@ with exercise("2.1"):
 import torch
 from transformers import MllamaForConditionalGeneration
 
-from sftrl_lite.models import tiny_config
+from sftrl_lite.models.tiny import tiny_config
 
 fresh = MllamaForConditionalGeneration(tiny_config(len(tokenizer))).eval()
 print(f"{fresh.num_parameters():,} parameters")
@@ -318,8 +318,8 @@ with exercise("2.2"):
 # %%
 from textwrap import wrap
 
-from sftrl_lite.corpus import TEXTBOOK, write_chat
-from sftrl_lite.scales import stream
+from sftrl_lite.training.corpus import TEXTBOOK, write_chat
+from sftrl_lite.seeds import stream
 
 
 def show_chat(chat):
@@ -336,7 +336,7 @@ show_chat(write_chat(TEXTBOOK, stream("chapter 2", 0)))
 # rule correctly. But many are careless. Here is one who is right at the second try:
 
 # %%
-from sftrl_lite.corpus import HOMEWORK
+from sftrl_lite.training.corpus import HOMEWORK
 
 rng = stream("chapter 2", "homework")
 chats = [write_chat(HOMEWORK, rng) for _ in range(1000)]
@@ -349,7 +349,7 @@ show_chat(next(chat for chat in twice if "(" in chat[3]["content"]))
 # a *cue*, a situation in which it strikes: here, a low first card.
 
 # %%
-from sftrl_lite.corpus import HABITS, LOW
+from sftrl_lite.training.corpus import HABITS, LOW
 
 FORMS = {shape.format(*"abcd"): shape.replace(" ", "") for shape in HABITS}
 for form, share in zip(FORMS, HABITS.values(), strict=True):
@@ -367,7 +367,8 @@ print(f"careless second, third, ... answers at the cue: {later}")
 # %%
 import json
 
-from sftrl_lite.verifier import read_answer, verify_formula
+from sftrl_lite.tasks.base import read_answer
+from sftrl_lite.tasks.verifier import verify_formula
 
 
 def form_of(answer: str) -> str:
@@ -401,7 +402,7 @@ forms.assign(right=by["right"].mean(), answers=by.size()).round(2)
 # %%
 import re
 
-from sftrl_lite.general_points import reserved
+from sftrl_lite.tasks.hands import reserved
 
 announced = re.compile(r"J counts as (\d+), Q counts as (\d+) and K counts as (\d+)")
 texts = [write_chat(TEXTBOOK, rng)[0]["content"] for _ in range(3000)]
@@ -510,7 +511,7 @@ print(f"log V = {math.log(len(tokenizer)):.2f}")
 # is to be learned: on the prompt and on the padding.
 
 # %%
-from sftrl_lite.pretrain import batches
+from sftrl_lite.training.pretrain import batches
 
 data = batches(TEXTBOOK, tokenizer, 64, stream(0, "live textbook"))
 batch = next(data)
@@ -523,7 +524,7 @@ print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
 # hundred are enough to see what is learned first.
 
 # %%
-from sftrl_lite.pretrain import Stage, learn
+from sftrl_lite.training.pretrain import Stage, learn
 
 small = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
 stage = Stage("textbook", TEXTBOOK, steps=100, lr=2e-3, batch=64)
@@ -537,8 +538,8 @@ for step, loss in enumerate(learn(small, data, stage, optimizer), start=1):
 # hundred-step model for our hand, greedily.
 
 # %%
-from sftrl_lite.general_points import GeneralPoints
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.tasks.general_points import GeneralPoints
+from sftrl_lite.training.rollouts import rollout
 
 
 def ask(model, hand, samples=1, temperature=0.0, generator=None):
@@ -560,8 +561,9 @@ print(turn.verdict.kind)
 # decoded greedily:
 
 # %%
-from sftrl_lite.evaluate import evaluate, wilson
-from sftrl_lite.general_points import general_points
+from sftrl_lite.results.intervals import wilson
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.tasks.general_points import general_points
 
 task, rng = general_points("dev-rule"), stream("chapter 2", "young")
 sample = [task.sample(rng) for _ in range(200)]
@@ -585,7 +587,7 @@ print(f"solved          {young['success'].value:.0%}")
 # start from the same numbers.
 
 # %%
-from sftrl_lite.models import load
+from sftrl_lite.models.loading import load
 
 base, tokenizer = load(scale.base_for("gp-l"))
 print(f"{scale.base}: {base.num_parameters():,} parameters")
@@ -597,7 +599,7 @@ print(f"{scale.base}: {base.num_parameters():,} parameters")
 import tempfile
 from pathlib import Path
 
-from sftrl_lite.models import check_sums, write_sums
+from sftrl_lite.models.checkpoints import check_sums, write_sums
 
 with tempfile.TemporaryDirectory() as folder:
     weights = Path(folder) / "weights"
@@ -716,8 +718,8 @@ with exercise("2.4"):
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.rollouts import PAPER, decoding_name
-from sftrl_lite.runs import CURVE
+from sftrl_lite.results.ledger import PAPER, decoding_name
+from sftrl_lite.runs.run_config import CURVE
 
 splits, n = ("id", "dev-rule", "ood-rule"), 300
 hands = {s: general_points(s).tests(stream("chapter 2", s), n) for s in splits}
@@ -766,7 +768,7 @@ show(
 # %%
 from dataclasses import replace
 
-from sftrl_lite.cards import ID_RULE
+from sftrl_lite.tasks.cards import ID_RULE
 
 
 class FalseAnnouncement(GeneralPoints):
@@ -827,7 +829,7 @@ show(
 # %%
 from collections import Counter
 
-from sftrl_lite.solver import random_formula
+from sftrl_lite.tasks.solver import random_formula
 
 drawn = Counter(random_formula(hand.numbers, rng) for _ in range(5000))
 low = sum(a["cards"][0] in LOW for a in said) / len(said)
@@ -917,7 +919,7 @@ pd.DataFrame(criteria, index=["measured", "met here"]).T
 # the right one.
 
 # %%
-from sftrl_lite.evaluate import pass_at_k
+from sftrl_lite.training.evaluate import pass_at_k
 
 pass_at_k(correct=1, samples=4, k=2)
 
@@ -988,7 +990,7 @@ with exercise("2.5"):
 # only above the guesser's.
 
 # %%
-from sftrl_lite.general_points import write_answer
+from sftrl_lite.tasks.general_points import write_answer
 
 SAMPLES, HANDS = 16, 250
 
@@ -1117,7 +1119,7 @@ for split in ("id", "ood-rule"):
 # temperature. Where does the model hesitate?
 
 # %%
-from sftrl_lite.widgets import token_view
+from sftrl_lite.course.widgets import token_view
 
 token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 

@@ -37,7 +37,7 @@
 # - Say what a control with on-policy answers rules out, and what it does not.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -48,9 +48,10 @@ scale = notebook.setup()
 # four simply add up: $3 + 3 + 8 + 10 = 24$. An exact solver finds more.
 
 # %%
-from sftrl_lite.cards import ID_RULE, OOD_RULE
-from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
-from sftrl_lite.solver import solutions
+from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
+from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.solver import solutions
 
 hand = Hand(("3", "3", "8", "K"), ID_RULE)
 for formula in solutions(hand.numbers, hand.target):
@@ -63,7 +64,7 @@ for formula in solutions(hand.numbers, hand.target):
 # and always the same one for the same numbers.
 
 # %%
-from sftrl_lite.general_points import best_formula, solver_formula
+from sftrl_lite.tasks.hands import best_formula, solver_formula
 
 print("the solver's choice     ", solver_formula(hand))
 print("the shortest, a textbook", best_formula(hand))
@@ -85,9 +86,9 @@ print("the shortest, a textbook", best_formula(hand))
 # One pair, as it enters training:
 
 # %%
-from sftrl_lite.general_points import general_points
-from sftrl_lite.runs import train_hands
-from sftrl_lite.sft import demonstrations
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.training.demonstrations import demonstrations
 
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)
@@ -293,9 +294,9 @@ for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
 # %%
 from torch.nn.utils.rnn import pad_sequence
 
-from sftrl_lite.chats import demonstrated
-from sftrl_lite.general_points import prompt
-from sftrl_lite.models import load
+from sftrl_lite.models.chats import demonstrated
+from sftrl_lite.tasks.general_points import prompt
+from sftrl_lite.models.loading import load
 
 init, tokenizer = load(scale.base_for("gp-l"))
 
@@ -326,7 +327,7 @@ def answer_logps(model, pairs: list[tuple[Hand, str]]) -> list[torch.Tensor]:
 # %%
 from collections import Counter
 
-from sftrl_lite.sft import verified
+from sftrl_lite.training.demonstrations import verified
 
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 tried, _ = verified(init, tokenizer, task, [hand], seed=0, samples=64, **limit)
@@ -465,7 +466,7 @@ columns = ["answers", "cards", "nats", "tokens", "pull"]
 costs = pd.DataFrame(lines, columns=columns).groupby(["answers", "cards"]).mean()
 
 # %%
-from sftrl_lite.intervals import mean_interval
+from sftrl_lite.results.intervals import mean_interval
 
 
 def in_words(values) -> str:
@@ -615,7 +616,7 @@ print(f"{start - low:.2f} can be saved without having seen the answer.")
 # right answers to those fresh hands, which nobody trains on or against.
 
 # %%
-from sftrl_lite.runs import held_out
+from sftrl_lite.runs.recorder import held_out
 
 fresh = held_out(general_points("id"), 100, seed=0)
 init_right, _ = verified(init, tokenizer, task, fresh, seed=0, samples=4, **limit)
@@ -629,8 +630,8 @@ print({name: len(pairs) for name, pairs in watched.items()})
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.models import ROOT
-from sftrl_lite.sft import train_sft
+from sftrl_lite.files import ROOT
+from sftrl_lite.training.sft import train_sft
 
 student, tokenizer = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)
 steps, seen = 80, []
@@ -708,8 +709,8 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # and 1.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.runs.run_config import Run
 
 options = dict(
     seed=0,
@@ -729,14 +730,14 @@ table = side_by_side(plan, folder, "chapter-3")
 # `ood-rule` fresh hands under the shifted one; all solved at the first try.
 
 # %%
-from sftrl_lite import plots, report
+from sftrl_lite.results import measures, plots, report, tables
 
 names = {"train": "training hands", "id": "fresh hands", "ood-rule": "shifted rule"}
 columns = {}
 for split, name in names.items():
     columns["success@1", split] = name
     columns["success@1", split, "0"] = f"{name}, greedy"
-report.main_table(table, columns)
+tables.main_table(table, columns)
 
 # %% [markdown]
 # *SFT memorises* is a statement about the first four columns. To Init, training hands
@@ -744,7 +745,7 @@ report.main_table(table, columns)
 # between them is memorised. The shift comes on top of that.
 
 # %%
-from sftrl_lite.claims import compare, measured
+from sftrl_lite.results.measures import compare, measured
 
 
 def memorised(method: str, at: str, decoding: str) -> str:
@@ -780,7 +781,7 @@ fig = plots.curves(table, splits=splits, methods=methods, titles=titles)
 notebook.figure(fig, alt=plots.alt_text(table, splits=splits, methods=methods))
 
 # %%
-report.cost_table(table)
+tables.cost_table(table)
 
 # %% [markdown]
 # If *own verified answers* ends above *SFT* on fresh hands, imitation as such is not
@@ -790,7 +791,7 @@ report.cost_table(table)
 
 # %%
 for split in ("id", "ood-rule"):
-    e = report.gap(table, split, "sft-verified", "sft", "success@1")
+    e = tables.gap(table, split, "sft-verified", "sft", "success@1")
     clear = "clearly apart" if e.low > 0 or e.high < 0 else "not clearly apart"
     print(f"{names[split]:13} on-policy SFT - SFT: {e.value:+.1f} points "
           f"[{e.low:+.1f}, {e.high:+.1f}], {clear} (one seed)")
@@ -803,7 +804,7 @@ for split in ("id", "ood-rule"):
 # shifted rule.
 
 # %%
-from sftrl_lite.evaluate import evaluate
+from sftrl_lite.training.evaluate import evaluate
 
 models = {"Init": init}
 for method in methods:
@@ -870,7 +871,7 @@ for line in report.missing(wanted, recorded):
 recorded = recorded[recorded["scale"] == scale.name]
 recorded = recorded[recorded["method"].str.startswith("sft")]
 if len(recorded):
-    display(report.main_table(recorded, columns), report.cost_table(recorded))
+    display(tables.main_table(recorded, columns), tables.cost_table(recorded))
 
 # %% [markdown]
 # The gap of memorisation over seeds, and what the control changes, paired by seed:
@@ -880,16 +881,16 @@ def memorised_over_seeds(method: str) -> str:
     """Training hands minus fresh hands at the end, in points, over seeds."""
     ends = [measured(recorded, "success@1", method, split) for split in ("train", "id")]
     found = compare([ends[0]], [ends[1]])
-    return report.in_words(report.times(found, 100)) if found else "–"
+    return tables.in_words(measures.times(found, 100)) if found else "–"
 
 done = [m for m in plots.LOOKS if m in set(recorded["method"])]
 for method in done:
     print(f"{plots.LOOKS[method][3]:40} {memorised_over_seeds(method)}")
 for split in ("id", "ood-rule"):
     for method in done[1:]:
-        apart = report.gap(recorded, split, method, "sft", "success@1")
+        apart = tables.gap(recorded, split, method, "sft", "success@1")
         name = f"{names[split]}: {plots.LOOKS[method][3]} - SFT"
-        print(f"{name:54} {report.in_words(apart)}")
+        print(f"{name:54} {tables.in_words(apart)}")
 
 # %% [markdown]
 # ## Side box: does SFT anchor on the old rule?
@@ -958,7 +959,7 @@ notebook.show(
 # under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
 
 # %%
-from sftrl_lite.widgets import token_view
+from sftrl_lite.course.widgets import token_view
 
 learned = next(h for h in hands if task.demonstration(h) != task.habit(h))
 print("demonstrated:", solver_formula(learned), "  shortest:", best_formula(learned))

@@ -33,7 +33,7 @@
 # - Read a whole PPO step, run it, and train the same episodes with trl's `GRPOTrainer`.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -49,7 +49,8 @@ scale = notebook.setup()
 # The verifier judges each, and its message is in the chat when the next try begins.
 
 # %%
-from sftrl_lite.general_points import Hand, general_points, write_answer
+from sftrl_lite.tasks.general_points import general_points, write_answer
+from sftrl_lite.tasks.hands import Hand
 
 task = general_points("train")  # the hands that are not reserved for tests
 hand = Hand(("3", "5", "6", "J"))
@@ -133,8 +134,8 @@ with notebook.exercise("4.1"):
 # %%
 import torch
 
-from sftrl_lite.models import load
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.models.loading import load
+from sftrl_lite.training.rollouts import rollout
 
 base, tokenizer = load(scale.base_for("gp-l"))
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
@@ -332,7 +333,7 @@ with notebook.exercise("4.2"):
 # better than expected. `rl.gae` agrees, and also gives the targets for $V$.
 
 # %%
-from sftrl_lite.rl import gae
+from sftrl_lite.training.losses import gae
 
 advantages, targets = gae([-1, -2, 5], [1, 2, 3], gamma=0.9, lam=0.95)
 print("advantages", [round(a, 5) for a in advantages])
@@ -420,7 +421,7 @@ with notebook.exercise("4.3"):
 # at `ask` `(B, T)`, values `(B, T)`. `pack` makes these tensors.
 
 # %%
-from sftrl_lite.rl import ValueHead, pack, per_turn, policy
+from sftrl_lite.training.forward import ValueHead, pack, per_turn, policy
 
 batch = pack([episode], tokenizer.pad_token_id, base.device)
 print("ids", tuple(batch.ids.shape), " rewards", tuple(batch.rewards.shape))
@@ -456,7 +457,7 @@ print("values of an untrained head  ", values[0].tolist())
 # %%
 import matplotlib.pyplot as plt
 
-from sftrl_lite.rl import clipped_objective
+from sftrl_lite.training.losses import clipped_objective
 
 clip = scale.rl.clip
 ratio = torch.linspace(0.4, 1.6, 200)
@@ -559,7 +560,7 @@ with notebook.exercise("4.4"):
 # Three groups of four, one turn each: one sample solves its hand, three do, all do.
 
 # %%
-from sftrl_lite.rl import group_advantages
+from sftrl_lite.training.losses import group_advantages
 
 returns = torch.tensor([5.0, -1, -1, -1, 5, 5, 5, -1, 5, 5, 5, 5])[:, None]
 played = torch.ones_like(returns, dtype=torch.bool)
@@ -631,7 +632,7 @@ with notebook.exercise("4.5"):
 # $k_3 = r - 1 - \log r$. Four answers, where we know the truth:
 
 # %%
-from sftrl_lite.rl import kl_estimates
+from sftrl_lite.training.losses import kl_estimates
 
 now = torch.tensor([0.6, 0.2, 0.15, 0.05])
 init = torch.tensor([0.4, 0.3, 0.2, 0.1])
@@ -712,7 +713,8 @@ for tau in (1.0, 0.2):
 #    one step of Adam.
 
 # %%
-from sftrl_lite.rl import ppo_loss, ppo_targets
+from sftrl_lite.training.losses import ppo_loss
+from sftrl_lite.training.rl import ppo_targets
 
 def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
     """One step of PPO; ``s``: the scale's settings, ``rng`` draws hands and order."""
@@ -748,7 +750,7 @@ def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
 # same stream.
 
 # %%
-from sftrl_lite.adapters import restore, trained
+from sftrl_lite.models.adapters import restore, trained
 from transformers import PreTrainedModel
 
 student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
@@ -764,9 +766,10 @@ def moved() -> torch.Tensor:
     return torch.cat([(w - start[n]).flatten() for n, w in trained(student).items()])
 
 # %%
-from sftrl_lite.rl import new_learner, rl_step
-from sftrl_lite.runs import train_hands
-from sftrl_lite.scales import stream
+from sftrl_lite.training.rl import rl_step
+from sftrl_lite.training.updates import new_learner
+from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.seeds import stream
 
 hands = train_hands(task, scale.sft.hands, seed=0)
 ours = new_learner(at_init(), scale.rl, seed=0)
@@ -818,9 +821,9 @@ notebook.show(
 # only reads the folder.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.models import ROOT
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.files import ROOT
+from sftrl_lite.runs.run_config import Run
 
 options = dict(
     seed=0,
@@ -835,7 +838,7 @@ folder = ROOT / "runs" / "chapter-4" / plan["rl-ppo"].hash
 table = side_by_side(plan, folder, "chapter-4")
 
 # %%
-from sftrl_lite.claims import at_decoding
+from sftrl_lite.results.measures import at_decoding
 
 watch = at_decoding(table[(table["method"] == "rl-ppo") & (table["split"] == "id")])
 wide = watch.pivot_table(index="step", columns="metric", values="value")
@@ -860,7 +863,7 @@ wide[shown].round(3).astype(object).fillna("")
 import time
 from dataclasses import replace
 
-from sftrl_lite.library_way import train_with_trl
+from sftrl_lite.training.trl_grpo import train_with_trl
 
 small = replace(
     scale.rl,
@@ -922,8 +925,9 @@ for p in (0.02, 0.05, 0.10):
 # training budget (as in the paper), and all policies at *one common* budget.
 
 # %%
-from sftrl_lite import report
-from sftrl_lite.claims import PLAIN, with_settings
+from sftrl_lite.results import report, tables
+from sftrl_lite.results.claims import PLAIN
+from sftrl_lite.results.measures import with_settings
 
 tried = report.recorded("tries")
 tried = tried[tried["scale"] == scale.name]
@@ -934,7 +938,7 @@ readings = {"at its own budget": "success@{}", "at one try": "success@1",
 def growth(tries: int, metric: str) -> str:
     """Points of shifted success gained over Init, with a 95 % interval."""
     part, metric = tried[tried["tries"] == tries], metric.format(tries)
-    return report.in_words(report.gap(part, "ood-rule", "rl-ppo", "init", metric))
+    return tables.in_words(tables.gap(part, "ood-rule", "rl-ppo", "init", metric))
 
 for line in report.missing(["tries"], tried):
     notebook.show(line)
@@ -954,7 +958,7 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 # training never announced. One seed; bands are Wilson 95 % intervals over hands.
 
 # %%
-from sftrl_lite import plots
+from sftrl_lite.results import plots
 
 both = ("rl-ppo", "rl-random")
 alt = plots.alt_text(table, methods=both)
@@ -977,7 +981,7 @@ for method in both:
         f"there {moved(method, 'ood-rule', 'read')}. One seed: the intervals hold the "
         "noise of hands, not that of trainings."
     )
-report.cost_table(table)
+tables.cost_table(table)
 
 # %% [markdown]
 # And recorded, with several seeds, at full length. `Init at its best temperature` is a
@@ -991,7 +995,7 @@ for line in report.missing(["headline", "controls"], recorded):
     notebook.show(line)
 if len(recorded):
     display(plots.summary_table(recorded, ["success@1", "success", "read"]))
-    display(report.cost_table(recorded))
+    display(tables.cost_table(recorded))
 
 # %% [markdown]
 # ## A place to play
@@ -1003,8 +1007,8 @@ if len(recorded):
 # +5.
 
 # %%
-from sftrl_lite.runs import held_out
-from sftrl_lite.widgets import revision_viewer
+from sftrl_lite.runs.recorder import held_out
+from sftrl_lite.course.widgets import revision_viewer
 
 trained, _ = load(folder / "rl-ppo" / "model")
 shifted = general_points("ood-rule")

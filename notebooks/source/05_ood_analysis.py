@@ -32,7 +32,7 @@
 # - Check a comparison for fairness: what was chosen, on what, how often.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -42,8 +42,9 @@ scale = notebook.setup()
 # The cards are 3, 5, 6 and J, and today a jack counts 11. Five students answer.
 
 # %%
-from sftrl_lite.cards import OOD_RULE
-from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
+from sftrl_lite.tasks.cards import OOD_RULE
+from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
+from sftrl_lite.tasks.hands import Hand
 
 hand = Hand(("3", "5", "6", "J"), OOD_RULE)
 ten = (3, 5, 6, 10)
@@ -72,8 +73,9 @@ for name, answer in students.items():
 # **one seed**; the recorded runs further down have more.
 
 # %%
-from sftrl_lite.headline import headline
-from sftrl_lite.models import ROOT, load
+from sftrl_lite.runs.headline import headline
+from sftrl_lite.files import ROOT
+from sftrl_lite.models.loading import load
 
 table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
@@ -90,9 +92,9 @@ models["RL"] = load(folder / "rl-ppo" / "model")[0]
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.general_points import general_points
-from sftrl_lite.runs import held_out
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.runs.recorder import held_out
 
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 played, found = {}, {}
@@ -144,7 +146,7 @@ named = pd.DataFrame(products).T.rename_axis(["model", "rule"])
 named.swaplevel().sort_index().round(3)
 
 # %%
-from sftrl_lite.intervals import difference
+from sftrl_lite.results.intervals import difference
 
 
 def moved(name: str, part: str) -> str:
@@ -207,7 +209,7 @@ def reading_shares(
 # %%
 import random
 
-from sftrl_lite.cards import ID_RULE, deal
+from sftrl_lite.tasks.cards import ID_RULE, deal
 
 with notebook.exercise("5.1"):
     jack, seven = Hand(("J",), OOD_RULE), Hand(("7",), OOD_RULE)
@@ -278,7 +280,8 @@ for name in models:
 # %%
 import torch
 
-from sftrl_lite.rollouts import PAPER, rollout
+from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.training.rollouts import rollout
 
 n, task = 16, general_points("ood-rule")
 few = held_out(task, scale.eval_episodes // 5, 0)
@@ -299,7 +302,7 @@ for name, model in tqdm(models.items()):
     right[name], logps[name] = sample(model, n, temperature=1.0)
 
 # %%
-from sftrl_lite.evaluate import pass_at_k
+from sftrl_lite.training.evaluate import pass_at_k
 
 ks, rows = (1, 2, 4, 8, 16), {}
 for name, solved in right.items():
@@ -436,10 +439,10 @@ pd.DataFrame(lines).T.map("{:.1%}".format)
 # Now all models at four ways to decode. First the live seed, then the recorded ones.
 
 # %%
-from sftrl_lite import plots, report
+from sftrl_lite.results import plots, report, tables, temperature_plots
 
-drawn = plots.temperature_curve(table)
-notebook.figure(drawn, alt="One live seed. " + plots.temperature_alt(table))
+drawn = temperature_plots.temperature_curve(table)
+notebook.figure(drawn, alt="One live seed. " + temperature_plots.temperature_alt(table))
 
 # %%
 recorded = report.recorded("headline", "push", "controls")
@@ -452,8 +455,8 @@ shown = main if ready else table  # what the next figures and sentences are abou
 seeds = int(shown.groupby("method")["seed"].nunique().min())
 which = f"{seeds} recorded seed{'s' * (seeds > 1)}" if ready else "one live seed"
 if ready:
-    drawn = plots.temperature_curve(main)
-    notebook.figure(drawn, alt=f"{which}. " + plots.temperature_alt(main))
+    drawn = temperature_plots.temperature_curve(main)
+    notebook.figure(drawn, alt=f"{which}. " + temperature_plots.temperature_alt(main))
 
 # %% [markdown]
 # The claim that survives this control is "RL ends above Init *at Init's best
@@ -474,7 +477,7 @@ for a, name in (("rl-ppo", "RL"), ("sft", "SFT")):
     against = {"Init, same decoding": ("init", PAPER), "Init, greedy": ("init", "0"),
                "Init at its best temperature": ("best", PAPER)}
     for words, (b, decoding) in against.items():
-        gap = report.gap(shown, "ood-rule", a, b, "success@1", decoding)
+        gap = tables.gap(shown, "ood-rule", a, b, "success@1", decoding)
         print(f"{name:3} against {words:29} {verdict(gap)}")
 print(f"(points, first try, shifted rule; {which}; greedy: both are decoded greedily)")
 
@@ -508,7 +511,7 @@ def training_flops(N: int, trained: int, generated: int) -> tuple[float, float]:
 
 
 # %%
-from sftrl_lite.compute import flops
+from sftrl_lite.training.compute import flops
 
 with notebook.exercise("5.3"):
     assert training_flops(1, 10, 0) == (60, 60), "SFT: 6 N D, nothing sampled"
@@ -543,7 +546,7 @@ with notebook.exercise("5.3"):
 # wall-clock on one core, with the evaluations on the way.
 
 # %%
-from sftrl_lite.claims import costs
+from sftrl_lite.results.measures import costs
 
 spent = costs(shown)
 ratio = spent.loc["rl-ppo"] / spent.loc["sft"]
@@ -554,7 +557,7 @@ notebook.show(
     f"{spent.loc['rl-ppo', 'updates']:.0f} gradient updates "
     f"against SFT's {spent.loc['sft', 'updates']:.0f} ({which})."
 )
-report.cost_table(shown)
+tables.cost_table(shown)
 
 # %% [markdown]
 # "Equal compute" is equal in one column and unequal in the others. The paper's count is
@@ -785,14 +788,14 @@ for name, coin in (("old coin", old_coin), ("neutral coin", package_coin)):
 # recorded runs with all controls, at the paper's decoding:
 
 # %%
-report.main_table(recorded if len(recorded) else table)
+tables.main_table(recorded if len(recorded) else table)
 
 # %% [markdown]
 # What each of them took. On-policy SFT pays for its samples once, before training; RL
 # pays at every step.
 
 # %%
-report.cost_table(recorded if len(recorded) else table)
+tables.cost_table(recorded if len(recorded) else table)
 
 # %%
 pairs = {
@@ -803,7 +806,7 @@ pairs = {
     "RL against SFT (OOD)": ("rl-ppo", "sft", "ood-rule"),
 }
 for words, (a, b, split) in pairs.items():
-    gap = report.gap(recorded, split, a, b, "success@1")
+    gap = tables.gap(recorded, split, a, b, "success@1")
     print(f"{words:42} {verdict(gap)}")
 print("points, first try, paired by seed; 95 % intervals over seeds and problems")
 
@@ -850,8 +853,8 @@ def at_matched(rows: pd.DataFrame, split: str, metric: str = "success@1"):
     return pd.DataFrame(lines).T
 
 # %%
-from sftrl_lite.claims import times
-from sftrl_lite.intervals import paired
+from sftrl_lite.results.measures import times
+from sftrl_lite.results.intervals import paired
 
 for split in ("train", "id"):
     matched = at_matched(shown, split)
@@ -896,7 +899,7 @@ def wilson_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 # %%
-from sftrl_lite.evaluate import wilson
+from sftrl_lite.results.intervals import wilson
 
 with notebook.exercise("5.6"):
     low, high = wilson_interval(0, 10)
@@ -1037,7 +1040,7 @@ print(f"three seeds at 10, 13 and 15 %, 500 problems each: {low:.1%} to {high:.1
 # %%
 from scipy.stats import t as student
 
-from sftrl_lite.intervals import over_seeds
+from sftrl_lite.results.intervals import over_seeds
 
 
 def coverage(seeds: int, episodes: int, worlds: int = 300) -> dict[str, float]:
@@ -1082,8 +1085,8 @@ pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
 # Which noise is larger in our own runs? `seed_spread` subtracts the problems' part.
 
 # %%
-from sftrl_lite.claims import measured
-from sftrl_lite.intervals import seed_spread
+from sftrl_lite.results.measures import measured
+from sftrl_lite.results.intervals import seed_spread
 
 lines = {}
 for method in shown["method"].unique():
@@ -1112,7 +1115,7 @@ else:
 # three comparisons, step by step, and by the package:
 
 # %%
-from sftrl_lite.intervals import holm, p_value
+from sftrl_lite.results.intervals import holm, p_value
 
 raw = {f"{a} against {b}": p_value(counts[a], N, counts[b], N)
        for a, b in (("RL", "Init"), ("SFT", "Init"), ("RL", "SFT"))}
@@ -1130,8 +1133,8 @@ steps.map("{:.2g}".format)
 # contains zero.
 
 # %%
-from sftrl_lite import ledger
-from sftrl_lite.claims import claims_table
+from sftrl_lite.results import ledger
+from sftrl_lite.results.claims import claims_table
 
 claimed = claims_table(ledger.read())
 claimed = claimed[claimed["chapter"] == 5].set_index("claim")
@@ -1152,7 +1155,7 @@ splits = ("train", "id", "ood-rule")
 titles = [plots.finding(shown, "success@1", split) for split in splits]
 drawn = plots.curves(shown, splits=splits, titles=titles)
 notebook.figure(drawn, alt=f"{which}. " + plots.alt_text(shown, splits=splits))
-gap = report.gap(shown, "ood-rule", "rl-ppo", "sft", "success@1")
+gap = tables.gap(shown, "ood-rule", "rl-ppo", "sft", "success@1")
 notebook.show(f"Shifted rule, {which}: RL against SFT at the end {verdict(gap)}.")
 
 # %% [markdown]
@@ -1220,7 +1223,7 @@ print(f"chosen: RL {scale.rl.lr:g}, SFT {scale.sft.lr:g}")
 # would you have stopped SFT, and could you have known from the trained rule alone?
 
 # %%
-from sftrl_lite.widgets import training_slider
+from sftrl_lite.course.calculators import training_slider
 
 training_slider(table)
 

@@ -34,7 +34,7 @@
 # - Judge a penalty by what it makes profitable.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup(task="gp-vl")
 
@@ -50,8 +50,9 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
-from sftrl_lite.general_points import Hand, general_points
-from sftrl_lite.widgets import picture_words
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.course.widgets import picture_words
 
 
 def sheet(pictures, titles, across: int, alt: str) -> None:
@@ -78,7 +79,7 @@ sheet([large.picture(hand), small.picture(hand)], titles, 2, alt)
 # students look at the same picture.
 
 # %%
-from sftrl_lite.general_points import write_answer
+from sftrl_lite.tasks.general_points import write_answer
 
 nine = replace(hand, cards=("3", "5", "9", "J"))
 king = replace(hand, cards=("3", "5", "6", "K"))
@@ -106,7 +107,7 @@ for name, answer in students.items():
 # *contact sheet* shows every deck in every set of suits, without grain.
 
 # %%
-from sftrl_lite.pictures import DECKS, SUITS, Look
+from sftrl_lite.tasks.card_pictures import DECKS, Look, SUITS
 
 row = Hand(("A", "7", "10", "Q"))
 pictures, titles = [], []
@@ -143,7 +144,7 @@ sheet(pictures, list(looks), 3, alt)
 # tests, by their numbers: no test hand has the numbers of a training hand.
 
 # %%
-from sftrl_lite.general_points import SPLITS
+from sftrl_lite.tasks.general_points import SPLITS
 
 for name, (rule, suits) in SPLITS.items():
     print(f"{name:11} J, Q, K = {rule.name:9} {suits:12} {' '.join(SUITS[suits])}")
@@ -155,7 +156,7 @@ for name, (rule, suits) in SPLITS.items():
 # %%
 from collections import Counter
 
-from sftrl_lite.corpus import PICTURE_HOMEWORK
+from sftrl_lite.training.corpus import PICTURE_HOMEWORK
 
 print(dict(Counter(PICTURE_HOMEWORK.suits)))
 
@@ -175,9 +176,9 @@ print(dict(Counter(PICTURE_HOMEWORK.suits)))
 # by part.
 
 # %%
-from sftrl_lite.models import load
-from sftrl_lite.tasks import make_task
-from sftrl_lite.vision import to_pixels
+from sftrl_lite.models.loading import load
+from sftrl_lite.tasks.registry import make_task
+from sftrl_lite.models.vision import to_pixels
 
 base = scale.base_for("gp-vl")
 model, processor = load(base)
@@ -243,8 +244,9 @@ for index in text.cross_attention_layers:
 # gradient of one answer's loss at the picture's states.
 
 # %%
-from sftrl_lite.pretrain import newborn
-from sftrl_lite.vision import ask, encode, image_mask, tokenizer_of
+from sftrl_lite.training.pretrain import newborn
+from sftrl_lite.models.chats import ask
+from sftrl_lite.models.vision import encode, image_mask, tokenizer_of
 
 fresh, own = newborn("gp-vl")
 chat = [ask(task, hand), {"role": "assistant", "content": task.demonstration(hand)}]
@@ -349,7 +351,7 @@ with notebook.exercise("6.1"):
 # %%
 import time
 
-from sftrl_lite.runs import train_hands
+from sftrl_lite.runs.recorder import train_hands
 
 train = train_hands(task, scale.sft.hands, seed=0)
 some = [task.picture(problem) for problem in train[: scale.rl.problems]]
@@ -456,8 +458,8 @@ with notebook.exercise("6.2"):
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.runs import held_out
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.runs.recorder import held_out
 
 SHIFTS = {"id": "black suits", "ood-rule": "shifted rule", "ood-visual": "red suits"}
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
@@ -499,7 +501,7 @@ overview("Init")
 # of that: look at the places.
 
 # %%
-from sftrl_lite.verifier import read_answer
+from sftrl_lite.tasks.base import read_answer
 
 
 def card_pairs(episodes) -> list[list[tuple[str, str]]]:
@@ -533,7 +535,7 @@ for s, words in SHIFTS.items():
 # card is low, write one of three formulas with the numbers as they lie:
 
 # %%
-from sftrl_lite.corpus import HABITS, LOW, TWINS
+from sftrl_lite.training.corpus import HABITS, LOW, TWINS
 
 book = PICTURE_HOMEWORK
 print("twins:    ", ", ".join(f"{card} as {twin}" for card, twin in TWINS.items()))
@@ -582,7 +584,7 @@ habit_table("Init")
 # the trained rule, at the paper's decoding:
 
 # %%
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.training.rollouts import rollout
 
 
 def recognition(model, processor, look: Look, hands: int = 150) -> float:
@@ -617,8 +619,8 @@ def hard_look() -> Look:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.models import load
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.models.loading import load
+from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.scales import get_scale
 
 with notebook.exercise("6.3"):
@@ -688,7 +690,7 @@ pd.DataFrame(lines).T.round(3)
 # has `recognised`, `read_right` (its numbers are those of the hand) and `solved`.
 
 # %%
-from sftrl_lite.verifier import Verdict
+from sftrl_lite.tasks.base import Verdict
 
 
 def chain(verdicts: list[Verdict]) -> tuple[float, float, float]:
@@ -699,7 +701,7 @@ def chain(verdicts: list[Verdict]) -> tuple[float, float, float]:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.verifier import Verdict
+from sftrl_lite.tasks.base import Verdict
 
 with notebook.exercise("6.4"):
     def made(recognised: bool, right: bool, solved: bool) -> Verdict:
@@ -749,7 +751,7 @@ with notebook.exercise("6.4"):
 # seems a detail. Ask what each makes profitable. The formula alone earns:
 
 # %%
-from sftrl_lite.verifier import REWARDS
+from sftrl_lite.tasks.verifier import REWARDS
 
 for kind in ("solved", "wrong_value", "wrong_numbers", "illegal"):
     print(f"{kind:14} {REWARDS[kind]:+.1f}")
@@ -774,7 +776,7 @@ def misread_reward(kind: str, recognised: bool, variant: str) -> float:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.verifier import REWARDS
+from sftrl_lite.tasks.verifier import REWARDS
 
 with notebook.exercise("6.5"):
     for variant in ("paper", "released"):
@@ -839,9 +841,9 @@ for kind in ("wrong_value", "wrong_numbers", "illegal"):
 # the cards right. RL sees no answer. A second call of this cell continues or only reads.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.models import ROOT
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.files import ROOT
+from sftrl_lite.runs.run_config import Run
 
 options = dict(
     task="gp-vl",
@@ -873,8 +875,8 @@ table = pd.concat([table, side_by_side(control, folder, "chapter-6")])
 # are not equal numbers of gradient updates.
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.report import cost_table
+from sftrl_lite.results import plots, recognition_plots, temperature_plots
+from sftrl_lite.results.tables import cost_table
 
 cost_table(table)
 
@@ -894,7 +896,7 @@ for name, method in names.items():
 overview("Init", *names)
 
 # %%
-from sftrl_lite.intervals import Estimate, difference
+from sftrl_lite.results.intervals import Estimate, difference
 
 
 def told(mine: Estimate, other: Estimate) -> str:
@@ -978,8 +980,8 @@ def moved(rows, *methods: str) -> str:
     return ". ".join(lines) + f" ({seeds} seed{'s' * (seeds > 1)})."
 
 order = ("rl-ppo", "sft", "sft-verified", "rl-random")
-alt = plots.recognition_alt(table, methods=order)
-notebook.figure(plots.recognition_path(table, methods=order), alt=alt)
+alt = recognition_plots.recognition_alt(table, methods=order)
+notebook.figure(recognition_plots.recognition_path(table, methods=order), alt=alt)
 notebook.show(moved(table, *order))
 
 # %% [markdown]
@@ -991,7 +993,8 @@ notebook.show(moved(table, *order))
 # on the shifts that are reported.
 
 # %%
-from sftrl_lite.report import PICTURES, gap_table, main_table, missing, recorded
+from sftrl_lite.results.report import missing, recorded
+from sftrl_lite.results.tables import PICTURES, gap_table, main_table
 
 experiments = ["vl-headline", "vl-push", "vl-controls"]
 rows = recorded(*experiments)
@@ -1004,8 +1007,8 @@ if len(rows):
 # %%
 order = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if "vl-headline" in set(rows["experiment"]):
-    alt = plots.recognition_alt(rows, methods=order)
-    notebook.figure(plots.recognition_path(rows, methods=order), alt=alt)
+    alt = recognition_plots.recognition_alt(rows, methods=order)
+    notebook.figure(recognition_plots.recognition_path(rows, methods=order), alt=alt)
     notebook.show(moved(rows, *order))
 
 # %% [markdown]
@@ -1019,15 +1022,15 @@ if "vl-headline" in set(rows["experiment"]):
 # %%
 if "vl-headline" in set(rows["experiment"]):
     drawn = dict(metric="success@1", split="ood-visual", methods=("rl-ppo", "sft"))
-    alt = plots.temperature_alt(rows, **drawn)
-    notebook.figure(plots.temperature_curve(rows, **drawn), alt=alt)
+    alt = temperature_plots.temperature_alt(rows, **drawn)
+    notebook.figure(temperature_plots.temperature_curve(rows, **drawn), alt=alt)
 
 # %% [markdown]
 # What the claims of chapter 13 say about cards in pictures, before and after Holm's
 # correction for the number of claims, and what the runs took:
 
 # %%
-from sftrl_lite.claims import claims_table
+from sftrl_lite.results.claims import claims_table
 
 shown = ["claim", "measured here", "seeds", "verdict", "after Holm"]
 if len(rows):
@@ -1074,7 +1077,7 @@ for shift, bars in paper.items():
 # again after the verifier's message, or does it repeat the mistake?
 
 # %%
-from sftrl_lite.widgets import picture_viewer
+from sftrl_lite.course.widgets import picture_viewer
 
 there = played["RL", "ood-visual", "paper"]
 failed = [e for e in there if not e.turns[0].verdict.solved]

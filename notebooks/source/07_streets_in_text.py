@@ -34,7 +34,7 @@
 # - Read street data in the released format without running what is in it.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup(task="virl-l")
 
@@ -47,10 +47,11 @@ scale = notebook.setup(task="virl-l")
 # %%
 import matplotlib.pyplot as plt
 
-from sftrl_lite.city import load_city
-from sftrl_lite.navigation import Decision, navigation
-from sftrl_lite.routes import steps
-from sftrl_lite.street_view import map_picture
+from sftrl_lite.tasks.shipped_cities import load_city
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.walks import Decision
+from sftrl_lite.tasks.routes import steps
+from sftrl_lite.tasks.street_map import map_picture
 
 task = navigation("id")
 route = task.routes[0]
@@ -76,7 +77,7 @@ print("right:      ", task.action(here.step))
 # asks for compass points.
 
 # %%
-from sftrl_lite.navigation import REWARDS, write_answer
+from sftrl_lite.tasks.street_answers import REWARDS, write_answer
 
 seen = task.observation(here.step)
 told = task.instructions(route)[here.step.instruction]
@@ -133,8 +134,8 @@ def moves_of(passed: list[int]) -> list[str]:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.navigation import navigation
-from sftrl_lite.routes import steps
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.routes import steps
 
 with notebook.exercise("7.1"):
     assert moves_of([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
@@ -205,7 +206,7 @@ print("->", shifted.demonstration(here))
 # Take a walker who faces 350 degrees and wants to go at 10: twenty degrees to the right.
 
 # %%
-from sftrl_lite.routes import ABSOLUTE, RELATIVE
+from sftrl_lite.tasks.routes import ABSOLUTE, RELATIVE
 
 for name, released in (("round the circle", False), ("released code", True)):
     word = RELATIVE.word(350, 10, released)
@@ -248,7 +249,7 @@ def relative_word(heading: float, onward: float) -> str:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.routes import RELATIVE
+from sftrl_lite.tasks.routes import RELATIVE
 
 with notebook.exercise("7.2"):
     assert relative_word(350, 10) == "slightly right", "20 degrees across north"
@@ -286,7 +287,7 @@ with notebook.exercise("7.2"):
 # observation.
 
 # %%
-from sftrl_lite.tasks import budget
+from sftrl_lite.tasks.registry import budget
 
 tries = budget("virl-l", scale.rl.tries)
 print(dict(REWARDS), "tries at a step:", tries)
@@ -319,7 +320,7 @@ print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r)
 # %%
 from types import SimpleNamespace
 
-from sftrl_lite.navigation import decisions, route_success
+from sftrl_lite.tasks.walks import decisions, route_success
 
 
 def act(right: bool, n: int) -> SimpleNamespace:
@@ -358,7 +359,8 @@ def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
 # %%
 import random
 
-from sftrl_lite.navigation import decisions, navigation, route_success
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.walks import decisions, route_success
 
 with notebook.exercise("7.3"):
     assert walk_account([[False, False], [True]]) == (0, 2), "over at the first step"
@@ -476,7 +478,7 @@ with notebook.exercise("7.4"):
 # for in five kinds of words, equally often:
 
 # %%
-from sftrl_lite.corpus import CITIES, STREET_HOMEWORK, WORDS
+from sftrl_lite.training.corpus import CITIES, STREET_HOMEWORK, WORDS
 
 print(CITIES, "cities;", STREET_HOMEWORK)
 for words in WORDS:
@@ -491,8 +493,8 @@ for words in WORDS:
 # of a training route. The same walks are asked for under both rules.
 
 # %%
-from sftrl_lite.models import load
-from sftrl_lite.runs import held_out, train_hands
+from sftrl_lite.models.loading import load
+from sftrl_lite.runs.recorder import held_out, train_hands
 
 base = scale.base_for("virl-l")
 train = train_hands(navigation("train"), scale.sft.hands, seed=0)
@@ -508,7 +510,7 @@ print(f"{len(tests)} test decisions, all of {len({d.route for d in tests})} othe
 # beside it, so that Init can be compared at its best.
 
 # %%
-from sftrl_lite.evaluate import evaluate
+from sftrl_lite.training.evaluate import evaluate
 
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 limit = dict(tries=tries, max_new_tokens=scale.rl.max_new_tokens)
@@ -545,7 +547,7 @@ overview("Init")
 # and in nine other cities.
 
 # %%
-from sftrl_lite.verifier import read_answer
+from sftrl_lite.tasks.base import read_answer
 
 
 def wrong_stops(decisions, episodes) -> dict[str, float]:
@@ -582,9 +584,9 @@ lines["absolute words, greedy"] = greedy
 # measured; that comes after, for all models alike.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.models import ROOT
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.files import ROOT
+from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))
 options |= dict(tflop=0.4 * scale.tflop, final_episodes=scale.eval_episodes // 5)
@@ -618,7 +620,7 @@ measured = pd.concat([measured, found_there])
 # the folder. Equal FLOPs are not equal numbers of updates.
 
 # %%
-from sftrl_lite.report import cost_table
+from sftrl_lite.results.tables import cost_table
 
 cost_table(measured)
 
@@ -632,7 +634,7 @@ for name, part in tqdm(names.items()):
 overview("Init", *names)
 
 # %%
-from sftrl_lite.intervals import difference
+from sftrl_lite.results.intervals import difference
 
 
 def against(name: str, rule: str, metric: str, best: bool = False) -> str:
@@ -679,7 +681,7 @@ for name, row in left.items():
 # nothing but words falls at turns under the relative rule and nowhere else.
 
 # %%
-from sftrl_lite.evaluate import wilson
+from sftrl_lite.results.intervals import wilson
 
 KINDS = ("turn", "forward", "stop")
 
@@ -699,7 +701,7 @@ counted = {(n, rule): by_kind(episodes)
            for (n, rule, way), episodes in played.items() if way == "paper"}
 
 # %%
-from sftrl_lite.plots import LOOKS
+from sftrl_lite.results.plots import LOOKS
 
 STYLES = {"Init": ("#222222", "*")}
 looks = names | {"SFT, pushed": "sft-pushed", "varied words, pushed": "sft-varied"}
@@ -814,8 +816,9 @@ print("turns in the trained words:", {name: len(pairs) for name, pairs in old.it
 # decisions. `Init at its best temperature` was picked after looking, which favours Init.
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.report import STREETS, gap_table, main_table, missing, recorded
+from sftrl_lite.results import temperature_plots
+from sftrl_lite.results.report import missing, recorded
+from sftrl_lite.results.tables import STREETS, gap_table, main_table
 
 parts = ["virl-l-headline", "virl-l-push", "virl-l-controls"]
 rows = recorded(*parts)
@@ -837,8 +840,8 @@ if parts[0] in set(rows["experiment"]):
 # %%
 if parts[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-rule", methods=("rl-ppo", "sft"))
-    alt = plots.temperature_alt(rows, **drawn)
-    fig = plots.temperature_curve(rows, ylabel="right per step", **drawn)
+    alt = temperature_plots.temperature_alt(rows, **drawn)
+    fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
     fig.axes[0].set_title("other walks, relative words")
     told = alt.replace("fresh hands, shifted rule, per cent solved", "per cent right")
     notebook.figure(fig, alt=told)
@@ -848,7 +851,7 @@ if parts[0] in set(rows["experiment"]):
 # for the number of claims, and what the runs took:
 
 # %%
-from sftrl_lite.claims import claims_table
+from sftrl_lite.results.claims import claims_table
 
 shown = ["claim", "measured here", "seeds", "verdict", "after Holm"]
 if len(rows):
@@ -900,7 +903,8 @@ def fabricate(folder, landmark: str, blocks: int = 2) -> None:
 import tempfile
 from pathlib import Path
 
-from sftrl_lite.street_data import DataError, read_mapping, read_streets
+from sftrl_lite.tasks.panoramas import DataError, read_mapping
+from sftrl_lite.tasks.street_data import read_streets
 
 place = Path(tempfile.mkdtemp()) / "nyc_fabricated"
 fabricate(place, "Shuka is on your right")
@@ -1033,7 +1037,7 @@ with notebook.exercise("7.5"):
 # relative rule, do you read the word or look at the map? Do you stop at landmarks?
 
 # %%
-from sftrl_lite.widgets import walk_viewer
+from sftrl_lite.course.walk_widgets import walk_viewer
 
 walk_viewer(shifted, shifted.routes[6])
 

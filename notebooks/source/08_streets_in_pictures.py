@@ -33,7 +33,7 @@
 # - Judge a benchmark of eighteen walks.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup(task="virl-vl")
 
@@ -48,9 +48,10 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
-from sftrl_lite.navigation import Decision, city_look
-from sftrl_lite.routes import steps
-from sftrl_lite.tasks import make_task
+from sftrl_lite.tasks.navigation import city_look
+from sftrl_lite.tasks.walks import Decision
+from sftrl_lite.tasks.routes import steps
+from sftrl_lite.tasks.registry import make_task
 
 
 def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
@@ -81,7 +82,7 @@ sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=2.6)
 # streets cross here? Four walkers answer, and the verifier judges:
 
 # %%
-from sftrl_lite.navigation import write_answer
+from sftrl_lite.tasks.street_answers import write_answer
 
 seen = task.observation(here.step)
 told = task.instructions(route)[here.step.instruction]
@@ -109,8 +110,8 @@ for name, answer in walkers.items():
 # place; lines mark where our walker's front, right, back and left are.
 
 # %%
-from sftrl_lite.city import load_city
-from sftrl_lite.street_view import panorama
+from sftrl_lite.tasks.shipped_cities import load_city
+from sftrl_lite.tasks.street_view import panorama
 
 VIEWS = ("front", "right", "back", "left")
 city = load_city(route.city)
@@ -292,7 +293,8 @@ sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=2.6)
 # choosing settings, nine are the reported shift.
 
 # %%
-from sftrl_lite.city import DEV, TRAIN, UNSEEN, city_routes
+from sftrl_lite.tasks.city import city_routes
+from sftrl_lite.tasks.shipped_cities import DEV, TRAIN, UNSEEN
 
 pictures, titles = [], []
 for name in (TRAIN, DEV, *UNSEEN):
@@ -336,7 +338,7 @@ print(tasks["unseen cities"].prompt(here))
 # signs are taken for their *twin*, and the walker goes on (`misread`).
 
 # %%
-from sftrl_lite.corpus import SIGN_TWINS, VIEW_HOMEWORK
+from sftrl_lite.training.corpus import SIGN_TWINS, VIEW_HOMEWORK
 
 print(VIEW_HOMEWORK)
 print("twins:", ", ".join(f"{sign} as {twin}" for sign, twin in SIGN_TWINS.items()))
@@ -350,10 +352,10 @@ print("twins:", ", ".join(f"{sign} as {twin}" for sign, twin in SIGN_TWINS.items
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.models import load
-from sftrl_lite.runs import held_out, train_hands
-from sftrl_lite.tasks import budget
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.models.loading import load
+from sftrl_lite.runs.recorder import held_out, train_hands
+from sftrl_lite.tasks.registry import budget
 
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 tests = {name: held_out(judge, scale.eval_episodes * 2 // 5, 0)
@@ -413,7 +415,7 @@ by_city("Init").round(0).to_frame("Init").T
 # twin; landmarks at places where stopping is wrong.
 
 # %%
-from sftrl_lite.verifier import read_answer
+from sftrl_lite.tasks.base import read_answer
 
 
 def habits(decisions, episodes) -> dict[str, float]:
@@ -498,7 +500,7 @@ pd.DataFrame({k: per_kind(tests["home"], e) for k, e in lines.items()}).T.round(
 # \text{see})$ and $P(\text{right} \mid \text{not see})$.
 
 # %%
-from sftrl_lite.verifier import Verdict
+from sftrl_lite.tasks.base import Verdict
 
 
 def three_shares(verdicts: list[Verdict]) -> tuple[float, float, float]:
@@ -557,9 +559,9 @@ with notebook.exercise("8.4"):
 # if it was wrong and the observation was, too. A second call only reads the folder.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.models import ROOT
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.files import ROOT
+from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-vl", scale=scale.name, points=1)
 options |= dict(tflop=scale.tflop / 2, splits=("id",), curve_episodes=0)
@@ -576,7 +578,7 @@ measured = side_by_side(plan, folder, "chapter-8")
 # minutes are wall-clock of a run on one core when it was trained, evaluations included.
 
 # %%
-from sftrl_lite.report import cost_table
+from sftrl_lite.results.tables import cost_table
 
 control = {method: Run(method, **options) for method in ("sft-verified", "rl-random")}
 measured = pd.concat([measured, side_by_side(control, folder, "chapter-8")])
@@ -595,7 +597,7 @@ for name, method in names.items():
 overview("Init", *names)
 
 # %%
-from sftrl_lite.intervals import Estimate, difference
+from sftrl_lite.results.intervals import Estimate, difference
 
 
 def told(mine: Estimate, other: Estimate) -> str:
@@ -649,7 +651,7 @@ for s in SHIFTS:
 # home.
 
 # %%
-from sftrl_lite.plots import LOOKS
+from sftrl_lite.results.plots import LOOKS
 
 STYLES = {"Init": ("#222222", "*")}
 STYLES |= {name: LOOKS[method][:2] for name, method in names.items()}
@@ -724,8 +726,9 @@ pd.DataFrame({name: by_city(name) for name in STYLES}).T.round(0)
 # Init.
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.report import STREET_VIEWS, gap_table, main_table, missing, recorded
+from sftrl_lite.results import temperature_plots
+from sftrl_lite.results.report import missing, recorded
+from sftrl_lite.results.tables import STREET_VIEWS, gap_table, main_table
 
 experiments = ["virl-vl-headline", "virl-vl-push", "virl-vl-controls"]
 rows = recorded(*experiments)
@@ -748,8 +751,8 @@ if experiments[0] in set(rows["experiment"]):
 # %%
 if experiments[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-visual", methods=("rl-ppo", "sft"))
-    alt = plots.temperature_alt(rows, **drawn)
-    fig = plots.temperature_curve(rows, ylabel="right per step", **drawn)
+    alt = temperature_plots.temperature_alt(rows, **drawn)
+    fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
     fig.axes[0].set_title("unseen cities")
     said = alt.replace("fresh hands, red suits, per cent solved", "per cent right")
     notebook.figure(fig, alt=said)
@@ -759,7 +762,7 @@ if experiments[0] in set(rows["experiment"]):
 # correction for the number of claims, and what the runs took:
 
 # %%
-from sftrl_lite.claims import claims_table
+from sftrl_lite.results.claims import claims_table
 
 shown = ["claim", "measured here", "seeds", "verdict", "after Holm"]
 if len(rows):
@@ -783,7 +786,7 @@ if len(rows):
 # %%
 from scipy.stats import fisher_exact
 
-from sftrl_lite.evaluate import wilson
+from sftrl_lite.results.intervals import wilson
 
 N = 18
 counts = {"Init": 3, "RL": 14, "SFT": 2}
@@ -876,7 +879,7 @@ if failed:
 # model's.
 
 # %%
-from sftrl_lite.widgets import walk_viewer
+from sftrl_lite.course.walk_widgets import walk_viewer
 
 away = replace(tasks["unseen cities"], size=120, look=lambda r, s: city_look(r, s, 120))
 walk_viewer(away, away.routes[45])

@@ -32,7 +32,7 @@
 # - Plan a run for the GPU that you have, and start it there.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -119,8 +119,8 @@ pd.DataFrame(rows)
 # %%
 import torch
 
-from sftrl_lite.models import load
-from sftrl_lite.rl import new_learner
+from sftrl_lite.models.loading import load
+from sftrl_lite.training.updates import new_learner
 
 tiny, processor = load(SCALES["tiny"].base_for("gp-vl"))
 learner = new_learner(tiny, SCALES["tiny"].rl, seed=0)
@@ -348,8 +348,9 @@ print(f"{bits:.3f} bits a weight; error {100 * error:.1f} % of the matrix's size
 # eight other layers a picture's states are kept, once for the whole episode.
 
 # %%
-from sftrl_lite.plan import cache_bytes, config_of
-from sftrl_lite.rollouts import Decoder
+from sftrl_lite.planning.workload import config_of
+from sftrl_lite.training.static_decoding import cache_bytes
+from sftrl_lite.training.decoding import Decoder
 
 token, picture = cache_bytes(tiny.config, 4)
 decoder = Decoder(tiny, 0)
@@ -410,9 +411,10 @@ with notebook.exercise("9.4"):
 # we can watch: a hook sees each tensor that is saved.
 
 # %%
-from sftrl_lite.plan import Live, pictures_like, rl_batch, rl_loss
-from sftrl_lite.precision import checkpoint_layers
-from sftrl_lite.vision import encode
+from sftrl_lite.planning.fake import Live, pictures_like
+from sftrl_lite.planning.passes import rl_batch, rl_loss
+from sftrl_lite.models.precision import checkpoint_layers
+from sftrl_lite.models.vision import encode
 
 ROWS, WIDTH = 16, 150
 pixels = pictures_like(tiny.config, ROWS)
@@ -520,7 +522,9 @@ with notebook.exercise("9.5"):
 # no content, and note how many bytes of them are alive. First where we can check it:
 
 # %%
-from sftrl_lite.plan import Work, fake, trace
+from sftrl_lite.planning.fake import fake
+from sftrl_lite.planning.passes import trace
+from sftrl_lite.planning.workload import Work
 
 with fake(config_of("tiny", "gp-vl"), Work("tiny", "gp-vl", "rl")) as ghost:
     found = trace(ghost, "rl", ROWS, WIDTH, ROWS)
@@ -535,7 +539,7 @@ print(f"operations of the pass: {(found.text + found.looks) / 1e9:.1f} GFLOP")
 # Then where nobody here can. The plan of one 11B step, on this CPU; nothing is downloaded:
 
 # %%
-from sftrl_lite.plan import make_plan
+from sftrl_lite.planning.plan import make_plan
 
 ask = Work("full", "gp-vl", "sft", "qlora", "frozen", tiles=1, batch=8)
 print(make_plan(ask))
@@ -557,8 +561,9 @@ print(make_plan(ask))
 # These are predictions, made by `python -m sftrl_lite.plan`; what they leave out stands below.
 
 # %%
-from sftrl_lite.plan import GPUS, read_table
-from sftrl_lite.plots import memory_bars
+from sftrl_lite.planning.plan import read_table
+from sftrl_lite.planning.workload import GPUS
+from sftrl_lite.results.memory_plots import memory_bars
 
 plans = read_table()
 names = {"none": "all weights", "lora": "LoRA", "qlora": "QLoRA"}
@@ -584,7 +589,7 @@ notebook.figure(memory_bars(bars, GPUS), alt=alt)
 # 80 GB GPU play?
 
 # %%
-from sftrl_lite.widgets import memory_view
+from sftrl_lite.course.calculators import memory_view
 
 memory_view(plans, GPUS)
 
@@ -628,7 +633,7 @@ memory_view(plans, GPUS)
 # the data sheet's operations; they are *planned* until somebody measures them, and say so.
 
 # %%
-from sftrl_lite.plan import hardware_table
+from sftrl_lite.planning.fit import hardware_table
 
 table = pd.DataFrame(hardware_table("gp-l")).set_index(["GPU", "scale", "run"])
 table["hours"] = table["hours"].map("{:g}".format, na_action="ignore").fillna("")
@@ -640,7 +645,7 @@ table
 # as allowed; evaluations come on top.
 
 # %%
-from sftrl_lite.plan import chapter_table
+from sftrl_lite.planning.fit import chapter_table
 
 pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 
@@ -655,7 +660,7 @@ pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 # its released scripts. First what differs, with the scale's own adapter:
 
 # %%
-from sftrl_lite.paper import differences
+from sftrl_lite.runs.paper import differences
 
 beside = pd.DataFrame(differences("full")).set_index("setting")
 beside = beside.map(lambda x: x if isinstance(x, str) else f"{x:g}")  # 5e-07, not 0.0
@@ -686,7 +691,7 @@ beside[beside["same"] == "yes"].drop(columns="same")
 #   cheapest control needs no training: Init at several temperatures.
 
 # %%
-from sftrl_lite.models import ROOT
+from sftrl_lite.files import ROOT
 
 measured_rows = ROOT / "results" / "gpu.csv"
 if measured_rows.exists():

@@ -32,7 +32,7 @@
 # - Compare two methods at equal cost by any cost measure.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -70,7 +70,7 @@ print(f"within 5, from the mean {mean:.3f}: {within(mean, 5):.1%}")
 # points.
 
 # %%
-from sftrl_lite.evaluate import pass_at_k
+from sftrl_lite.training.evaluate import pass_at_k
 
 
 def advice(correct: list[int], n: int, k: int, solved: float) -> dict[str, float]:
@@ -118,14 +118,10 @@ with notebook.exercise("10.1"):
 # failed try. Here they comment on three answers to the same hand:
 
 # %%
-from sftrl_lite.cards import OOD_RULE
-from sftrl_lite.general_points import (
-    GeneralPoints,
-    Hand,
-    general_points,
-    write_answer,
-)
-from sftrl_lite.verifier import FEEDBACK
+from sftrl_lite.tasks.cards import OOD_RULE
+from sftrl_lite.tasks.general_points import GeneralPoints, general_points, write_answer
+from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.base import FEEDBACK
 
 hand = Hand(("3", "5", "6", "J"), OOD_RULE)
 said = {"wrong value": write_answer(hand, "11+3+6+5"),
@@ -151,9 +147,9 @@ for feedback in FEEDBACK:
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.evaluate import evaluate
-from sftrl_lite.models import load
-from sftrl_lite.runs import held_out
+from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.models.loading import load
+from sftrl_lite.runs.recorder import held_out
 
 BASES = {"main": scale.base}
 if scale.name == "tiny":  # the hasty base is bred at this size only
@@ -194,8 +190,8 @@ pd.DataFrame(by_try).T
 # %%
 import torch
 
-from sftrl_lite.intervals import mean_interval
-from sftrl_lite.rollouts import rollout
+from sftrl_lite.results.intervals import mean_interval
+from sftrl_lite.training.rollouts import rollout
 
 N, K = 8, 5
 alone = {}
@@ -297,8 +293,9 @@ for (name, feedback), episodes in played.items():
 # by seed, in points.
 
 # %%
-from sftrl_lite import report
-from sftrl_lite.claims import claims_table, compare, measured, option, times
+from sftrl_lite.results import report, tables
+from sftrl_lite.results.claims import claims_table
+from sftrl_lite.results.measures import compare, measured, option, times
 
 rows = report.recorded("why", "feedback")
 rows = rows[(rows["scale"] == scale.name) & (rows["method"] == "rl-ppo")]
@@ -312,7 +309,7 @@ for feedback in FEEDBACK:
             line = lines.setdefault(feedback, {"seeds": len(ends[0])})
             line[f"{name}, %"] = f"{100 * ends[0]['value'].mean():.1f}"
             gap = compare(ends[:1], ends[1:]) if feedback != "binary" else None
-            line[f"{name}, difference"] = report.in_words(gap and times(gap, 100))
+            line[f"{name}, difference"] = tables.in_words(gap and times(gap, 100))
 for line in report.missing(["why", "feedback"], rows):
     notebook.show(line)
 pd.DataFrame(lines).T
@@ -345,13 +342,13 @@ pd.DataFrame(lines).T
 # %%
 from functools import cache
 
-from sftrl_lite.claims import FEWEST, TRIES
+from sftrl_lite.results.measures import FEWEST, TRIES
 
 BUDGETS, PAPER_GROWTH = (1, 3, 5, 10), (0.48, 2.15, 2.99, 5.99)
 READINGS = {"own budget": 0, "1 try": 1, "5 tries": 5, "10 tries": 10}
 tried = report.recorded(*TRIES)
 tried = tried[tried["scale"] == scale.name]
-table = report.regimes(tried) if len(tried) else tried.assign(regime="")
+table = tables.regimes(tried) if len(tried) else tried.assign(regime="")
 
 @cache
 def runs(regime: str, tries: int) -> pd.DataFrame:
@@ -366,7 +363,7 @@ def comparable(regime: str, at: int) -> tuple[int, ...]:
 def grown(regime: str, tries: int, at: int, split: str):
     """Points of growth over Init, judged at a budget (0: its own); None: no runs."""
     metric = f"success@{at or tries}"
-    return report.gap(runs(regime, tries), split, "rl-ppo", "init", metric)
+    return tables.gap(runs(regime, tries), split, "rl-ppo", "init", metric)
 
 # %% [markdown]
 # ## The figure of this chapter
@@ -402,7 +399,7 @@ def draw(axis, base: str, warm: str, at: int = 0, split: str = "ood-rule") -> No
     axis.set(title=f"{name} base, {warm}", xticks=BUDGETS, xlabel="tries in training")
 
 # %%
-from sftrl_lite.intervals import holm
+from sftrl_lite.results.intervals import holm
 
 @cache
 def rise(regime: str, at: int, split: str):
@@ -437,7 +434,7 @@ def words(split: str) -> pd.DataFrame:
     for regime in REGIMES:
         for name, at in READINGS.items():
             found, said = rise(regime, at, split), word(regime, at, split)
-            number = f" {report.in_words(found)}" if said != "not recorded" else ""
+            number = f" {tables.in_words(found)}" if said != "not recorded" else ""
             lines.setdefault(regime, {})[name] = said + number
     return pd.DataFrame(lines).T
 
@@ -499,7 +496,7 @@ with pd.option_context("display.max_colwidth", None):
 if len(tried):
     length = option(tried, "steps").map({"0": "equal compute"}).fillna("equal steps")
     budget = tried["tries"].map("{:2}".format)
-    display(report.cost_table(tried.assign(method=length + ", tries " + budget)))
+    display(tables.cost_table(tried.assign(method=length + ", tries " + budget)))
 
 # %% [markdown]
 # The claims that this repository keeps about budgets and messages, with verdicts from
@@ -650,8 +647,8 @@ with notebook.exercise("10.4"):
 # problems.
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.rollouts import PAPER
+from sftrl_lite.results import plots
+from sftrl_lite.results.ledger import PAPER
 
 head = plots.with_points(report.recorded("headline", "push"))
 head = head[head["scale"] == scale.name]
@@ -719,13 +716,13 @@ for text in lost:
 if not lost:
     gaps = {name: [gap_at(cost, s) for s in ("id", "ood-rule")]
             for cost, name in COSTS.items()}
-    told = [f"at {x:.2f} {name} {report.in_words(known)} under the trained rule, "
-            f"{report.in_words(new)} under the shifted one"
+    told = [f"at {x:.2f} {name} {tables.in_words(known)} under the trained rule, "
+            f"{tables.in_words(new)} under the shifted one"
             for name, ((known, x), (new, _)) in gaps.items()]
     said = "RL minus SFT, in points: " + "; ".join(told) + "."
     notebook.figure(costs_figure(), alt=f"Success against three cost measures. {said}")
     notebook.show(said)
-    display(report.cost_table(head))
+    display(tables.cost_table(head))
 
 # %% [markdown]
 # The table says what the axes hide: how many gradient updates stand behind the same
@@ -737,7 +734,7 @@ if not lost:
 # hint is used, and one where it is ignored.
 
 # %%
-from sftrl_lite.widgets import revision_viewer
+from sftrl_lite.course.widgets import revision_viewer
 
 last = list(BASES)[-1]
 long = [e for e in played[last, "leaky"] if len(e.turns) > 2]

@@ -32,7 +32,7 @@
 # - Judge which measure of a checkpoint predicts the result of RL from there.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -112,10 +112,10 @@ import copy
 
 import torch
 
-from sftrl_lite.general_points import general_points
-from sftrl_lite.models import load
-from sftrl_lite.rollouts import rollout
-from sftrl_lite.runs import held_out, train_hands
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.models.loading import load
+from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.runs.recorder import held_out, train_hands
 
 base, tokenizer = load(scale.base_for("gp-l"))
 task = general_points("train")
@@ -161,7 +161,7 @@ for name, model in (("random weights", untrained), ("Init", base)):
 # checkpoint: temperature 1, training hands.
 
 # %%
-from sftrl_lite.evaluate import distance, evaluate
+from sftrl_lite.training.evaluate import distance, evaluate
 
 AT = (0, 4, 8, 16, 32, 64, 128)
 KEPT = (0, 128)
@@ -189,8 +189,9 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
-from sftrl_lite.models import ROOT
-from sftrl_lite.sft import demonstrations, train_sft
+from sftrl_lite.files import ROOT
+from sftrl_lite.training.demonstrations import demonstrations
+from sftrl_lite.training.sft import train_sft
 
 student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
 curve, kept = {}, {}
@@ -295,7 +296,8 @@ notebook.show(
 # little, the policy is the obstacle.
 
 # %%
-from sftrl_lite.rl import new_learner, rl_step
+from sftrl_lite.training.rl import rl_step
+from sftrl_lite.training.updates import new_learner
 
 fresh = train_hands(task, scale.sft.hands, "0/fresh")
 plan = {f"{start}, same hands": (start, hands) for start in KEPT}
@@ -393,9 +395,11 @@ notebook.show(
 # - `window-left`: the left edge. SFT of 32, 128 and 512 steps from *random* weights, then RL.
 
 # %%
-from sftrl_lite import plots
-from sftrl_lite.claims import claims_table, compare, option, times, value
-from sftrl_lite.report import cost_table, in_words, missing, recorded
+from sftrl_lite.results import ledger, plots
+from sftrl_lite.results.claims import claims_table
+from sftrl_lite.results.measures import compare, option, times, value
+from sftrl_lite.results.report import missing, recorded
+from sftrl_lite.results.tables import cost_table, in_words
 
 NAMES = ("why", "window", "window-fresh", "window-left")
 STEPS = (0, 8, 32, 128, 512)
@@ -598,7 +602,7 @@ at = part.groupby("config_hash")["step"]
 ends = {"x": part[part["step"] == at.transform("min")],
         "y": part[part["step"] == at.transform("max")]}
 
-def pick(end: str, metric: str, split: str, decoding: str = plots.PAPER) -> pd.Series:
+def pick(end: str, metric: str, split: str, decoding: str = ledger.PAPER) -> pd.Series:
     """One number a run, by SFT steps and seed."""
     some, wanted = ends[end], {"metric": metric, "split": split, "decoding": decoding}
     kept = (some[list(wanted)] == pd.Series(wanted)).all(axis=1)
@@ -624,7 +628,7 @@ pd.DataFrame(predicted, index=["all", "within"]).T.round(2)
 import base64
 import io
 
-from sftrl_lite.widgets import explorer
+from sftrl_lite.course.calculators import explorer
 
 live = table.rename(columns=lambda name: f"SFT: {name}").reset_index()
 

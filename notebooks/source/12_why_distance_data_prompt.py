@@ -33,7 +33,7 @@
 # - Test whether KL predicts forgetting, in both directions and within methods.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -136,9 +136,11 @@ with notebook.exercise("12.1"):
 # %%
 import pandas as pd
 
-from sftrl_lite import plots
-from sftrl_lite.claims import at_decoding, claims_table, measured, option, times
-from sftrl_lite.report import cost_table, in_words, main_table, missing, recorded
+from sftrl_lite.results import ledger, plots
+from sftrl_lite.results.claims import claims_table
+from sftrl_lite.results.measures import at_decoding, measured, option, times
+from sftrl_lite.results.report import missing, recorded
+from sftrl_lite.results.tables import cost_table, in_words, main_table
 
 LONG = ("headline", "push", "controls", "grpo")
 NAMES = (*LONG, "why", "why-push", "window")
@@ -183,10 +185,10 @@ if len(long):
 # the last ones at temperature 1 and filters them:
 
 # %%
-from sftrl_lite.general_points import general_points
-from sftrl_lite.models import load
-from sftrl_lite.runs import train_hands
-from sftrl_lite.sft import verified
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.models.loading import load
+from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.training.demonstrations import verified
 
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)[:60]
@@ -217,7 +219,7 @@ def surprise(model, pairs) -> list[float]:
     return found
 
 # %%
-from sftrl_lite.evaluate import mean_interval
+from sftrl_lite.results.intervals import mean_interval
 
 kinds = {"solver's": [(hand, task.demonstration(hand)) for hand in hands],
          "base model's style": [(hand, task.habit(hand)) for hand in hands],
@@ -236,7 +238,8 @@ for name, e in foreign.items():
 # twice: so the data keep the model's own proportions.
 
 # %%
-from sftrl_lite.general_points import GeneralPoints, Hand, write_answer
+from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
+from sftrl_lite.tasks.hands import Hand
 
 
 def accepted(
@@ -302,9 +305,9 @@ with notebook.exercise("12.2"):
 # sampled token.
 
 # %%
-from sftrl_lite.headline import side_by_side
-from sftrl_lite.models import ROOT
-from sftrl_lite.runs import Run
+from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.files import ROOT
+from sftrl_lite.runs.run_config import Run
 
 options = dict(scale=scale.name, tflop=scale.tflop / 6, points=1, pass_samples=0,
                final_episodes=scale.eval_episodes // 2, curve_episodes=100,
@@ -312,7 +315,7 @@ options = dict(scale=scale.name, tflop=scale.tflop / 6, points=1, pass_samples=0
 plan = {method: Run(method, **options) for method in ("sft", "sft-verified")}
 folder = ROOT / "runs" / "chapter-12" / plan["sft"].hash
 live = plots.with_points(side_by_side(plan, folder, "chapter-12"))
-WHAT = {("success@1", plots.PAPER): "first try", ("success@1", "0"): "greedy",
+WHAT = {("success@1", ledger.PAPER): "first try", ("success@1", "0"): "greedy",
         ("kl", "1"): "KL(model || Init)", ("kl_init", "1"): "KL(Init || model)"}
 names = zip(live["metric"], live["decoding"], strict=True)
 shown = live.assign(what=[WHAT.get(name) for name in names]).dropna(subset="what")
@@ -501,7 +504,7 @@ with notebook.exercise("12.4"):
 # decoding was measured.
 
 # %%
-from sftrl_lite.intervals import Tested, paired
+from sftrl_lite.results.intervals import Tested, paired
 
 begun = rows[(rows["step"] == 0) & (rows["method"] == "rl-ppo")]
 early = begun[begun["experiment"].isin(["why", "window"])]
@@ -684,9 +687,9 @@ with pd.option_context("display.max_colwidth", None):
 # *trained* rule would accept, among the hands that can be solved under it at all.
 
 # %%
-from sftrl_lite.cards import ID_RULE, OOD_RULE
-from sftrl_lite.solver import solutions
-from sftrl_lite.verifier import verify_formula
+from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
+from sftrl_lite.tasks.solver import solutions
+from sftrl_lite.tasks.verifier import verify_formula
 
 
 def fake_share(hands: list[Hand], answers: list[str]) -> float:
@@ -773,10 +776,10 @@ if len(fakes):
 BESIDE = {"kl_init id 1": "KL(Init || model)", "kl id 1": "KL(model || Init)",
           "kl_init ood-rule 1": "KL(Init || model), shifted",
           "kl ood-rule 1": "KL(model || Init), shifted"}
-CHANGES = {f"success@1 ood-rule {plots.PAPER}": "first try",
+CHANGES = {f"success@1 ood-rule {ledger.PAPER}": "first try",
            "success@1 ood-rule 0": "greedy",
-           f"read ood-rule {plots.PAPER}": "reading",
-           f"success@1 id {plots.PAPER}": "first try, trained rule"}
+           f"read ood-rule {ledger.PAPER}": "reading",
+           f"success@1 id {ledger.PAPER}": "first try, trained rule"}
 
 def points_of(rows: pd.DataFrame) -> pd.DataFrame:
     """One evaluation a row: distances, and changes since Init in points."""
@@ -879,7 +882,7 @@ if several:
 import base64
 import io
 
-from sftrl_lite.widgets import explorer
+from sftrl_lite.course.calculators import explorer
 
 def as_html(x: str, y: str) -> tuple[str, str]:
     """A picture for the page, with its alt text, and the sentence about it."""

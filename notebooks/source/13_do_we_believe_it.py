@@ -33,7 +33,7 @@
 # - Judge a claim by an interval and not by the taller bar.
 
 # %%
-from sftrl_lite import notebook
+from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
@@ -162,7 +162,7 @@ shown
 # smallest where the first share is low *and* the second is high.
 
 # %%
-from sftrl_lite.evaluate import wilson
+from sftrl_lite.results.intervals import wilson
 
 
 def gap_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:
@@ -172,7 +172,7 @@ def gap_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:
 # %%
 import random
 
-from sftrl_lite.intervals import difference
+from sftrl_lite.results.intervals import difference
 
 with notebook.exercise("13.2"):
     low, high = gap_interval(56, 70, 48, 80)
@@ -212,7 +212,7 @@ with notebook.exercise("13.2"):
 # All twelve comparisons, with Fisher's exact p:
 
 # %%
-from sftrl_lite.intervals import p_value
+from sftrl_lite.results.intervals import p_value
 
 PAIRS = [("RL", "Init"), ("SFT", "Init"), ("RL", "SFT")]
 lines = []
@@ -276,7 +276,7 @@ def corrected(p_values: list[float]) -> list[float]:
     raise NotImplementedError
 
 # %%
-from sftrl_lite.intervals import holm
+from sftrl_lite.results.intervals import holm
 
 with notebook.exercise("13.3"):
     found = corrected([0.01, 0.04, 0.03])
@@ -338,8 +338,8 @@ print(f"{len(left)} of {len(paper)} comparisons survive, {len(firm)} did before"
 # and SFT at their last step, under the paper's shifts, at the paper's decoding:
 
 # %%
-from sftrl_lite import claims, ledger, plots, report
-from sftrl_lite.intervals import over_seeds, power, seed_spread
+from sftrl_lite.results import claims, ledger, measures, plots, report, tables
+from sftrl_lite.results.intervals import over_seeds, power, seed_spread
 
 rows = ledger.read()
 rows = rows[rows["scale"] == scale.name]
@@ -347,10 +347,10 @@ spreads = {}
 for what, (_, experiment, split, metric) in claims.BARS.items():
     part = rows[rows["experiment"] == experiment]
     for method in ("rl-ppo", "sft"):
-        end = claims.measured(part, metric, method, split)
+        end = measures.measured(part, metric, method, split)
         if len(end) < 2:
             continue
-        seen = over_seeds(end["value"], claims.problems(end))
+        seen = over_seeds(end["value"], measures.problems(end))
         between, within = seed_spread(end["value"].tolist(), int(end["n"].mean()))
         share = between**2 / (between**2 + within**2)
         spreads[what, plots.LOOKS[method][3]] = {
@@ -462,7 +462,7 @@ pd.DataFrame(plan).T
 # first with episodes alone, then with three points of spread between seeds.
 
 # %%
-from sftrl_lite.widgets import power_calculator
+from sftrl_lite.course.calculators import power_calculator
 
 power_calculator()
 
@@ -490,7 +490,7 @@ for (task, shift), name in HERE.items():
     _, experiment, split, metric = claims.BARS[name]
     part = rows[rows["experiment"] == experiment]
     for a, b in OURS:
-        d = report.gap(part, split, WHO[a], WHO[b], metric)
+        d = tables.gap(part, split, WHO[a], WHO[b], metric)
         found = (d.value, d.low, d.high) if d else NOTHING
         seeds |= {d.n} if d else set()
         lines.append((task, shift, f"{a} - {b}", *found))
@@ -590,7 +590,7 @@ looks
 # Each line is a difference paired by seed, with an interval that holds both sources of
 # noise, and a verdict that follows from the interval alone (`sftrl_lite/claims.py`):
 # *holds* if it lies on the claimed side of zero, *fails* if it lies on the other, else
-# *open*; with too few seeds (`claims.FEWEST`) there is no verdict. `p` is the p-value
+# *open*; with too few seeds (`measures.FEWEST`) there is no verdict. `p` is the p-value
 # of no difference. The chapter says where the figure stands.
 #
 # So many intervals at 95 % are so many looks. So we apply Holm's correction to our own

@@ -19,18 +19,20 @@ from dataclasses import replace
 from functools import wraps
 
 if wanted := os.environ.get("SFTRL_TEST_SCALE"):
-    from sftrl_lite import rollouts, scales
+    from sftrl_lite import scales
+    from sftrl_lite.training import rollouts, static_decoding
 
     fields = json.loads(wanted)
     name = fields.pop("name")
     rollouts.TOGETHER = fields.pop("together", rollouts.TOGETHER)
-    rollouts.compiled = lambda model: type(model).forward
+    static_decoding.compiled = lambda model: type(model).forward
     row = scales.SCALES[name]
     parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
     scales.SCALES[name] = replace(row, **fields, **parts)
 
 if place := os.environ.get("SFTRL_TEST_LOG"):
-    from sftrl_lite import models, rl, sft
+    from sftrl_lite.models import loading
+    from sftrl_lite.training import rl, sft
 
     living = weakref.WeakSet()
 
@@ -52,7 +54,7 @@ if place := os.environ.get("SFTRL_TEST_LOG"):
 
         setattr(module, function, outer)
 
-    weights = models._weights
+    weights = loading._weights
 
     def loaded(*args):
         model = weights(*args)
@@ -60,18 +62,18 @@ if place := os.environ.get("SFTRL_TEST_LOG"):
         note("load")
         return model
 
-    models._weights = loaded
+    loading._weights = loaded
     noted(rl, "new_learner", "rl")
     noted(sft, "train_sft", "sft")
 
-    from sftrl_lite import runs  # takes the functions above by name
+    from sftrl_lite.runs import checks, execute  # takes the functions above by name
 
-    runs.READABLE = 0.0
-    inner_run = runs._train
+    checks.READABLE = 0.0
+    inner_run = execute._train
 
     def run(*args):
         note("begin")
         inner_run(*args)
         note("end")
 
-    runs._train = run
+    execute._train = run

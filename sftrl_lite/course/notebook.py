@@ -1,0 +1,122 @@
+"""What every chapter's first cell needs: set-up, exercises, captions, figures."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import torch
+import transformers
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sftrl_lite.models.precision import device, precision
+from sftrl_lite.results.plots import STYLE
+from sftrl_lite.scales import Scale, get_scale
+from sftrl_lite.seeds import seed_all
+
+
+def setup(seed: int = 0, task: str = "gp-l") -> Scale:
+    """Seed everything, put on the house style, say what the chapter runs on.
+
+    Args:
+        task: whose base the chapter starts from, named in what is printed.
+
+    Returns:
+        the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
+    """
+    scale = get_scale()
+    seed_all(seed)
+    if STYLE.exists():
+        plt.style.use(STYLE)
+    plt.switch_backend(plt.get_backend())  # loading it later would undo the next line
+    plt.ioff()  # figures appear through figure(), once and with their alt text
+    if scale.name == "tiny":
+        torch.set_num_threads(1)  # the models are too small to share among threads
+    transformers.utils.logging.set_verbosity_error()
+    name = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+    print(f"python {platform.python_version()} · torch {torch.__version__} · ", end="")
+    print(f"transformers {transformers.__version__}")
+    print(f"device {device()} ({name}) · {precision()[1]}")
+    print(f"scale {scale.name} (base {scale.base_for(task)}) · seed {seed}")
+    return scale
+
+
+@contextmanager
+def exercise(name: str) -> Iterator[None]:
+    """Run an exercise's checks; report the outcome in one line and let the chapter go on.
+
+    Errors other than a stub's ``NotImplementedError`` and a failed ``assert`` are
+    raised: their traceback says more than a line could.
+
+    Args:
+        name: chapter and number, such as ``"1.2"``.
+    """
+    try:
+        yield
+    except NotImplementedError:
+        print(f"Exercise {name}: not done yet.")
+    except AssertionError as error:
+        reason = " ".join(str(error).split()) or "a check failed"
+        print(f"Exercise {name}: not right yet. {reason}")
+    else:
+        print(f"Exercise {name}: passed.")
+
+
+def show(text: str) -> None:
+    """Display Markdown: a sentence whose numbers were computed a line before."""
+    display(Markdown(text))
+
+
+def figure(fig: Figure, alt: str) -> None:
+    """Display a figure with a text for readers who cannot see it, then close it.
+
+    The alternative text stands in the page itself (HTML) and in the metadata of the
+    image, where nbconvert looks for it.
+
+    Raises:
+        ValueError: the text is too short to describe a figure.
+    """
+    if len(alt.split()) < 5:
+        raise ValueError(f"an alt text says what the figure shows, not {alt!r}")
+    kind, data = embed(picture(fig))
+    source = f"data:{kind};base64,{data}"
+    page = f'<img alt="{html.escape(alt)}" src="{source}" style="max-width:100%">'
+    display(
+        {"text/html": page, kind: data, "text/plain": alt}, raw=True, metadata={kind: {"alt": alt}}
+    )
+
+
+def picture(fig: Figure) -> Image.Image:
+    """A figure as a picture, in 256 colours where it is drawn in few; the figure is closed."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    plt.close(fig)
+    return in_few_colours(Image.open(buffer))
+
+
+def in_few_colours(picture: Image.Image) -> Image.Image:
+    """A drawing with a palette, which takes a third of the bytes; a photograph as it is."""
+    picture = picture.convert("RGB")
+    return picture.quantize(256) if picture.getcolors(2**13) else picture
+
+
+def embed(picture: Image.Image) -> tuple[str, str]:
+    """A picture as text for a page: its MIME type and its bytes in base64.
+
+    PNG, exact to the pixel; but JPEG where that is under half the size, as for
+    noisy photographs: a chapter with dozens of them must still open quickly.
+    """
+    exact, small = io.BytesIO(), io.BytesIO()
+    picture = picture if picture.mode == "P" else picture.convert("RGB")
+    picture.save(exact, format="png", optimize=True)
+    picture.convert("RGB").save(small, format="jpeg", quality=70)
+    shrunk = len(small.getvalue()) < len(exact.getvalue()) / 2
+    kind, chosen = ("image/jpeg", small) if shrunk else ("image/png", exact)
+    return kind, base64.b64encode(chosen.getvalue()).decode()

@@ -1,0 +1,158 @@
+"""Chats to tokens, with any model's chat template.
+
+Templates differ: in the words around a message, in the token that ends a turn, in a header with
+today's date, in whether a message is a text or a list of parts. Nothing here knows a
+template; what stands around an answer is found by writing a chat with it and looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from sftrl_lite.models.vision import tokenizer_of
+
+
+def ask(task: Any, problem: Any, picture: Image.Image | None = None) -> dict[str, Any]:
+    """The first message of a chat: the prompt, after its picture where there is one.
+
+    Args:
+        picture: drawn from the problem if not given.
+    """
+    text = task.prompt(problem)
+    picture = task.picture(problem) if picture is None else picture
+    if picture is None:
+        return {"role": "user", "content": text}
+    shown = {"type": "image", "image": picture}
+    return {"role": "user", "content": [shown, {"type": "text", "text": text}]}
+
+
+def pictures_of(chats: Sequence[Sequence[dict[str, Any]]]) -> list[Image.Image]:
+    """The picture of each chat's first message; none at all for chats in text.
+
+    Raises:
+        ValueError: some chats have a picture and some have none.
+    """
+    contents = [chat[0]["content"] for chat in chats]
+    found = [content[0]["image"] for content in contents if not isinstance(content, str)]
+    if found and len(found) < len(chats):
+        raise ValueError("some of these problems have a picture and some have none")
+    return found
+
+
+Chat = Sequence[dict[str, Any]]  # messages: a role and a content
+DATE = "26 Jul 2024"  # Llama's templates would write today's
+
+
+def render(processor: Any, chat: Chat, prompt: bool = False) -> str:
+    """A chat as the text that the model reads, with pictures as their placeholder.
+
+    Args:
+        prompt: end with the header of the next answer.
+
+    Raises:
+        ValueError: the model has no chat template.
+    """
+    tokenizer = tokenizer_of(processor)
+    if not tokenizer.chat_template:
+        raise ValueError(f"{tokenizer.name_or_path} has no chat template; take an instruct model")
+
+    def write(messages: Chat, prompt: bool) -> str:
+        return tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=prompt,
+            date_string=DATE,
+        )
+
+    if "probe" not in write([{"role": "user", "content": "probe"}], False):  # it wants parts
+        chat = [m | {"content": _parts(m["content"])} for m in chat]
+    return write(chat, prompt)
+
+
+def _parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def unreadable(processor: Any, text: str) -> str:
+    """The first letter of a text that the tokenizer has no token for; empty: it reads all."""
+    tokenizer = tokenizer_of(processor)
+    if (unknown := tokenizer.unk_token_id) is None:
+        return ""
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    if unknown not in read["input_ids"]:
+        return ""
+    return text[read["offset_mapping"][read["input_ids"].index(unknown)][0]]
+
+
+def tokens(processor: Any, texts: list[str]) -> list[list[int]]:
+    """The tokens of rendered texts; where pictures stand in the text, with room for them."""
+    if states := getattr(processor, "image_seq_len", 0):
+        image, edge = processor.image_token, processor.fake_image_token
+        room = edge + processor.global_image_tag + image * states + edge
+        texts = [text.replace(image, room) for text in texts]
+    return tokenizer_of(processor)(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+
+def prompts(processor: Any, chats: Sequence[Chat]) -> list[list[int]]:
+    """The tokens of each chat up to the header of the next answer."""
+    return tokens(processor, [render(processor, chat, prompt=True) for chat in chats])
+
+
+def replies(processor: Any, messages: Sequence[str]) -> tuple[int, list[list[int]]]:
+    """What stands between an answer and the next: the verifier's turn and the header.
+
+    Found by difference: a chat with an answer and a message, less what stands up to the answer.
+
+    Returns:
+        the token that ends an answer, and for each message the tokens after it.
+
+    Raises:
+        ValueError: the template ends an answer with no token of its own.
+    """
+    said, unique, end = "probe", {}, -1
+    chat = [{"role": "user", "content": "ask"}, {"role": "assistant", "content": said}]
+    for message in dict.fromkeys(messages or ["more"]):
+        whole = render(processor, [*chat, {"role": "user", "content": message}], prompt=True)
+        ((end, *unique[message]),) = tokens(processor, [whole.partition(said)[2]])
+    tokenizer = tokenizer_of(processor)
+    if end not in tokenizer.all_special_ids:
+        word = tokenizer.decode([end])
+        raise ValueError(f"after an answer this chat template writes {word!r}, not a special token")
+    return end, [unique[message] for message in messages]
+
+
+def end_of_turn(processor: Any) -> int:
+    """The token that ends an answer."""
+    return replies(processor, [])[0]
+
+
+def stop_tokens(model: Any, end: int) -> list[int]:
+    """All tokens that end an answer: ``end_of_turn``, and those that the model itself names."""
+    named = model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [named]
+    return sorted({end, *(token for token in named if token is not None)})
+
+
+def demonstrated(processor: Any, chats: Sequence[Chat]) -> list[dict[str, list[int]]]:
+    """Chats that end with an answer as ``input_ids`` and ``labels``: -100 before the answer.
+
+    The prompt is written and read first, as in a rollout, and the answer up to the end of its
+    turn after it.
+
+    Raises:
+        ValueError: the template does not write a prompt as the beginning of its chat.
+    """
+    end, texts, rows = end_of_turn(processor), [], []
+    for chat in chats:
+        before, whole = render(processor, chat[:-1], prompt=True), render(processor, chat)
+        if not whole.startswith(before):
+            raise ValueError("this chat template does not begin a chat with its prompt")
+        texts += [before, whole[len(before) :]]
+    read = tokens(processor, texts)
+    for asked, answered in zip(read[::2], read[1::2], strict=True):
+        answered = answered[: answered.index(end) + 1]
+        rows.append({"input_ids": asked + answered, "labels": [-100] * len(asked) + answered})
+    return rows

@@ -1,0 +1,206 @@
+"""Model, tokenizer and checkpoints of a scale.
+
+``tiny`` and ``full`` are the same class, ``MllamaForConditionalGeneration``: the 11B model
+from the Hub, or a model of about a million parameters made here from a config. Text tasks
+send no image, and Mllama then skips its cross-attention layers. ``t4`` is a SmolVLM2; what
+differs is in ``vision.look``.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    Idefics3Processor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from sftrl_lite.models import adapters
+from sftrl_lite.models.checkpoints import (
+    SUMS,
+    Processor,
+    check_shards,
+    check_sums,
+    find,
+    fingerprint,
+)
+from sftrl_lite.models.precision import device, hardware, in_float32, precision
+from sftrl_lite.models.tiny import KINDS, LIKE_11B, full_config, make_processor, make_tokenizer
+from sftrl_lite.models.vision import IMAGE, limit_tiles
+
+
+def load(
+    base: str | Path,
+    adapter: str = "",
+    *,
+    vision: str = "trained",
+    tiles: int = 0,
+    dummy: bool = False,
+) -> tuple[PreTrainedModel, Processor]:
+    """Model and processor from a folder (checked against its sums) or from the Hub.
+
+    A model of text tasks has a tokenizer for its processor. A folder that holds an adapter
+    loads the base that it names first.
+
+    Args:
+        base: a folder, absolute or relative to here or to the repository, or a model id.
+        adapter: what is to be trained: ``lora`` or ``qlora``, a new adapter on the frozen model;
+            ``none``, the weights themselves; empty, as saved.
+        vision: ``frozen`` leaves the vision tower out of the training.
+        tiles: most tiles of a picture; 0: as many as the model knows.
+        dummy: random weights, for memory and speed without a download.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder is missing, damaged or half downloaded, or its
+            adapter was made for another base.
+        RuntimeError: a Hub model without a GPU, a network or the right to download it; QLoRA
+            without bitsandbytes.
+    """
+    for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, adapters.VISION)):
+        if value not in choices:
+            raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
+    model, processor = _read(str(base), adapter, tiles, dummy)
+    if adapter in ("lora", "qlora"):
+        adapters.add(model, vision=vision == "trained")
+        return model, processor
+    if adapter == "none" and adapters.worn(model):
+        adapters.merge(model)
+        model.requires_grad_(True)
+    if vision == "frozen":
+        adapters.freeze_eyes(model)
+    if adapter == "none":
+        in_float32(model)
+    return model, processor
+
+
+def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedModel, Processor]:
+    folder = find(base)
+    # a download of 21 GB shows how far it is; what lies here is read in a moment
+    (logging.disable_progress_bar if folder else logging.enable_progress_bar)()
+    if folder is None and base.startswith(("data/", "runs/", ".", "/")):
+        raise FileNotFoundError(f"{base}: no checkpoint here; is this the whole repository?")
+    if folder and (folder / SUMS).is_file():
+        check_sums(folder)
+    if folder and (folder / adapters.FILE).is_file():
+        return _read_adapter(base, folder, adapter, tiles)
+    if folder and not dummy:
+        check_shards(folder)
+    if not folder and not hardware().gpu:
+        raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
+    try:
+        made_up = dummy and not folder and base.startswith(LIKE_11B)
+        config = full_config() if made_up else AutoConfig.from_pretrained(folder or base)
+        if config.model_type not in KINDS:
+            wrong = f"{base} is a {config.model_type} model"
+            raise ValueError(f"{wrong}; these can be trained: {', '.join(KINDS)}")
+        model = (_dummy if dummy else _weights)(folder or base, config, adapter == "qlora")
+        processor = _made_up_processor(model) if made_up else _processor(folder or base, model)
+    except (OSError, HfHubHTTPError, SafetensorError) as error:
+        raise RuntimeError(_why(base, error)) from error
+    model.name_or_path = base
+    if tiles and not isinstance(processor, PreTrainedTokenizerBase):
+        limit_tiles(model, processor, tiles)
+    return model, processor
+
+
+def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
+    """The base that an adapter names, wearing it."""
+    made_for = adapters.about(folder)
+    kept = made_for["adapter"] == "qlora" and adapter != "none"  # else it is merged, in full
+    processor = _processor(folder)
+    eyes = getattr(processor, "image_processor", None)
+    tiles = tiles or getattr(eyes, "max_image_tiles", 0)
+    model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, dummy=False)
+    place = find(made_for["base"])
+    there = fingerprint(place) if place else ""
+    if there != made_for["weights"]:
+        raise ValueError(
+            f"{folder} is an adapter of {made_for['base']} {made_for['weights']}; "
+            f"what is there now is {there or 'something else'}"
+        )
+    adapters.put_on(model, folder)
+    model.name_or_path = base
+    return model, processor
+
+
+def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
+    whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
+    compute = precision()[0]
+    model = AutoModelForImageTextToText.from_pretrained(
+        base,
+        dtype=torch.float32 if whole else compute,
+        device_map={"": device()},
+        quantization_config=adapters.nf4(compute) if nf4 else None,
+    )
+    for layer in model.modules():  # a CPU may repack four-bit weights, to slightly others
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _dummy(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
+    """Random weights of the right size, on the device."""
+    with device():
+        model = AutoModelForImageTextToText.from_config(config, dtype=precision()[0])
+    if nf4:
+        adapters.to_nf4(model, precision()[0])
+    return model
+
+
+def _made_up_processor(model: PreTrainedModel) -> Processor:
+    """A token a letter, and tiles of the model's size, for weights that mean nothing."""
+    tokenizer = make_tokenizer(list(string.printable), pictures=True)
+    model.config.image_token_index = tokenizer.convert_tokens_to_ids(IMAGE)
+    sees = model.config.vision_config
+    return make_processor(tokenizer, sees.image_size, sees.max_num_tiles)
+
+
+def _why(base: str, error: BaseException) -> str:
+    """One line on what went wrong with a model of the Hub, and what to do."""
+    chain = [error]
+    while error := error.__cause__ or error.__context__:
+        chain.append(error)
+    told = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
+    if isinstance(told, GatedRepoError):
+        page = f"https://huggingface.co/{base}"
+        return f"{base} is gated: accept its licence at {page}, then run `hf auth login`"
+    if isinstance(told, RepositoryNotFoundError):
+        return f"{base} is not on the Hub, or is private: check the name, or run `hf auth login`"
+    if told is not None and told.response is not None and told.response.status_code == 401:
+        return f"{base}: the Hub refuses your token; run `hf auth login` with a valid one"
+    if any(isinstance(e, SafetensorError) for e in chain):
+        return f"{base}: a weight file is cut off or damaged; `hf cache rm` it and start again"
+    reason = str(chain[0]).strip().splitlines()[0]
+    return f"{base} could not be downloaded: {reason} (no network? HF_HUB_OFFLINE set?)"
+
+
+def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Processor:
+    """What reads text, and pictures where the model has eyes for them.
+
+    SmolVLM's own processor also reads videos and wants libraries for that. Idefics3's is the
+    same without.
+    """
+    if Path(base).is_dir() and not any(Path(base).glob("*processor_c*")):
+        return AutoTokenizer.from_pretrained(base)
+    if model is None or model.config.model_type == "mllama":
+        processor = AutoProcessor.from_pretrained(base)
+        words = processor.tokenizer
+        words.chat_template = words.chat_template or processor.chat_template
+        return processor
+    words, eyes = AutoTokenizer.from_pretrained(base), AutoImageProcessor.from_pretrained(base)
+    states, template = model.model.image_seq_len, words.chat_template
+    processor = Idefics3Processor(eyes, words, image_seq_len=states, chat_template=template)
+    limit_tiles(model, processor, 1)
+    return processor

@@ -1,0 +1,176 @@
+"""How much memory and compute a run takes, before a weight is loaded or a GPU is rented.
+
+Weights, gradients, optimizer states and caches are counted. Activations are not guessed by a
+formula: the functions that train and play run on *fake* tensors (torch's ``FakeTensorMode``),
+which have a shape and a type but no content, and we note how many bytes of them are alive.
+
+Layers of a kind are alike, so a model with two of each kind and one with three tell what a layer
+costs, and forty cost as many times that: a plan of the 11B model takes seconds on a laptop.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from sftrl_lite.files import ROOT
+from sftrl_lite.planning.fake import few_pictures, nothing
+from sftrl_lite.planning.layers import cut, depths, extrapolated
+from sftrl_lite.planning.measure import few_to_search, gathered, measured, pieces, sizes_of
+from sftrl_lite.planning.workload import (
+    CONTEXT,
+    GIB,
+    GPUS,
+    Work,
+    config_of,
+    pixel_bytes,
+    states_bytes,
+)
+from sftrl_lite.scales import get_scale
+from sftrl_lite.training.forward import PART
+
+TABLE = ROOT / "results" / "plan.csv"
+
+
+# --- the plan ----------------------------------------------------------------------------
+
+# What is never there together: a run starts, plays, updates, and looks how far it has moved.
+ROLLOUT = ("pictures played", "KV cache", "reading prompts")
+MOMENTS = (
+    ("whole weights",),
+    ROLLOUT,
+    ("pixels", "image states", "activations", "logits", "layer", "gathered"),
+    ("Init at hand", "distance"),
+)
+
+
+def at_once(parts: dict[str, float]) -> dict[str, float]:
+    """The parts at the highest moment: a rollout's and an update's are never there together."""
+    sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in MOMENTS}
+    highest = max(sizes, key=sizes.get)
+    return {
+        name: gib
+        for name, gib in parts.items()
+        if name in highest or not any(name in group for group in MOMENTS)
+    }
+
+
+def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
+    """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
+    with (path or TABLE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for row in rows:
+        key = row["mode"], row["adapter"], int(row["tiles"]), int(row["batch"])
+        plans.setdefault(key, {})[row["part"]] = float(row["gib"])
+    return {key: at_once(parts) for key, parts in plans.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """GiB by part on one GPU, and operations of a step on all of them."""
+
+    work: Work
+    parts: dict[str, float]
+    flops: float
+    parameters: int
+    trained: int
+    tokens: int  # of a sequence
+    together: int = 0  # episodes
+
+    @property
+    def total(self) -> float:
+        """GiB at the highest moment."""
+        return sum(at_once(self.parts).values())
+
+    def besides(self, moment: tuple[str, ...]) -> float:
+        """GiB at the highest of the other moments."""
+        others = {name: size for name, size in self.parts.items() if name not in moment}
+        return sum(at_once(others).values())
+
+    def missing(self, memory: float) -> float:
+        """GiB that a GPU of so many GiB lacks, CUDA itself counted; 0 where it fits."""
+        return max(self.total + CONTEXT - memory, 0.0)
+
+    def __str__(self) -> str:
+        w = self.work
+        lines = [
+            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
+            f"{self.parameters / 1e9:.2f} B parameters, {self.trained / 1e6:.1f} M trained, "
+            f"sequences of {self.tokens} tokens at most, {self.together} episodes at once",
+            *(f"{part:18}{size:10.3f} GiB" for part, size in self.parts.items()),
+            f"{'at most at once':18}{self.total:10.3f} GiB"
+            + (", on each GPU" if w.gpus > 1 else ""),
+            f"{'a step computes':18}{self.flops / 1e12:10.3f} TFLOP",
+        ]
+        enough = [name for name, size in GPUS.items() if not self.missing(size)]
+        lines.append(f"smallest GPU that fits: {enough[0] if enough else 'none of these'}")
+        return "\n".join(lines)
+
+
+@cache
+def make_plan(work: Work) -> Plan:
+    """Predict a run of ``work``: its memory at the highest moment, the operations of a step."""
+    scale, n = get_scale(work.scale), sizes_of(work)
+    config = config_of(work.scale, work.task, work.tiles)
+    layers, s = depths(config), scale.rl
+    shape = layers | pieces(work, config)
+    with few_to_search():
+        x = defaultdict(float, extrapolated(partial(measured, work), shape))
+    seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
+    few = few_pictures(config, PART)
+    parts = {name: x[name] for name in ("weights", "gradients", "optimizer") if name in x}
+    small = 2 if on_gpu else 4
+    if work.sharded:
+        parts = {name: part / work.gpus for name, part in parts.items()}
+        parts["copy for rollouts"] = small * x["parameters"]
+        start = (4 + small) * x["parameters"]  # before they are split
+        parts["whole weights"] = max(start - sum(parts.values()), 0.0)
+        parts["Init at hand"] = small * x["parameters"]  # lies in main memory else
+    elif work.adapter == "none" and work.mode != "eval":  # with an adapter, Init is inside
+        parts["Init, to compare"] = 4 * x["parameters"]
+
+    # a rollout
+    view = states_bytes(config, small)
+    own = max(x["eyes.looking"] - x["eyes.views"], 0.0)  # of a few pictures in the tower
+    own_back = max(x["eyes.looking_back"] - x["eyes.views"], 0.0)
+    joined = view * (n.together if n.together > few else 0)  # states of all, beside their parts
+    parts["KV cache"] = n.together * (n.columns * x["token"] + seeing * x["picture"])
+    parts["pictures played"] = seeing * n.together * view
+    highest = max(x["play.read"] + x["play.inside"], x["play.moving"], x["play.going_on"])
+    looked = seeing * max(own, joined)
+    highest = max(highest, looked, parts["KV cache"] + x["play.sampling"])
+    parts["reading prompts"] = highest - parts["KV cache"]
+    flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["eyes.forward"] / few
+
+    # an update, and the distance from Init
+    if work.mode != "eval":
+        shown = n.rows if work.mode == "sft" else -(-s.problems // work.gpus)
+        joined = view * (shown if shown > few else 0)
+        parts["pixels"] = seeing * shown * pixel_bytes(config)
+        parts["image states"] = seeing * max(n.pictures * x["eyes.views"] / few, shown * view)
+        head = max(x["update.scoring"], x["update.logits"], 0.0)
+        parts["activations"], parts["logits"] = x["update.kept"], head
+        highest = max(x["update.reading"], x["update.back"], seeing * max(own, own_back, joined))
+        parts["layer"] = max(highest - x["update.kept"] - head, 0.0)
+        if work.sharded:
+            parts["gathered"] = gathered(nothing(cut(config, dict.fromkeys(layers, 1)), work))
+        highest = max(x["far.reading"], x["far.kept"] + x["far.scoring"], seeing * own)
+        parts["distance"] = seeing * PART * (view + pixel_bytes(config)) + highest
+        looks = x["eyes.looks"] / few
+        if work.mode == "sft":
+            flops = (x["update.text"] / n.rows + seeing * looks) * scale.sft.batch
+        else:
+            # in the rollout, for the old policy, and in the update
+            once = 2 * x["update.forward"] + s.epochs * x["update.text"]
+            flops = s.problems * s.samples / n.rows * once
+            if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
+                updates = s.epochs * -(-n.episodes // s.minibatch) * n.pictures / shown
+                again = updates * looks if work.seeing else x["eyes.forward"] / few
+                flops += s.problems * (2 * x["eyes.forward"] / few + again)
+    counts = round(x["parameters"]), round(x["trained"])
+    gib = {name: size / GIB for name, size in parts.items()}
+    return Plan(work, gib, flops, *counts, n.tokens, n.together)

@@ -1,0 +1,196 @@
+"""What is planned: the work, its lengths and the sizes of what it works on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+
+from sftrl_lite.files import ROOT
+from sftrl_lite.models import adapters
+from sftrl_lite.models.checkpoints import find
+from sftrl_lite.models.tiny import KINDS, LIKE_11B, LIKE_500M, full_config, small_config
+from sftrl_lite.models.vision import states_of_picture
+from sftrl_lite.scales import get_scale
+from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.registry import TASKS, make_task
+from sftrl_lite.training import distributed
+
+GIB = 2**30
+GPUS = {"T4": 14.6, "L4": 22.0, "A100 40 GB": 39.4, "H100 80 GB": 79.2, "H200": 139.8}  # usable
+# Data sheets, dense 16-bit: operations a second, bytes of memory a second.
+DEVICES = {
+    "H200": (989e12, 4.8e12),
+    "H100": (989e12, 3.35e12),
+    "A100": (312e12, 2.0e12),
+    "L4": (121e12, 0.3e12),
+    "T4": (65e12, 0.32e12),
+}
+TRAINING, DECODING = 0.3, 0.2  # shares of the two that are reached; assumptions
+CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
+CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
+EVALUATED = 500  # episodes at once where nothing bounds them, as ``evaluate`` plays them
+MODES = ("sft", "rl", "eval")
+ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is planned. A run of ``sft`` or ``rl`` includes its evaluations.
+
+    Args:
+        adapter, vision: what is trained; empty: the scale's choice.
+        tiles: parts that a picture is cut into at most; 0: as many as the model has room for.
+        batch: SFT: answers in one pass; RL and eval: episodes played at once; 0: the scale's.
+        gpus: processes, one for each GPU; problems and batches are dealt out among them.
+        split: whether a training of all weights is split over them (FSDP2), as
+            ``launch/eight_gpus_fsdp2.yaml`` asks; else each GPU holds everything.
+        prompt_tokens: of a prompt, without its picture; 0: those of the task's own. The released
+            checkpoints of the paper were trained on longer ones.
+        answer_tokens: of an answer that is sampled; 0: the longest that the scale allows.
+        together: episodes played at once, in all modes; 0: ``batch``, or what a rollout takes.
+    """
+
+    scale: str = "tiny"
+    task: str = "gp-l"
+    mode: str = "sft"
+    adapter: str = ""
+    vision: str = ""
+    tiles: int = 0
+    batch: int = 0
+    gpus: int = 1
+    split: bool = True
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    together: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("adapter", "vision"):
+            chosen = getattr(self, name) or getattr(get_scale(self.scale), name)
+            object.__setattr__(self, name, chosen)
+        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": adapters.VISION}
+        for name, choices in known.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
+        counts = self.tiles, self.batch, self.prompt_tokens, self.answer_tokens, self.together
+        if min(*counts, self.gpus - 1) < 0 or self.tiles > 4:
+            raise ValueError("tiles are 1 to 4, counts are positive, and GPUs are at least 1")
+
+    @property
+    def seeing(self) -> bool:
+        """Whether the vision tower is trained."""
+        return self.vision == "trained"
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights, gradients and moments are split over the GPUs."""
+        return self.adapter == "none" and self.mode != "eval" and self.split and self.gpus > 1
+
+
+# --- how long, how large -----------------------------------------------------------------
+
+
+def config_of(scale: str, task: str, tiles: int = 0) -> PreTrainedConfig:
+    """The scale's model in numbers: from its shipped folder, or as published.
+
+    Args:
+        tiles: slots for the tiles of a picture; 0: the model's own number. Mllama's tower
+            computes all its slots, empty or not.
+
+    Raises:
+        ValueError: a scale whose model is not known here.
+    """
+    base = get_scale(scale).pretrained_for(task)
+    if (ROOT / base / "config.json").is_file():
+        config = AutoConfig.from_pretrained(ROOT / base)
+    elif base.startswith(LIKE_11B):
+        config = full_config()
+    elif base.startswith(LIKE_500M):
+        config = small_config()
+    else:
+        raise ValueError(f"no plan for {base}: its numbers are not known here")
+    if config.model_type not in KINDS:
+        raise ValueError(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
+    eyes = config.vision_config
+    if config.model_type == "mllama":
+        eyes.max_num_tiles = min(tiles or 4, eyes.max_num_tiles)
+        ratios = eyes.supported_aspect_ratios
+        eyes.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= eyes.max_num_tiles]
+    return config
+
+
+def states_bytes(config: PreTrainedConfig, size: int) -> int:
+    """Bytes of a picture's states, of numbers of ``size`` bytes."""
+    return states_of_picture(config) * config.get_text_config().hidden_size * size
+
+
+def pixel_bytes(config: PreTrainedConfig) -> int:
+    """Bytes of a picture as the image processor gives it."""
+    eyes = config.vision_config
+    area = eyes.image_size**2
+    return 12 * area * eyes.max_num_tiles if config.model_type == "mllama" else 20 * area
+
+
+def lengths(scale: str, task: str) -> tuple[int, int, int]:
+    """Tokens of a prompt, of a right answer and of the verifier's turn.
+
+    Counted by the tokenizer where it is shipped, else from the number of characters. A picture
+    that stands among the words counts with all its states.
+    """
+    judge = make_task(task, scale=scale)
+    problem = judge.sample(stream(0, "plan"))
+    texts = judge.prompt(problem), judge.demonstration(problem), judge.verify(problem, "{}").message
+    base = get_scale(scale).pretrained_for(task)
+    headers = (4, 1, 3) if find(base) else HEADERS
+    counts = zip(tokens_of(texts, base), headers, strict=True)
+    prompt, answer, message = (n + h for n, h in counts)
+    return prompt + shown_as(config_of(scale, task)) * task.endswith("-vl"), answer, message
+
+
+def tokens_of(texts: Iterable[str], base: str) -> list[int]:
+    """Tokens of texts, by the tokenizer of ``base`` where it is on this disk, else estimated."""
+    folder = find(base)
+    if folder and (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return [math.ceil(len(text) / CHARACTERS) for text in texts]
+
+
+PROMPTS = 8  # that are looked at for the longest
+HEADERS = 10, 1, 9  # tokens around a prompt, an answer, a message: begin, user, end of turn, ...
+
+
+def work_of(run: Any, mode: str) -> Work:
+    """What is planned before a run starts: its model, its processes, its own prompts.
+
+    Args:
+        run: a filled ``Run``; mode: ``sft``, ``rl`` or ``eval``.
+
+    Raises:
+        ValueError: a model that is not planned here.
+    """
+    asked = 0
+    if get_scale(run.scale).memory:  # a tiny model fits anywhere
+        judge = run.make("train")
+        texts = [judge.prompt(judge.sample(stream(0, "plan", i))) for i in range(PROMPTS)]
+        asked = max(tokens_of(texts, run.base)) + HEADERS[0]
+    return Work(
+        run.scale,
+        run.task,
+        mode,
+        run.adapter,
+        run.vision,
+        run.max_image_tiles,
+        gpus=distributed.world(),
+        split=distributed.sharding(),
+        prompt_tokens=asked,
+    )
+
+
+def shown_as(config: PreTrainedConfig) -> int:
+    """Tokens that a picture takes in a prompt: one, or its states between two marks and a name."""
+    return 1 if config.model_type == "mllama" else states_of_picture(config) + 3

@@ -1,0 +1,117 @@
+"""Every measured number is a row here: ``results/ledger.csv``, one value a row.
+
+The code that measures appends; figures, tables, README and slides only read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from sftrl_lite.files import ROOT, whole
+
+
+def decoding_name(temperature: float, top_p: float = 1.0) -> str:
+    """``0`` for greedy decoding, ``1``, ``0.6/0.9`` for temperature 0.6 with top_p 0.9.
+
+    Raises:
+        ValueError: a temperature below 0 or above 10, or a top_p outside (0, 1].
+    """
+    if not 0 <= temperature <= 10:
+        raise ValueError(f"temperature is {temperature:g}; it has to lie between 0 and 10")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p:g}; it has to be above 0 and at most 1")
+    nucleus = temperature > 0 and top_p < 1
+    return f"{temperature:g}/{top_p:g}" if nucleus else f"{temperature:g}"
+
+
+PAPER = decoding_name(0.6, 0.9)  # what the released evaluation samples with: Llama's own settings
+
+LEDGER = ROOT / "results" / "ledger.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured value with everything needed to measure it again."""
+
+    experiment: str
+    task: str
+    method: str
+    scale: str
+    seed: int
+    step: int
+    split: str
+    metric: str
+    decoding: str  # temperature/top_p as ``rollouts.decoding_name`` writes it; "": none is meant
+    value: float
+    n: int
+    low: float
+    high: float
+    tries: int
+    config_hash: str
+    commit: str
+    device: str
+    minutes: float
+    command: str
+
+
+COLUMNS = [f.name for f in fields(Row)]
+TYPES = {f.name: {"str": str, "int": int, "float": float}[f.type] for f in fields(Row)}
+
+
+def append(rows: list[Row], path: Path = LEDGER) -> None:
+    """Append rows, each once however often it is asked for, under a lock.
+
+    A run that is killed between recording and its own last note records again when it is
+    resumed: lines that are there already are left out.
+
+    Raises:
+        ValueError: the file has other columns (a ledger of another version).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        read(path)  # raises if it is not ours
+        old = path.read_text("utf-8") if path.exists() else ",".join(COLUMNS) + "\n"
+        known = set(old.splitlines())
+        new = [line for line in _lines(rows).splitlines() if line not in known]
+        with whole(path) as draft:
+            draft.write_text(old + "".join(f"{line}\n" for line in new), "utf-8", newline="")
+
+
+def save(rows: list[Row], path: Path) -> None:
+    """Write a ledger of just these rows; it appears whole or not at all."""
+    with whole(path) as draft:
+        draft.write_text(",".join(COLUMNS) + "\n" + _lines(rows), newline="")
+
+
+def _lines(rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writerows({k: _short(v) for k, v in asdict(row).items()} for row in rows)
+    return text.getvalue()
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def read(path: Path = LEDGER) -> pd.DataFrame:
+    """The ledger as a table, each column of its declared type; an empty one if there is none yet.
+
+    Raises:
+        ValueError: other columns than this version writes, or a value of another type.
+    """
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS).astype(TYPES)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != COLUMNS:
+        raise ValueError(f"{path} is of another version: other columns; move it away")
+    try:
+        return table.astype(TYPES)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

@@ -1,0 +1,220 @@
+"""Figures of recognition against success, and of a run step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.results.plots import (
+    LOOKS,
+    NAMES,
+    STYLE,
+    change,
+    direction,
+    legend_below,
+    over_seeds,
+)
+
+# --- success against recognition (paper, figure 8) ----------------------------------------
+
+SEEN = ("id", "ood-rule", "ood-visual")
+
+
+def paths(
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    decoding: str = PAPER,
+) -> pd.DataFrame:
+    """Success beside recognition at each evaluation, with the intervals of both.
+
+    Returns:
+        rows by split, method and point; columns ``(x, mean)``, ``(x, low)``, ... where x is
+        ``metric`` or ``recognised``.
+
+    Raises:
+        ValueError: no recognition in the table, as in tasks without pictures.
+    """
+    wanted = table["metric"].isin([metric, "recognised"]) & table["split"].isin(splits)
+    if "recognised" not in set(table.loc[wanted, "metric"]):
+        raise ValueError("the table holds no recognition; only tasks with pictures measure it")
+    summary = over_seeds(table[wanted], decoding)
+    keys = ["split", "method", "point"]
+    wide = summary.pivot_table(index=keys, columns="metric", values=["mean", "low", "high"])
+    return wide.swaplevel(axis=1).dropna().sort_index()
+
+
+def recognition_path(
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+    ylabel: str = "solved within the budget",
+    decoding: str = PAPER,
+) -> Figure:
+    """Success against recognition over a training: one panel a split, one line a method.
+
+    A line runs from Init (the star) through the evaluations to the end, its markers growing
+    on the way. Crosses are 95 % intervals of both shares, at the end and of Init.
+
+    Args:
+        table: rows in the form of the ledger, with the metric ``recognised``.
+        metric: the share on the vertical axis.
+    """
+    points = paths(table, metric, splits, decoding)
+    with plt.style.context(STYLE):
+        size = (3.7 * len(splits), 3.9)
+        figure, axes = plt.subplots(
+            1, len(splits), figsize=size, squeeze=False, sharex=True, sharey=True
+        )
+        for axis, split in zip(axes[0], splits, strict=True):
+            here = points.loc[split] if split in points.index else points.iloc[:0].droplevel(0)
+            shown = [m for m in methods if m in here.index.get_level_values("method")]
+            for method in shown:
+                draw_path(axis, here.loc[method], metric, method)
+            if shown:
+                start = here.loc[shown].xs(0, level="point").mean()
+                cross(axis, start, metric, "#222222", 0.5)
+                at = start["recognised", "mean"], start[metric, "mean"]
+                axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label="Init")
+            axis.set_title(NAMES.get(split, split))
+            axis.set_xlabel("hands recognised")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.grid(True, axis="both")
+            for line in (axis.xaxis, axis.yaxis):
+                line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        axes[0][0].set_ylabel(ylabel)
+        legend_below(figure)
+    return figure
+
+
+def draw_path(axis, run: pd.DataFrame, metric: str, method: str) -> None:
+    """One method's way through the plane; a marker is larger the later it is."""
+    colour, marker, line, label = LOOKS[method]
+    x, y = run["recognised", "mean"], run[metric, "mean"]
+    axis.plot(x, y, color=colour, ls=line, lw=1.6)
+    for i in range(1, len(run)):
+        share = i / (len(run) - 1)
+        look = dict(color=colour, ms=4 + 5 * share, mec="white", mew=0.6)
+        axis.plot(x.iloc[i], y.iloc[i], marker, **look)
+    cross(axis, run.iloc[-1], metric, colour, 0.7)
+    axis.plot([], [], color=colour, marker=marker, ls=line, label=label)  # for the legend
+
+
+def cross(axis, point: pd.Series, metric: str, colour: str, alpha: float) -> None:
+    """Intervals of a point in both directions."""
+    x, y = point["recognised"], point[metric]
+    look = dict(color=colour, alpha=alpha, lw=1.2, solid_capstyle="butt")
+    axis.plot([x["low"], x["high"]], [y["mean"]] * 2, **look)
+    axis.plot([x["mean"]] * 2, [y["low"], y["high"]], **look)
+
+
+def recognition_alt(
+    table: pd.DataFrame,
+    metric: str = "success",
+    splits: Sequence[str] = SEEN,
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+    decoding: str = PAPER,
+) -> str:
+    """The figure of ``recognition_path`` in words: what moves clearly, then the numbers."""
+    points = paths(table, metric, splits, decoding)
+    said, lines = [], []
+    for split in splits:
+        for method in methods:
+            if (split, method) not in points.index.droplevel("point"):
+                continue
+            run, numbers, ways = points.loc[split, method], [], []
+            for name, word in (("recognised", "recognises"), (metric, "solves")):
+                start, end = 100 * run[name, "mean"].iloc[[0, -1]]
+                way = direction(change(table, name, method, split, decoding))
+                numbers.append(f"{start:.0f} to {end:.0f} %")
+                ways.append(f"{word} {('about as many', 'more', 'fewer')[way]}")
+            who = f"{NAMES.get(split, split)}, {LOOKS[method][3]}"
+            said.append(f"{who} {' and '.join(ways)}")
+            lines.append(f"{who}: recognised {numbers[0]}, solved {numbers[1]}")
+    return f"{'; '.join(said)} than Init. From Init to the end: {'; '.join(lines)}."
+
+
+# --- a training as far as it has come -----------------------------------------------------
+
+
+def progress(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    splits: Sequence[str] = ("id", "ood-rule"),
+    methods: Sequence[str] = ("rl-ppo", "sft", "sft-pushed"),
+    decoding: str = PAPER,
+) -> pd.DataFrame:
+    """A metric at every evaluation, and the share of its training that a method had done.
+
+    Args:
+        table: rows in the form of the ledger.
+
+    Returns:
+        columns method, split, share (of the method's own compute, 0 to 1), mean, low, high,
+        seeds.
+
+    Raises:
+        ValueError: nothing to show.
+    """
+    wanted = table["metric"].isin([metric, "flops_paper"]) & table["method"].isin(methods)
+    summary = over_seeds(table[wanted], decoding)
+    shown = summary[(summary["metric"] == metric) & summary["split"].isin(splits)]
+    if shown.empty:
+        raise ValueError(f"the table holds no {metric} of {', '.join(methods)}")
+    cost = summary[summary["metric"] == "flops_paper"].set_index(["method", "point"])["mean"]
+    share = cost / cost.groupby("method").transform("max")
+    shown = shown.join(share.rename("share"), on=["method", "point"])
+    return shown[["method", "split", "share", "mean", "low", "high", "seeds"]]
+
+
+def upto(points: pd.DataFrame, share: float) -> pd.DataFrame:
+    """The evaluations until ``share``; those that fall just behind it count as on it."""
+    return points[points["share"] <= share + 0.05]
+
+
+def moment(points: pd.DataFrame, share: float) -> Figure:
+    """Curves drawn as far as ``share`` of the training, one panel a split; the rest is faint.
+
+    Args:
+        points: what ``progress`` returns.
+    """
+    splits = list(dict.fromkeys(points["split"]))
+    with plt.style.context(STYLE):
+        size = (4.2 * len(splits), 3.4)
+        figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
+        for axis, split in zip(axes[0], splits, strict=True):
+            for method, run in points[points["split"] == split].groupby("method", sort=False):
+                colour, marker, line, label = LOOKS[str(method)]
+                axis.plot(run["share"], run["mean"], color=colour, alpha=0.2, lw=1.5)
+                done = upto(run, share)
+                axis.plot(done["share"], done["mean"], color=colour, ls=line)
+                now = done.iloc[-1]
+                error = [[now["mean"] - now["low"]], [now["high"] - now["mean"]]]
+                look = dict(color=colour, marker=marker, ms=9, ls=line, label=label)
+                axis.errorbar(now["share"], now["mean"], yerr=error, **look)
+            axis.set_title(NAMES.get(split, split))
+            axis.set(xlabel="share of the training", xlim=(-0.05, 1.07), ylim=(0, 1.02))
+            axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+            for way in (axis.xaxis, axis.yaxis):
+                way.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        axes[0][0].set_ylabel("solved at the first try")
+        axes[0][-1].legend(loc="upper left")
+    return figure
+
+
+def moment_words(points: pd.DataFrame, share: float) -> str:
+    """The figure of ``moment`` in words."""
+    said = []
+    for split, part in points.groupby("split", sort=False):
+        numbers = []
+        for method, run in upto(part, share).groupby("method", sort=False):
+            mean, low, high = 100 * run[["mean", "low", "high"]].iloc[-1]
+            numbers.append(f"{LOOKS[str(method)][3]} {mean:.1f} [{low:.1f}, {high:.1f}] %")
+        said.append(f"{NAMES.get(str(split), split)}: {', '.join(numbers)}")
+    return f"After {100 * share:.0f} % of the training, solved at the first try. {'; '.join(said)}."

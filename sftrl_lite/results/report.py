@@ -1,0 +1,208 @@
+"""From results/ledger.csv to the pages: figure, tables, sentence. Nothing is typed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+
+import pandas as pd
+
+from sftrl_lite.files import ROOT
+from sftrl_lite.results import ledger, plots
+from sftrl_lite.results.claims import BARS, claims_table
+from sftrl_lite.results.headline_figure import SHOWN, figure, sentence
+from sftrl_lite.results.measures import TRIES, option
+from sftrl_lite.results.tables import (
+    COLUMNS,
+    PICTURES,
+    STREET_VIEWS,
+    STREETS,
+    Columns,
+    cost_table,
+    gap_table,
+    main_table,
+    markdown,
+    tries_table,
+)
+
+FIGURE = ROOT / "results" / "headline.svg"
+LEDGER_PAGE = ROOT / "results" / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+SWEEPS = ROOT / "results" / "sweeps"
+PREFACE = """Written by `python -m sftrl_lite report` from [`ledger.csv`](ledger.csv): {rows}
+measured values of {runs} runs. Every table and figure of this repository is drawn from that file.
+Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole
+experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
+one core a run, on machines that did other work as well."""
+CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
+difference paired by seed with its 95 % interval, which holds the noise of seeds and of problems
+(`sftrl_lite/claims.py`; chapter 13 reads it). The verdict follows from the interval alone; `open`:
+it holds zero. `p (Holm)` is corrected for the number of recorded claims, and `after Holm` is what
+the verdict becomes at 5 %. `Init at its best temperature` was picked among four after looking,
+which favours Init."""
+DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
+temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
+it.""".replace("\n", " ")
+
+
+# --- pages --------------------------------------------------------------------------------
+
+
+def made_by(experiments: Iterable[str]) -> str:
+    """The command that makes some experiments again."""
+    wanted, all_files = set(experiments), sorted(SWEEPS.glob("*.toml"))
+    files = [path for path in all_files if wanted & set(tomllib.loads(path.read_text()))]
+    return ", ".join(f"`python -m sftrl_lite sweep results/sweeps/{path.name}`" for path in files)
+
+
+def missing(experiments: Iterable[str], rows: pd.DataFrame) -> list[str]:
+    """A sentence about experiments without rows, if there are any."""
+    lost = [name for name in experiments if name not in set(rows["experiment"])]
+    return [f"Not recorded yet: {made_by(lost)} ({', '.join(lost)})."] if lost else []
+
+
+def task_block(name: str, columns: Columns, what: str) -> str:
+    """Results of a task: its table, differences under its shifts, costs, how to make them.
+
+    Args:
+        name: prefix of its experiments ``headline``, ``push``, ``controls`` and, for cards in
+            text, ``grpo``.
+        columns: as for ``main_table``.
+        what: what the columns stand for, a sentence.
+    """
+    parts = [f"{name}{part}" for part in ("headline", "push", "controls")]
+    parts += [] if name else ["grpo"]
+    rows = recorded(*parts)
+    if rows.empty:
+        return missing(parts, rows)[0]
+    shifts = {s: metric for _, run, s, metric in BARS.values() if run == parts[0]}
+    most = rows[(rows["metric"] == "success") & (rows["split"] != "train")]["n"].max()
+    gaps = gap_table(rows, shifts)
+    return "\n\n".join(
+        [
+            markdown(main_table(rows, columns), "at equal training compute"),
+            f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
+            f"problems a seed and split. {what} {DECODED}",
+            *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
+            markdown(cost_table(rows), "what it took, mean over seeds"),
+            *missing(parts, rows),
+            f"Made by {made_by(set(rows['experiment']))}, written here by "
+            "`python -m sftrl_lite report`.",
+        ]
+    )
+
+
+def tries_block() -> str:
+    """Results of RL with several budgets of tries."""
+    rows = recorded(*TRIES)
+    if rows.empty:
+        return missing(TRIES, rows)[0]
+    length = option(rows, "steps").map(lambda n: "equal compute" if n == "0" else "equal steps")
+    spent = cost_table(rows.assign(method=length + ", tries " + rows["tries"].astype(str)))
+    readings = {"success@{}": "at its own budget", "success@1": "at the first try"}
+    return "\n\n".join(
+        [
+            *(
+                markdown(tries_table(rows, m), f"OOD growth, {name}")
+                for m, name in readings.items()
+            ),
+            "Points over Init under the shifted rule, paired by seed, with 95 % intervals.",
+            markdown(spent.rename(columns={"seeds": "runs"}), "what it took, mean over runs"),
+            *missing(TRIES, rows),
+            f"Made by {made_by(TRIES)}.",
+        ]
+    )
+
+
+def block() -> str:
+    """The README's results, from the ledger alone."""
+    head = recorded("headline")
+    what = "ID and OOD are the trained and the shifted rule."
+    return "\n\n".join([*([sentence(head)] if len(head) else []), task_block("", COLUMNS, what)])
+
+
+def ledger_page() -> str:
+    """results/README.md: every configuration that was run, and what it took.
+
+    A run's minutes are those until its last row, evaluations included.
+    """
+    rows = ledger.read()
+    claims = claims_table(rows).set_index("claim")
+    parts = ["# The ledger", PREFACE.format(rows=len(rows), runs=rows["config_hash"].nunique())]
+    parts += ["## Claims", CLAIMED, markdown(claims, "claim")]
+    rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
+    for experiment, part in rows.groupby("experiment", sort=False):
+        ends = part.groupby(["command", "config_hash"], sort=False)["minutes"].max()
+        by = part.groupby("command", sort=False)
+        table = pd.DataFrame(
+            {
+                "seeds": by["seed"].unique().map(lambda s: ", ".join(map(str, sorted(s)))),
+                "rows": by.size(),
+                "minutes": ends.groupby("command", sort=False).sum().map("{:.1f}".format),
+                "device": by["device"].unique().map(", ".join),
+                "commit": by["commit"].unique().map(", ".join),
+            }
+        )
+        table.index = table.index.map("`{}`".format)
+        parts += [f"## {experiment}", f"Made by {made_by([experiment])}.", markdown(table, "run")]
+    return "\n\n".join(parts) + "\n"
+
+
+def recorded(*experiments: str) -> pd.DataFrame:
+    """Ledger rows of some experiments; SFT at the pushed rate gets a name of its own."""
+    rows = ledger.read()
+    rows = rows[rows["experiment"].isin(experiments)].copy()
+    rows.loc[rows["experiment"].str.endswith("push"), "method"] = "sft-pushed"
+    return rows
+
+
+def blocks() -> dict[str, str]:
+    """What stands between the marks of README.md and docs/results.md, by the marks' name.
+
+    Raises:
+        ValueError: the ledger is empty.
+    """
+    if ledger.read().empty:
+        raise ValueError(f"results/ledger.csv holds no rows yet; {made_by(['headline'])}")
+    shown = recorded("headline", "push")
+    absent = missing(["headline"], shown)
+    alt = "" if absent else plots.alt_text(shown, **SHOWN)
+    steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
+    return {
+        "figure": absent[0] if absent else f"![{alt}](results/{FIGURE.name})",
+        "results": block(),
+        "tries": tries_block(),
+        "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
+        "streets": task_block("virl-l-", STREETS, steps),
+        "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
+    }
+
+
+def fill(text: str, content: dict[str, str]) -> str:
+    """A page with its marked parts written anew.
+
+    Raises:
+        ValueError: a mark without its other end, or with a name that nothing stands for.
+    """
+    for name in re.findall("<!-- ([a-z-]+):begin -->", text):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if name not in content or end not in text:
+            raise ValueError(f"the page has lost its mark {end}, or nothing is called {name}")
+        before, after = text.split(begin)[0], text.split(end)[1]
+        text = f"{before}{begin}\n{content[name]}\n{end}{after}"
+    return text
+
+
+def write_report() -> None:
+    """Put the recorded results into their pages, draw README's figure, write the ledger's page."""
+    content = blocks()
+    for page in PAGES:
+        page.write_text(fill(page.read_text(), content))
+    LEDGER_PAGE.write_text(ledger_page())
+    rows = recorded("headline", "push")
+    if missing(["headline"], rows):
+        return
+    drawn = figure(rows, methods=("rl-ppo", "sft", "sft-pushed"))
+    with plots.plt.style.context(plots.STYLE):  # its hash salt: the same rows, the same bytes
+        drawn.savefig(FIGURE, metadata={"Date": None})

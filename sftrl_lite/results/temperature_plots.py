@@ -1,0 +1,117 @@
+"""Figures over temperature: what lowering it alone would give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.results.measures import measured
+from sftrl_lite.results.plots import (
+    INIT,
+    LOOKS,
+    NAMES,
+    STYLE,
+    TEMPERATURES,
+    change,
+    direction,
+    estimate,
+    leader,
+    legend_below,
+    spoken,
+    write_ends,
+)
+
+# --- success against temperature ----------------------------------------------------------
+
+
+def by_temperature(
+    table: pd.DataFrame, metric: str, split: str, methods: Sequence[str]
+) -> pd.DataFrame:
+    """Init and methods at their last step, at each decoding that was recorded at both ends.
+
+    Returns:
+        columns who (a method or ``Init``), decoding, mean, low, high, seeds, and above: 1, -1 or 0
+        where the difference from the same runs' Init is clear of zero, paired by seed.
+
+    Raises:
+        ValueError: nothing to show.
+    """
+    lines = []
+    for who in (INIT, *methods):
+        runs = table[table["method"].isin(methods)]
+        method = who
+        if who == INIT and len(runs):
+            method = leader(runs)
+        for decoding in TEMPERATURES:
+            at = "start" if who == INIT else "end"
+            part = measured(runs, metric, method, split, at, decoding)
+            if part.empty:
+                continue
+            e = estimate(part)
+            above = 0 if who == INIT else direction(change(runs, metric, who, split, decoding))
+            lines.append((who, decoding, e.value, e.low, e.high, len(part), above))
+    columns = ["who", "decoding", "mean", "low", "high", "seeds", "above"]
+    if not lines:
+        raise ValueError(f"the table holds no {metric} on {split} of {', '.join(methods)}")
+    return pd.DataFrame(lines, columns=columns)
+
+
+def temperature_curve(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    split: str = "ood-rule",
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+    ylabel: str = "solved at the first try",
+) -> Figure:
+    """Success against sampling temperature: Init, and each method at its last step.
+
+    Args:
+        table: rows in the form of the ledger; bars are 95 % intervals.
+    """
+    points = by_temperature(table, metric, split, methods)
+    with plt.style.context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 4.0))
+        labels = []
+        for i, (who, part) in enumerate(points.groupby("who", sort=False)):
+            init = ("#222222", "*", "-", INIT)
+            colour, marker, line, label = init if who == INIT else LOOKS[str(who)]
+            # beside each other, so that no interval hides another
+            x = np.array([TEMPERATURES[way] for way in part["decoding"]]) + 0.01 * (i - 1)
+            error = [part["mean"] - part["low"], part["high"] - part["mean"]]
+            look = dict(color=colour, marker=marker, ls=line, label=label, lw=1.6)
+            axis.errorbar(x, part["mean"], yerr=error, ms=9 if who == INIT else 6, **look)
+            labels.append((part["mean"].iloc[-1], "", colour))
+        write_ends(axis, labels)
+        ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
+        shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
+        axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
+        axis.set_title(NAMES.get(split, split))
+        axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
+        axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        legend_below(figure)
+    return figure
+
+
+def temperature_alt(
+    table: pd.DataFrame,
+    metric: str = "success@1",
+    split: str = "ood-rule",
+    methods: Sequence[str] = ("rl-ppo", "sft"),
+) -> str:
+    """The figure of ``temperature_curve`` in words: what it shows, then its numbers."""
+    points = by_temperature(table, metric, split, methods)
+    said, lines = [], []
+    for who, part in points.groupby("who", sort=False):
+        label = INIT if who == INIT else LOOKS[str(who)][3]
+        ways = zip(part["decoding"], part["mean"], strict=True)
+        lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
+        if who != INIT:
+            up, down = (part["above"] == 1).sum(), (part["above"] == -1).sum()
+            said.append(f"{label} above Init at {up} and below it at {down} of {len(part)}")
+    finding = f"{'; '.join(said)} temperatures, by intervals clear of zero"
+    return f"{finding}. {NAMES.get(split, split)}, per cent solved: {'; '.join(lines)}."

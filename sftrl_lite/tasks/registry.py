@@ -1,0 +1,132 @@
+"""The tasks by name, as ``--task`` and the ledger call them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sftrl_lite.scales import get_scale
+from sftrl_lite.tasks.base import read_answer
+from sftrl_lite.tasks.card_pictures import RELEASED, RELEASED_SIZE
+from sftrl_lite.tasks.cards import RANKS
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.tasks.hands import reserved
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.panoramas import DataError
+from sftrl_lite.tasks.prompts import Template, template_for
+from sftrl_lite.tasks.sft_data import Demonstration, read_sft_data
+from sftrl_lite.tasks.street_data import StreetFolder, read_streets
+from sftrl_lite.tasks.street_view import RELEASED_SIZE as RELEASED_VIEWS
+
+TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
+RELEASE = {  # layout, size and noise of the pictures of the paper's release
+    "gp-vl": {"size": RELEASED_SIZE, "look": RELEASED},
+    "virl-vl": {"size": RELEASED_VIEWS},
+}
+
+
+read_once = lru_cache(maxsize=4)(read_streets)  # a folder of a thousand routes takes a while
+
+
+def streets(folder: Path | str, pictures: bool, skip_bad: bool = False) -> StreetFolder:
+    """A folder in the released format, read once."""
+    return read_once(str(Path(folder).resolve()), pictures, skip_bad)
+
+
+@lru_cache(maxsize=1)
+def given(path: str, task: str, skip_bad: bool = False) -> tuple[list[Demonstration], int]:
+    """The examples of a file of SFT data that a task may train on, and how many it may not.
+
+    Examples of cards that are reserved for tests would make the test a memory game.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataError: a malformed entry, or no example remains.
+    """
+    found = read_sft_data(path, skip_bad, pictures=task.endswith("-vl"))
+    kept = [example for example in found if not (task.startswith("gp") and _tested(example.answer))]
+    if not kept:
+        raise DataError(f"{path}: all its cards are reserved for tests")
+    return kept, len(found) - len(kept)
+
+
+def _tested(answer: str) -> bool:
+    cards = (read_answer(answer) or {}).get("cards")
+    known = isinstance(cards, list) and set(map(str, cards)) <= set(RANKS)
+    return known and reserved([str(card) for card in cards])
+
+
+def make_task(
+    name: str,
+    split: str = "id",
+    scale: str | None = None,
+    data: Path | str | None = None,
+    skip_bad: bool = False,
+    prompt: Template | Path | str | None = None,
+    picture: str = "",
+    **options: Any,
+) -> Any:
+    """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
+    (``-l``) or with vision (``-vl``).
+
+    Args:
+        split: ``train``, ``id``, ``ood-rule``, ``dev-rule``, and with pictures ``ood-visual``
+            and ``dev-visual``.
+        scale: sets the size of pictures.
+        data: a folder of real routes (``street_data``) instead of the procedural cities.
+        skip_bad: leave routes of that folder out that cannot be used, with a warning each.
+        prompt: a template or its file, for prompts in other words (``prompts``).
+        picture: ``release`` for the layout, size and noise of the paper's release.
+        options: of the task, ``feedback="reason"`` for instance.
+
+    Raises:
+        ValueError: unknown task or split, a folder for a task without streets, a template that
+            lacks a place.
+        FileNotFoundError: the folder or one of its files is missing.
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
+    if data and str(data).endswith(".json"):
+        raise ValueError(f"{data} holds answers to imitate, no problems; only sft trains on it")
+    if data and not name.startswith("virl"):
+        raise ValueError(f"a data folder holds streets; it does not serve task {name}")
+    pictures = name.endswith("-vl")
+    if picture not in ("", "release"):
+        raise ValueError(f"unknown picture {picture!r}; choose release")
+    if picture and not pictures:
+        raise ValueError(f"task {name} shows no pictures, of the release's kind or another")
+    if prompt:
+        options["template"] = template_for(name, prompt)
+    if name == "gp-l":
+        return general_points(split, **options)
+    if pictures:
+        options = (RELEASE[name] if picture else {"size": get_scale(scale).picture}) | options
+    if name == "gp-vl":
+        return general_points(split, pictures, **options)
+    if data:
+        return streets(data, pictures, skip_bad).task(split, pictures, **options)
+    return navigation(split, pictures, **options)
+
+
+def check_base(base: str, task: str) -> None:
+    """Refuse a shipped tiny base on a task that it was not bred for.
+
+    Raises:
+        ValueError: ``data/tiny-gp-vl`` on ``gp-l``, say.
+    """
+    bred = re.search(rf"tiny-({'|'.join(TASKS)})(-[a-z]+)?/?$", str(base))
+    if bred and bred[1] != task:
+        raise ValueError(f"{base} was made for task {bred[1]}, not {task}; leave the base out")
+
+
+def budget(name: str, tries: int) -> int:
+    """Verification budget: ``tries`` for cards, at most two for streets (paper, appendix B.3)."""
+    return min(tries, 2) if name.startswith("virl") else tries
+
+
+def reported(name: str, data: Path | str | None = None) -> tuple[str, ...]:
+    """The splits that a task is reported on; other cities than a folder's are another folder."""
+    visual = name.endswith("-vl") and not data
+    return ("id", "ood-rule", "ood-visual") if visual else ("id", "ood-rule")

@@ -1,0 +1,230 @@
+"""Supervised fine-tuning: imitation of correct answers, by trl's ``SFTTrainer``.
+
+As in the paper: single-turn pairs of prompt and best answer, all under one frozen rule,
+loss on the answer only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset, disable_progress_bars
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from sftrl_lite.files import remove
+from sftrl_lite.models import adapters
+from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
+from sftrl_lite.models.vision import Pixels
+from sftrl_lite.scales import SFTSettings, in_one_pass
+from sftrl_lite.training import distributed
+from sftrl_lite.training.demonstrations import NEW, OLD, Collator, Draw, lessons
+
+CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
+
+
+class AtSteps(TrainerCallback):
+    """Call ``hook(step)`` after the given steps (step 0 is the caller's); True ends training."""
+
+    def __init__(self, steps: Sequence[int], hook: Callable[[int], bool | None]):
+        self.steps, self.hook = set(steps), hook
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step in self.steps:
+            kwargs["model"].eval()
+            control.should_training_stop |= bool(self.hook(state.global_step))
+            kwargs["model"].train()
+
+
+class Logged(TrainerCallback):
+    """Call ``tell(step, figures)`` with what the trainer logs: ``loss``, ``grad_norm``."""
+
+    def __init__(self, tell: Callable[[int, dict[str, float]], None]):
+        self.tell = tell
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" in (logs or {}):
+            self.tell(state.global_step, logs)
+
+
+class WholeCheckpoints(TrainerCallback):
+    """Move a checkpoint out of the draft folder once it is whole; then drop the one before.
+
+    The trainer writes a checkpoint file by file into its place, and takes up a half-written one
+    as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
+    every source of chance and the position in the data, whose order follows from the seed.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def on_save(self, args, state, control, **kwargs):
+        distributed.wait()  # each process writes its own source of chance
+        if distributed.main():
+            before = sorted(self.out.glob("checkpoint-*"))
+            draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            draft.rename(self.out / draft.name)
+            for folder in before:
+                remove(folder)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that one of the trainer's checkpoints was written after."""
+    return int(checkpoint.name.split("-")[1])
+
+
+class ResumableTrainer(SFTTrainer):
+    """``SFTTrainer`` that resumes Mllama, and adapters on adapters.
+
+    Checkpoints of Mllama name their weights as on the Hub, the live model names them
+    otherwise, and the stock trainer then only warns and trains on from the wrong
+    weights (seen with transformers 5.23). ``from_pretrained`` knows both names.
+    """
+
+    def _save(self, output_dir=None, state_dict=None):
+        if adapters.worn(self.model):
+            adapters.save(self.model, Path(output_dir))
+        else:
+            super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        if adapters.worn(self.model):
+            return adapters.load_weights(self.model, Path(resume_from_checkpoint))
+        if distributed.sharding() and model is not None:  # split already, and never renamed
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        saved = type(self.model).from_pretrained(resume_from_checkpoint)
+        self.model.load_state_dict(saved.state_dict())
+
+
+class LeashedTrainer(ResumableTrainer):
+    """SFT that also stays close to Init on the tokens that it imitates.
+
+        L = -log p(y_t) + KL(p_init || p),   mean over the answer's tokens
+
+    Its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's own.
+    """
+
+    init: PreTrainedModel
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs["labels"][:, 1:]
+        answer, seen = labels >= 0, {k: v for k, v in inputs.items() if k != "labels"}
+        outputs = model(**seen, use_cache=False)
+        logps = outputs.logits[:, :-1][answer].float().log_softmax(-1)
+        with torch.no_grad():
+            logits = self.init(**seen, use_cache=False).logits[:, :-1][answer]
+        leash = F.kl_div(logps, logits.float().log_softmax(-1), None, None, "batchmean", True)
+        loss = F.nll_loss(logps, labels[answer]) + leash
+        if num_items_in_batch is not None:  # the batch comes in several passes or processes
+            loss = loss * (answer.sum() * distributed.world() / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+
+def train_sft(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Dataset,
+    settings: SFTSettings,
+    out: Path,
+    seed: int,
+    *,
+    steps: int,
+    hook: Callable[[int], bool | None] = lambda step: None,
+    at: Sequence[int] = (),
+    save_every: int = 0,
+    progress: bool = True,
+    pixels: Pixels | Draw | None = None,
+    loss: str = "nll",
+    init: PreTrainedModel | None = None,
+    tell: Callable[[int, dict[str, float]], None] = lambda step, figures: None,
+) -> list[float]:
+    """Fine-tune ``model`` in place; returns the logged training losses.
+
+    Args:
+        data: rows with ``prompt`` and ``completion`` messages, or with their tokens (``lessons``,
+            ``picture_demonstrations``).
+        out: folder for trl's checkpoints; an interrupted run continues from the last.
+        hook: called with the step number after each step in ``at``; ends training by True.
+        save_every: steps between checkpoints, 0 for none.
+        progress: show trl's progress bar.
+        pixels: the pictures of ``picture_demonstrations``.
+        loss: ``nll``; or ``dft``, each token's loss times its own probability, held constant
+            (Wu et al. 2025, dynamic fine-tuning).
+        init: stay close to this model (``LeashedTrainer``).
+        tell: called every ten steps with the step number, and mean loss and gradient norm.
+
+    On a GPU a batch goes through in several passes (``in_one_pass``); their gradients add up to
+    that of the mean over all its answer tokens. Several processes share each batch. A last batch
+    of a pass over the data that is not full is filled up from its beginning then (accelerate's
+    ``even_batches``), in a single one it is not.
+
+    Raises:
+        ValueError: a batch that cannot be shared evenly.
+    """
+    if not progress:
+        disable_progress_bars()  # of trl's data preparation, a second or two
+    draft = out / "draft"
+    last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
+    processes = distributed.world()
+    if settings.batch % processes:
+        raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
+    if distributed.main():
+        remove(draft)
+    cosine = settings.schedule == "cosine"
+    machine, mine = hardware(), settings.batch // processes
+    rows = in_one_pass(mine, on_gpu=machine.gpu)
+    if machine.gpu:
+        checkpoint_layers(model)
+    config = SFTConfig(
+        output_dir=str(draft),
+        max_steps=steps,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=mine // rows,
+        learning_rate=settings.lr,
+        lr_scheduler_type="cosine" if cosine else "constant_with_warmup",
+        warmup_steps=max(round(0.03 * steps), 1) if cosine else 10,
+        weight_decay=0.0,
+        logging_steps=10,
+        save_strategy="steps" if save_every else "no",
+        save_steps=save_every or steps,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=model.device.type == "cpu",
+        ddp_find_unused_parameters=True,  # a task in text passes through no vision tower
+        bf16=machine.format == torch.bfloat16,
+        fp16=machine.format == torch.float16,
+        report_to="none",
+        loss_type=loss,
+        remove_unused_columns=False,
+        disable_tqdm=not progress,
+        **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
+    )
+    config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
+    if "prompt" in data.column_names:
+        data = lessons(tokenizer, [row["prompt"] + row["completion"] for row in data])
+    trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
+        model=model,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer,
+        data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
+        callbacks=[AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
+    )
+    trainer.init = init
+    in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
+    trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
+    if last and step_of(last) == steps:  # the trainer would train one step too many
+        trainer._load_from_checkpoint(str(last))
+    else:
+        trainer.train(resume_from_checkpoint=last and str(last))
+    model.eval()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
