@@ -10,7 +10,7 @@ import torch
 import torch._inductor.config as inductor
 
 from sftrl_lite.models import precision
-from sftrl_lite.training import rollouts
+from sftrl_lite.training import rollouts, static_decoding
 from sftrl_lite.training.rollouts import rollout
 
 HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
@@ -34,7 +34,8 @@ def test_inductor_decodes_as_torch_does(
     as_gpu = replace(precision.hardware(), gpu=True, compiler=options)
     asked = dict(samples=2, tries=2, temperature=0, max_new_tokens=5)
     expected = rollout(random_model, tokenizer, length_task, hands[:2], **asked)
-    monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
+    for module in rollouts, static_decoding:
+        monkeypatch.setattr(module, "hardware", lambda: as_gpu)
     torch._dynamo.reset()
     torch._inductor.metrics.reset()
     found = rollout(random_model, tokenizer, length_task, hands[:2], **asked)

@@ -15,7 +15,7 @@ from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.init import first_sft, make_init, meets
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.scales import InitSettings, get_scale
-from sftrl_lite.training import demonstrations
+from sftrl_lite.training import sft_examples
 
 GOAL = InitSettings(lr=1e-3, every=2, most=6, batch=4, problems=4)
 FIELDS = dict(hands=8, steps=6)
@@ -119,7 +119,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     base, tmp_path, monkeypatch
 ):
     taught, asked = [], []
-    real = demonstrations.taught
+    real = sft_examples.taught
 
     def keep(processor, task, problems):
         taught.extend(problems)

@@ -118,7 +118,8 @@ def kept(monkeypatch):
             found.append(model)
         save(model, processor, folder)
 
-    monkeypatch.setattr(execute, "save", saved)
+    for module in execute, recorder:
+        monkeypatch.setattr(module, "save", saved)
     return found
 
 

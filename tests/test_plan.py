@@ -35,7 +35,7 @@ from sftrl_lite.planning.workload import CONTEXT, GIB, GPUS, NF4, Work, config_o
 from sftrl_lite.scales import SCALES, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import make_task
-from sftrl_lite.training import forward
+from sftrl_lite.training import forward, rl, updates
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.forward import ValueHead, pack, policy
 from sftrl_lite.training.rl import ppo, rl_step
@@ -235,7 +235,8 @@ def forget():
     ],
 )
 def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
-    monkeypatch.setattr(measure, "config_of", lambda *_: middling(kind))
+    for module in measure, plan, workload:
+        monkeypatch.setattr(module, "config_of", lambda *_: middling(kind))
     work = Work("t4", "gp-vl", *chosen, together=4, answer_tokens=30)
     layers = depths(middling(kind))
     forget()
@@ -494,7 +495,8 @@ def test_a_frozen_tower_looks_once_an_update(
     fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(forward, "encode", lambda *given: seen.append(1) or encode(*given))
+    for module in forward, rl, updates:
+        monkeypatch.setattr(module, "encode", lambda *given: seen.append(1) or encode(*given))
     for part in (fresh_seeing.model.vision_model, fresh_seeing.model.multi_modal_projector):
         part.requires_grad_(vision)
     chosen = dict(problems=4, samples=2, minibatch=4, tries=2, max_new_tokens=6)

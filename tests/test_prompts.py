@@ -25,7 +25,7 @@ from sftrl_lite.tasks.registry import TASKS, make_task
 from sftrl_lite.tasks.registry import given as given_to
 from sftrl_lite.tasks.released_prompts import learn, statements
 from sftrl_lite.tasks.sft_data import Demonstration, read_sft_data
-from sftrl_lite.training.demonstrations import Given, picture_demonstrations
+from sftrl_lite.training.sft_examples import Given, picture_demonstrations
 
 CARDS_PROMPT = """\
 [Game]

@@ -11,7 +11,7 @@ from sftrl_lite.runs import execute, recorder
 from sftrl_lite.runs.controls import vary_rules
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.runs.run_config import Run
-from sftrl_lite.tasks import general_points
+from sftrl_lite.tasks import general_points as dealing
 from sftrl_lite.tasks.cards import DEV_RULE, FACES, ID_RULE, OOD_RULE, RANKS, Rule
 from sftrl_lite.tasks.city import city_routes
 from sftrl_lite.tasks.general_points import GeneralPoints, general_points
@@ -126,7 +126,7 @@ def test_varied_rules_never_make_a_test_hand(trained, tested, monkeypatch):
     rules += random.Random(0).sample([r for r in every if r not in (OOD_RULE, DEV_RULE)], 46)
     task, refused, kept = general_points("train"), 0, 0
     for rule in rules:
-        monkeypatch.setattr(general_points, "house_rule", lambda rng, common, rule=rule: rule)
+        monkeypatch.setattr(dealing, "house_rule", lambda rng, common, rule=rule: rule)
         for cards in sorted(trained):
             try:
                 judge, hand = task.vary(None, Hand(cards))
@@ -164,7 +164,7 @@ def test_all_test_hands_can_be_had_and_no_more(monkeypatch):
     """Of ten hands that are dealt here a few are reserved."""
     few = [hand.cards for hand in held_out(general_points("id"), 4, 0)]
     few += [hand.cards for hand in train_hands(general_points("train"), 6, 0)]
-    monkeypatch.setattr(general_points, "deal", lambda rng, *how: rng.choice(few))
+    monkeypatch.setattr(dealing, "deal", lambda rng, *how: rng.choice(few))
     task = general_points("id")
     assert {hand.cards for hand in task.tests(random.Random(0), 4)} == set(few[:4])
     with pytest.raises(ValueError) as error:

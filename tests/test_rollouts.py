@@ -367,7 +367,8 @@ def test_ten_groups_compile_few_shapes(kind, game, monkeypatch):
 
     monkeypatch.setenv(precision.PRETEND, kind)
     as_gpu = replace(precision.hardware(), compiler=dict(backend=backend, dynamic=False))
-    monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
+    for module in rollouts, static_decoding:
+        monkeypatch.setattr(module, "hardware", lambda: as_gpu)
     monkeypatch.setattr(static_decoding, "STEP", 32)
     torch._dynamo.reset()
     model, processor, task, problems = game
@@ -504,7 +505,8 @@ def test_rows_do_not_see_what_they_held_before(random_model):
 
 
 def test_episodes_at_once_are_a_power_of_two_that_fits(random_model, monkeypatch):
-    monkeypatch.setattr(rollouts, "ROOMS", {})
+    for module in rollouts, static_decoding:
+        monkeypatch.setattr(module, "ROOMS", {})
     token, picture = static_decoding.cache_bytes(random_model.config, 2)
     row = (1000 + 2 * 100) * token + 2 * picture + 20 * random_model.config.text_config.vocab_size
 
@@ -512,7 +514,8 @@ def test_episodes_at_once_are_a_power_of_two_that_fits(random_model, monkeypatch
         free = None if rows is None else (lambda: int(rows * row / rollouts.FILLED) + 1)
         answer = replace(precision.hardware(), format=torch.bfloat16)
         answer = replace(answer, free=free) if free else answer
-        monkeypatch.setattr(rollouts, "hardware", lambda: answer)
+        for module in rollouts, static_decoding:
+            monkeypatch.setattr(module, "hardware", lambda: answer)
         return rollouts.episodes_at_once(random_model, 100, 1000, episodes)
 
     assert at_once(None, 1000) == rollouts.TOGETHER == 64  # nobody knows
@@ -540,7 +543,8 @@ def test_a_rollout_asks_for_free_memory_on_a_gpu_alone(
     plain = play(random_model, tokenizer, length_task, hands, **options)
     monkeypatch.setenv(precision.PRETEND, "bf16")
     as_gpu = replace(precision.hardware(), format=torch.float32, compiler=None, free=free)
-    monkeypatch.setattr(rollouts, "hardware", lambda: as_gpu)
+    for module in rollouts, static_decoding:
+        monkeypatch.setattr(module, "hardware", lambda: as_gpu)
     monkeypatch.setattr(precision, "hardware", lambda: as_gpu)
     found = play(random_model, tokenizer, length_task, hands, **options)
     assert asked and made[0] < 8 and ids(found) == ids(plain)

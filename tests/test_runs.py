@@ -383,7 +383,8 @@ def test_what_was_measured_of_another_init_is_not_taken(other, base, tmp_path, m
         return {("id", "success", "0.6/0.9"): intervals.Estimate(0.5, len(asked), 0.4, 0.6)}
 
     loaded = loading.load(base)  # what it does not look at need not be made again
-    monkeypatch.setattr(execute, "load_init", lambda run: loaded)
+    for module in execute, run_config:
+        monkeypatch.setattr(module, "load_init", lambda run: loaded)
     monkeypatch.setattr(recorder.Recorder, "measured", measured)
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(splits=("id",)))
     (tmp_path / "runs").mkdir()

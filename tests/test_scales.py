@@ -8,8 +8,8 @@ from sftrl_lite.runs.run_config import Run, rl_settings, settings_of
 from sftrl_lite.scales import SCALES, SFTSettings
 from sftrl_lite.seeds import seed_all
 from sftrl_lite.tasks.registry import make_task
-from sftrl_lite.training.demonstrations import demonstrations
 from sftrl_lite.training.sft import train_sft
+from sftrl_lite.training.sft_examples import demonstrations
 
 
 def test_an_adapter_learns_at_its_own_rate(tmp_path):

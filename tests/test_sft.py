@@ -11,14 +11,14 @@ from sftrl_lite.models.vision import image_mask, to_pixels
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.tasks.general_points import general_points
-from sftrl_lite.training import demonstrations, sft
-from sftrl_lite.training.demonstrations import (
+from sftrl_lite.training import sft, sft_examples
+from sftrl_lite.training.sft import LeashedTrainer, train_sft
+from sftrl_lite.training.sft_examples import (
     Collator,
     demonstrations,
     picture_demonstrations,
     verified,
 )
-from sftrl_lite.training.sft import LeashedTrainer, train_sft
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_pixels_that_are_not_kept_are_made_again(
     processor, seeing_model, task, four, demonstrated, monkeypatch
 ):
     data, kept = demonstrated
-    monkeypatch.setattr(demonstrations, "KEPT", 0)
+    monkeypatch.setattr(sft_examples, "KEPT", 0)
     again, draw = picture_demonstrations(processor, task, four)
     assert callable(draw) and again.to_list() == data.to_list()
     rows, pad = [data[i] for i in (2, 0, 2)], processor.tokenizer.pad_token_id

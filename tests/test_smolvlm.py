@@ -22,7 +22,7 @@ from sftrl_lite.models.vision import encode, to_pixels
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.tasks.general_points import vocabulary
-from sftrl_lite.training import demonstrations, rl, sft, updates
+from sftrl_lite.training import rl, sft, sft_examples, updates
 from sftrl_lite.training.compute import picture_tokens, text_parameters
 from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.training.forward import pack, policy
@@ -150,7 +150,7 @@ def test_it_trains_with_checkpointed_layers(random_smol, reader, name, shown, tm
         if name == "rl":
             rl.rl_step(learner, reader, task, shown, settings, seed=1)
         else:
-            data, pixels = demonstrations.picture_demonstrations(
+            data, pixels = sft_examples.picture_demonstrations(
                 reader, task, shown, lambda problem: "7+8"
             )
             how = scales.SFTSettings(lr=1e-2, batch=2, hands=len(shown))

@@ -332,20 +332,21 @@ def test_the_shared_picture_gets_the_gradient_of_many(
 
     monkeypatch.setattr(rl, "pack", noted_pack)
     monkeypatch.setattr(rl, "parts", noted_parts)
-    encoded, updates = [], -(-16 // minibatch)
-    monkeypatch.setattr(
-        forward, "encode", lambda m, p: encoded.append(len(p["pixel_values"])) or encode(m, p)
-    )
+    encoded, times = [], -(-16 // minibatch)
+    for module in forward, rl, updates:
+        monkeypatch.setattr(
+            module, "encode", lambda m, p: encoded.append(len(p["pixel_values"])) or encode(m, p)
+        )
     rl.rl_step(learner, processor, picture_task, shown, settings, seed=5)
     (episodes,), minibatches = (
         packed,
-        minibatches[-updates:],
+        minibatches[-times:],
     )  # PPO also asks for parts to get values
-    assert max(encoded[-updates:]) <= minibatch
+    assert max(encoded[-times:]) <= minibatch
     for episode in episodes:
         episode.pixels = dict(episode.pixels)
     batch = real_pack(episodes, 0)
-    assert len(batch.pixels["pixel_values"]) == 16 and len(learner.optimizer.gradients) == updates
+    assert len(batch.pixels["pixel_values"]) == 16 and len(learner.optimizer.gradients) == times
     if method == "rl-ppo":
         with torch.no_grad():
             values = policy(fresh_seeing, batch, learner.value_head)[2]

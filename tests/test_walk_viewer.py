@@ -6,7 +6,7 @@ from dataclasses import replace
 import ipywidgets as w
 import pytest
 
-from sftrl_lite.course import calculators, walk_widgets, widgets
+from sftrl_lite.course import walk_widgets, widgets
 from sftrl_lite.tasks.navigation import navigation
 from sftrl_lite.tasks.routes import Leg, Route, steps
 from sftrl_lite.tasks.walks import Decision
@@ -32,7 +32,7 @@ def shown(monkeypatch):
 def live(monkeypatch):
     """The widget itself, instead of its display: page, buttons by name, button to restart."""
     made = []
-    monkeypatch.setattr(calculators, "present", lambda widget, *_: made.append(widget))
+    monkeypatch.setattr(walk_widgets, "present", lambda widget, *_: made.append(widget))
 
     def start(*args, **options):
         walk_widgets.walk_viewer(*args, **options)

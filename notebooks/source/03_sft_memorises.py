@@ -88,7 +88,7 @@ print("the shortest, a textbook", best_formula(hand))
 # %%
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.runs.recorder import train_hands
-from sftrl_lite.training.demonstrations import demonstrations
+from sftrl_lite.training.sft_examples import demonstrations
 
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)
@@ -327,7 +327,7 @@ def answer_logps(model, pairs: list[tuple[Hand, str]]) -> list[torch.Tensor]:
 # %%
 from collections import Counter
 
-from sftrl_lite.training.demonstrations import verified
+from sftrl_lite.training.sft_examples import verified
 
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 tried, _ = verified(init, tokenizer, task, [hand], seed=0, samples=64, **limit)

@@ -190,7 +190,7 @@ from dataclasses import replace
 from tqdm.auto import tqdm
 
 from sftrl_lite.files import ROOT
-from sftrl_lite.training.demonstrations import demonstrations
+from sftrl_lite.training.sft_examples import demonstrations
 from sftrl_lite.training.sft import train_sft
 
 student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]

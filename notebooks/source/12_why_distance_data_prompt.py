@@ -188,7 +188,7 @@ if len(long):
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.models.loading import load
 from sftrl_lite.runs.recorder import train_hands
-from sftrl_lite.training.demonstrations import verified
+from sftrl_lite.training.sft_examples import verified
 
 task = general_points("train")
 hands = train_hands(task, scale.sft.hands, seed=0)[:60]

@@ -27,7 +27,7 @@ from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.models.vision import Pixels
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.training import distributed
-from sftrl_lite.training.demonstrations import NEW, OLD, Collator, Draw, lessons
+from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, lessons
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
 

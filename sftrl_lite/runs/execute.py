@@ -1,0 +1,247 @@
+"""A run from Init to its last step: SFT or RL, recorded on the way."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from sftrl_lite.files import full_disk_in_one_line, remove
+from sftrl_lite.models.checkpoints import save
+from sftrl_lite.models.vision import tokenizer_of
+from sftrl_lite.planning.fit import check
+from sftrl_lite.planning.workload import work_of
+from sftrl_lite.results import ledger
+from sftrl_lite.runs.checks import check_format, check_words, examples
+from sftrl_lite.runs.controls import Answered, Coin, EachItsOwn, vary_rules
+from sftrl_lite.runs.recorder import Recorder, due, read_rows, train_hands
+from sftrl_lite.runs.resume import claim, resume, suspend
+from sftrl_lite.runs.run_config import Progress, Run, load_init, rl_settings, settings_of
+from sftrl_lite.runs.watch import SHOWN, Log, Watch
+from sftrl_lite.scales import SFTSettings, get_scale
+from sftrl_lite.seeds import seed_all, stream
+from sftrl_lite.tasks.registry import check_base
+from sftrl_lite.training import distributed
+from sftrl_lite.training.compute import flops, picture_tokens
+from sftrl_lite.training.engine import TRAINING, check_engine, open_engine
+from sftrl_lite.training.rl import rl_step
+from sftrl_lite.training.sft import train_sft
+from sftrl_lite.training.sft_examples import Given, taught, verified
+from sftrl_lite.training.updates import new_learner
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    experiment: str = "",
+    progress: Progress = lambda share: None,
+    record: Path | None = None,
+    watch: Watch | None = None,
+    anyway: bool = False,
+    engine: str = "",
+) -> list[ledger.Row]:
+    """Do the run in folder ``out``, or continue it, or return what it found.
+
+    Args:
+        experiment: name in the ledger; the method's name if empty.
+        progress: called with the share that is done, 0 to 1.
+        record: ledger to append to once the run is complete.
+        watch: what is written down and told on the way, beside ``steps.csv``.
+        anyway: let RL begin also with a model that cannot answer in the format.
+        engine: plays RL's episodes in training (``engine.ENGINES``); evaluations do not use it.
+            Another source of chance, so another run with the same hash: not for the ledger.
+
+    Raises:
+        ValueError: ``out`` holds a run with another configuration, or one that another number of
+            processes began.
+        RuntimeError: RL was to begin with a model that cannot answer in the format.
+        PermissionError: ``out`` cannot be written.
+        OSError: the disk is full.
+
+    Several processes (``distributed``) train one run; ``out`` must be a folder that all see.
+    """
+    run, experiment = run.filled(), experiment or run.method
+    distributed.start()
+    main = distributed.main()
+    with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
+        if not distributed.agreed((out / "model").is_dir()):
+            _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
+        if record and main:
+            ledger.append(read_rows(out), record)
+        for leftover in ("checkpoint.pt", "trainer") if main else ():
+            remove(out / leftover)
+    distributed.wait()
+    return read_rows(out)
+
+
+def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
+    seed_all(run.seed)
+    check_base(run.base, run.task)
+    if engine:
+        check_engine(engine, run.task)
+    mode = "sft" if run.method.startswith("sft") else "rl"
+    together = check(work_of(run, mode))
+    model, processor = load_init(run)
+    task = run.make("train")
+    if run.prompt:
+        check_words(processor, run.base, map(run.make, ("train", *run.splits)))
+    few = 1 if run.imitates_file else run.hands
+    hands = train_hands(task.half(1) if run.fresh else task, few, run.seed)
+    recorder = Recorder(run, out, experiment, model, processor, hands, together)
+    if run.imitates_file:
+        task, hands = Given(recorder.pictured), examples(run, processor)
+    recorder.kept = watch.checkpoints
+    log = Log(out, watch, asdict(run) | settings_of(run))
+    parts = (run, out, model, processor, task, hands, recorder, log, progress)
+    if mode == "sft":
+        _train_sft(*parts)
+    else:
+        _train_rl(*parts, anyway, engine)
+    log.close()
+    distributed.refresh(recorder.player, model)
+    if distributed.main():
+        save(recorder.player, processor, out / "model")
+
+
+def look(step, run, recorder, log, task, hands) -> None:
+    """Write down greedy answers to the same few training problems, where it is time to."""
+    if log.due(step):
+        distributed.refresh(recorder.player, recorder.model)
+        plain = dict(tries=run.tries, temperature=0.0, top_p=1.0)
+        log.look(step, task, recorder.play(recorder.player, task, hands[:SHOWN], **plain)[1])
+
+
+def _train_sft(run, out, model, processor, task, hands, recorder, log, progress) -> None:
+    batch, sampled, shown = get_scale(run.scale).sft.batch, 0, (task, hands)
+    schedule = run.schedule or get_scale(run.scale).sft.schedule
+    leashed = run.method == "sft-kl"
+    if run.method == "sft-varied":
+        hands = vary_rules(task, hands, run.seed, 20 * len(hands))
+        task = EachItsOwn()
+    if run.method == "sft-verified":
+        longest = get_scale(run.scale).rl.max_new_tokens
+        ways = dict(seed=run.seed, max_new_tokens=longest)
+        with distributed.at_hand(recorder.init) as init:
+            hands, sampled = verified(init, processor, task, hands, **ways)
+        task = Answered(task)
+    answer = task.habit if run.method == "sft-own" else None
+    data, pixels = taught(processor, task, hands, answer)
+    tokens = sum(map(len, data["input_ids"])) / len(data)
+    if pixels is not None:
+        tokens += picture_tokens(model)
+
+    budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
+    steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
+
+    def hook(step: int) -> None:
+        clock[0] += step > 0
+        progress(step / steps)
+        if step == 0 or due((step - 1) / steps, step / steps, run.points):
+            seen = round(step * batch * tokens)
+            costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
+            recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
+        look(step, run, recorder, log, *shown)
+
+    def tell(step: int, figures: dict[str, float]) -> None:
+        """A row for every ten steps: their means, evaluations among their seconds."""
+        seconds = (time.time() - clock[1]) / max(clock[0], 1)
+        clock[:] = 0, time.time()
+        log.step(step, figures | {"seconds": seconds, "tokens": round(batch * tokens)})
+
+    clock = [0, time.time()]  # steps since the last row, and when that was
+    recorder.player = distributed.player_of(model)
+    if not distributed.agreed(bool(read_rows(out))):
+        hook(0)
+    clock[1] = time.time()
+    with distributed.at_hand(recorder.init) if leashed else nullcontext() as init:
+        train_sft(
+            model,
+            tokenizer_of(processor),
+            data,
+            SFTSettings(run.lr, batch, run.hands, schedule),
+            out / "trainer",
+            run.seed,
+            steps=steps,
+            hook=hook,
+            at=range(1, steps + 1),
+            save_every=max(steps // 4, 1),
+            progress=False,
+            pixels=pixels,
+            loss="dft" if run.method == "sft-dft" else "nll",
+            init=init,
+            tell=tell,
+        )
+
+
+def _train_rl(
+    run, out, model, processor, task, hands, recorder, log, progress, anyway, engine
+) -> None:
+    settings = replace(rl_settings(run), together=recorder.together)
+    if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
+        raise ValueError(f"{few} problems a step are too few for {many} processes")
+    if run.warmup and not (out / "checkpoint.pt").exists():
+        warm_up(run, out, model, processor, task, hands)
+    if run.fresh:
+        hands = train_hands(task.half(2), run.hands, run.seed)
+    begun = (out / "checkpoint.pt").exists() or read_rows(out)
+    asked_for = anyway or run.load_format == "dummy"  # random weights answer nothing, as is known
+    if not distributed.agreed(bool(asked_for or begun)):
+        check_format(run, model, processor, task, hands)
+    learner = new_learner(model, settings, run.seed)
+    recorder.player = learner.player
+    player = open_engine(engine, learner.player, processor, run.task, TRAINING)
+    trained, generated, signals = resume(learner, out)
+    updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
+    updates *= settings.epochs
+
+    def share() -> float:
+        """How much of the run is done."""
+        spent = flops(recorder.parameters, trained, generated)["flops_paper"] / 1e12
+        return learner.step / run.steps if run.steps else spent / run.tflop
+
+    def note(end: bool, more: dict[str, float]) -> None:
+        costs = flops(recorder.parameters, trained, generated)
+        recorder.note(learner.step, costs | {"updates": updates * learner.step} | more, end)
+
+    if learner.step == 0:
+        note(end=True, more={})
+        look(0, run, recorder, log, task, hands)
+    while (before := share()) < 1:
+        judge = task
+        if run.method == "rl-random":
+            # each process has a coin; so this control alone depends on their number
+            judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
+        began = time.time()
+        stats = rl_step(learner, processor, judge, hands, settings, run.seed, engine=player)
+        took = dict(seconds=time.time() - began, tokens=stats["trained"] + stats["generated"])
+        log.step(learner.step, stats | took)
+        trained += stats["trained"]
+        generated += stats["generated"]
+        signals.append(stats["signal"])
+        after = share()
+        progress(min(after, 1.0))
+        if due(before, min(after, 1.0), run.points):
+            note(after >= 1, {"signal": sum(signals) / len(signals)})
+            signals.clear()
+        look(learner.step, run, recorder, log, task, hands)
+        if due(before, min(after, 1.0), run.points) or learner.step % 10 == 0:
+            suspend(learner, out, trained, generated, signals)
+
+
+def warm_up(run, out, model, processor, task, hands) -> None:
+    """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
+    data, pixels = taught(processor, task, hands)
+    settings = SFTSettings(run.warmup_lr, get_scale(run.scale).sft.batch, run.hands)
+    train_sft(
+        model,
+        tokenizer_of(processor),
+        data,
+        settings,
+        out / "trainer",
+        run.seed,
+        steps=run.warmup,
+        progress=False,
+        pixels=pixels,
+    )

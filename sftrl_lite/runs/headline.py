@@ -1,0 +1,108 @@
+"""The headline experiment: from one Init, SFT on one core and RL on the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from sftrl_lite.models.precision import hardware
+from sftrl_lite.results import ledger
+from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.run_config import Run
+
+BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
+
+
+def _worker(name: str, run: Run, out: Path, messages, experiment: str, record) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two processes on two cores: more threads only collide
+    try:
+        tell = lambda share: messages.put((name, share))  # noqa: E731
+        train(run, out, experiment=experiment, progress=tell, record=record)
+        messages.put((name, "done"))
+    except Exception as error:
+        messages.put((name, error))
+
+
+def side_by_side(
+    runs: dict[str, Run], out: Path, experiment: str = "", record: Path | None = None
+) -> pd.DataFrame:
+    """Do several runs, one process each, with a progress bar each.
+
+    On a CPU all at once; on a GPU one after the other, since two may not fit into its memory.
+
+    Args:
+        runs: a label and a run each; run ``name`` lives in folder ``out / name``.
+
+    Returns:
+        all rows as a table in the form of the ledger.
+
+    Raises:
+        RuntimeError: a run failed; the message is its own.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    workers = {
+        name: context.Process(
+            target=_worker, args=(name, run, out / name, messages, experiment, record), daemon=True
+        )
+        for name, run in runs.items()
+    }
+    bars = {
+        name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR) for i, name in enumerate(runs)
+    }
+    waiting, failed = set(runs), None
+    at_once = 1 if hardware().gpu else len(workers)
+    later = list(workers.values())
+    for worker in later[:at_once]:
+        worker.start()
+    del later[:at_once]
+    while waiting and failed is None:
+        try:
+            name, news = messages.get(timeout=1)
+        except queue.Empty:
+            dead = [n for n in waiting if workers[n].pid and not workers[n].is_alive()]
+            failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
+            continue
+        if isinstance(news, Exception):
+            failed = f"{name}: {str(news).splitlines()[0]}"
+            continue
+        bars[name].update((1.0 if news == "done" else news) - bars[name].n)
+        if news == "done":
+            waiting.discard(name)
+            if later:
+                workers[name].join()  # and with it goes its memory
+                later.pop(0).start()
+    for worker in (worker for worker in workers.values() if worker.pid):
+        if failed:
+            worker.terminate()
+        worker.join()
+    for bar in bars.values():
+        bar.close()
+    if failed:
+        raise RuntimeError(failed)
+    return pd.concat([ledger.read(out / name / "rows.csv") for name in runs], ignore_index=True)
+
+
+def headline(
+    seed: int = 0, scale: str | None = None, out: Path | str = "runs/headline"
+) -> pd.DataFrame:
+    """SFT and RL (PPO) from the same Init on the same hands; rows of both.
+
+    Args:
+        seed: chooses training hands, held-out hands and samples.
+        scale: a row of ``scales.SCALES``.
+        out: folder of the two runs; a second call continues or only reads it.
+    """
+    name = scale or os.environ.get("SFTRL_SCALE") or "tiny"
+    brief = dict(points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
+    runs = {m: Run(m, seed=seed, scale=name, **brief) for m in ("sft", "rl-ppo")}
+    return side_by_side(runs, Path(out) / f"{name}-seed{seed}", "headline")

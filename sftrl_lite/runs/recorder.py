@@ -1,0 +1,246 @@
+"""Evaluates a run at its steps and turns what it finds into ledger rows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from sftrl_lite.files import remove
+from sftrl_lite.models.checkpoints import save
+from sftrl_lite.models.vision import to_pixels, tokenizer_of
+from sftrl_lite.planning.fit import device_name
+from sftrl_lite.results import ledger
+from sftrl_lite.results.intervals import Estimate, mean_interval
+from sftrl_lite.results.ledger import decoding_name
+from sftrl_lite.runs.resume import _write
+from sftrl_lite.runs.run_config import CURVE, Run, command, commit, init_of
+from sftrl_lite.scales import get_scale
+from sftrl_lite.seeds import stream
+from sftrl_lite.training import distributed
+from sftrl_lite.training.compute import text_parameters
+from sftrl_lite.training.evaluate import changed, distance, evaluate, pass_at_k, within
+from sftrl_lite.training.rollouts import Episode
+
+Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
+
+
+def due(before: float, after: float, points: int) -> bool:
+    """Whether a run that went from share ``before`` to ``after`` passed an evaluation."""
+    return int(after * points + 1e-9) > int(before * points + 1e-9)
+
+
+def train_hands(task: Any, n: int, seed: int) -> list[Any]:
+    """The fixed training problems of a seed: the same for SFT and RL."""
+    return task.draw(stream(seed, "train hands"), n)
+
+
+def held_out(task: Any, n: int, seed: int) -> list[Any]:
+    """At least n of the problems that are reserved for tests, whatever is trained on."""
+    return task.tests(stream(seed, "held-out hands", task.label), n)
+
+
+class Recorder:
+    """Evaluates a run at its steps and turns what it finds into ledger rows."""
+
+    kept = 1  # models of the last evaluations, where more than one
+
+    def __init__(
+        self, run: Run, out: Path, experiment: str, model, processor, train, together: int = 0
+    ):
+        self.together = together  # episodes that fit into memory at once; 0: nothing bounds them
+        self.run, self.out, self.model, self.processor = run, out, model, processor
+        self.train: Sequence[Any] = train
+        self.player = model  # what is evaluated and saved: a whole copy where ``model`` is split
+        self.init = init_of(run, model)
+        self.began = time.time()
+        self.pictured = run.make("train").picture(train[0]) is not None
+        self.parameters = text_parameters(model, self.pictured)
+        self.init_said: dict[str, list[Any]] = {}  # by split: Init's own first answers
+        self.main = decoding_name(run.eval_temperature, run.eval_top_p)
+        self.same = dict(  # in every row; found once, since git and files are asked for it
+            experiment=experiment,
+            task=run.task,
+            method=run.method,
+            scale=run.scale,
+            seed=run.seed,
+            tries=run.tries,
+            config_hash=run.hash,
+            commit=commit(),
+            device=device_name() + (f" x {distributed.world()}" if distributed.world() > 1 else ""),
+            command=command(run, experiment),
+        )
+
+    def row(self, step: int, split: str, metric: str, decoding: str, e: Estimate) -> ledger.Row:
+        return ledger.Row(
+            step=step,
+            split=split,
+            metric=metric,
+            decoding=decoding,
+            value=e.value,
+            n=e.n,
+            low=e.low,
+            high=e.high,
+            minutes=(time.time() - self.began) / 60,
+            **self.same,
+        )
+
+    def note(self, step: int, figures: dict[str, float], end: bool) -> None:
+        """Evaluate now, write the rows, and keep the weights if they are the best so far.
+
+        All of it comes before the checkpoint of this step. A run that is killed in between
+        goes on from the checkpoint before, comes here again and finds and writes the same.
+        """
+        rows = self.at(step, figures, end)
+        if not distributed.main():
+            return
+        earlier = read_rows(self.out)
+        write_rows(self.out, rows)
+        run = self.run
+        metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
+        best = ("id", metric, self.main)
+        score = lambda r: r.value if (r.split, r.metric, r.decoding) == best else -1.0  # noqa: E731
+        now = max(map(score, rows))
+        if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
+            save(self.player, self.processor, self.out / "best")
+            say = {"step": step, "split": "id", "metric": metric, "value": now}
+            _write(self.out / "best.json", json.dumps(say).encode())
+        if step > 0 and self.kept > 1:
+            folder = self.out / "checkpoints"
+            save(self.player, self.processor, folder / f"step-{step}")
+            steps = sorted(int(n) for p in folder.iterdir() if (n := p.name[5:]).isdigit())
+            for old in steps[: -self.kept]:
+                remove(folder / f"step-{old}")
+
+    def at(self, step: int, figures: dict[str, float], end: bool) -> list[ledger.Row]:
+        """Evaluate now; returns the new rows. Ends of a run are measured more closely.
+
+        Args:
+            figures: what training itself counted, FLOPs for instance, by metric.
+        """
+        run = self.run
+        distributed.refresh(self.player, self.model)
+        found: Found = {("train", name, ""): Estimate(x, 1, x, x) for name, x in figures.items()}
+        moved = changed(self.player, self.init, self.pictured)
+        found |= {("train", name, ""): share for name, share in moved.items()}
+        if step == 0 and not run.warmup:
+            found |= self.init_measured()
+        else:
+            found |= self.measured(end)
+        return [self.row(step, *name, e) for name, e in found.items()]
+
+    def init_measured(self) -> Found:
+        """``measured`` of Init, once for all runs beside this one that would measure the same."""
+        run, names = self.run, ("task", "scale", "seed", "base", "hands", "feedback", "data")
+        names += ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format", "splits")
+        names += ("eval_tries", "final_episodes", "pass_samples", "curve_episodes")
+        names += ("eval_temperature", "eval_top_p", "prompt", "picture")
+        same = {name: getattr(run, name) for name in names} | {"tflop": 1.0, "method": "rl-ppo"}
+        if run.imitates_file:  # its problems are in no split
+            same["method"] = "sft"
+        path = self.out.parent / f"init-{Run(**same).hash}.csv"
+        if distributed.agreed(path.exists()):
+            rows = ledger.read(path).to_dict("records")
+            return {
+                (r["split"], r["metric"], r["decoding"]): Estimate(
+                    r["value"], r["n"], r["low"], r["high"]
+                )
+                for r in rows
+            }
+        found = self.measured(end=True)
+        if distributed.main():
+            ledger.save([self.row(0, *name, e) for name, e in found.items()], path)
+        return found
+
+    def measured(self, end: bool) -> Found:
+        """All metrics of all splits, by split, metric and decoding."""
+        run, found = self.run, {}
+        n = run.final_episodes if end else run.eval_episodes
+        trained = () if run.imitates_file else ("train",)  # a file's examples have no verifier
+        for split in (*trained, *run.splits):
+            task, fresh = run.make(split), split != "train"
+            problems = held_out(task, n, run.seed) if fresh else self.train[:n]
+            here = self.measure(split, task, problems, run.eval_tries, end)
+            found |= {(split, *name): e for name, e in here.items()}
+        return found
+
+    def play(self, model: PreTrainedModel, task, problems, **options: Any):
+        """``evaluate`` with the run's seed and its scale's longest answer."""
+        longest = get_scale(self.run.scale).rl.max_new_tokens
+        options |= dict(seed=self.run.seed, max_new_tokens=longest, together=self.together)
+        return evaluate(model, self.processor, task, problems, **options)
+
+    def init_says(self, split: str, task, problems) -> list[Any]:
+        """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
+        if split not in self.init_said:
+            plain = dict(tries=1, temperature=1.0, top_p=1.0)
+            self.init_said[split] = self.play(self.init, task, problems, **plain)[1]
+        return self.init_said[split]
+
+    def measure(
+        self, split: str, task, problems, budgets: tuple[int, ...], closely: bool
+    ) -> dict[tuple[str, str], Estimate]:
+        """All metrics of one split, by metric and decoding.
+
+        Each problem is played once with the largest budget: whether it is solved within a smaller
+        one can be read from that episode. ``closely`` adds the other temperatures, the distance
+        from Init and, in text, pass@k.
+        """
+        run, tries = self.run, max(budgets)
+        play = partial(self.play, self.player, task)
+        ways = {self.main: (run.eval_temperature, run.eval_top_p)}
+        if closely:
+            ways |= {decoding_name(*way): way for way in CURVE if decoding_name(*way) not in ways}
+        found: dict[tuple[str, str], Estimate] = {}
+        for name, (temperature, top_p) in ways.items():
+            asked = problems if name == self.main else problems[: run.curve_episodes]
+            if not asked:
+                continue
+            here, episodes = play(asked, tries=tries, temperature=temperature, top_p=top_p)
+            here |= within(episodes, budgets)
+            found |= {(metric, name): e for metric, e in here.items()}
+            if name == "1" and split != "train":
+                pad = tokenizer_of(self.processor).pad_token_id
+                mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
+                with distributed.at_hand(self.init):
+                    far = distance(self.player, self.init, mine, pad)
+                    told = distributed.share(self.init_says(split, task, asked[:300]))
+                    told = [self.looked_at(task, e) for e in told]
+                    far["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
+                found |= {(metric, name): e for metric, e in far.items()}
+        # pass@k costs as much as all the rest together: in text only
+        if closely and split != "train" and not self.pictured and run.pass_samples > 0:
+            samples = run.pass_samples
+            again = [problem for problem in problems[:100] for _ in range(samples)]
+            _, episodes = play(again, tries=1, temperature=1.0, top_p=1.0)
+            wins = [e.solved for e in episodes]
+            right = [sum(wins[i : i + samples]) for i in range(0, len(wins), samples)]
+            for k in (k for k in (1, 4, 16) if k <= samples):
+                at_k = mean_interval([pass_at_k(r, samples, k) for r in right])
+                found[f"pass@{k}", "1"] = at_k
+        return found
+
+    def looked_at(self, task: Any, episode: Episode) -> Episode:
+        """The episode with its picture, also if another process played it."""
+        if not self.pictured or episode.pixels is not None:
+            return episode
+        return replace(episode, pixels=to_pixels(self.processor, [task.picture(episode.problem)]))
+
+
+def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
+    """Add a point to the run's own rows; measuring a step again replaces it."""
+    steps = {row.step for row in rows}
+    kept = [row for row in read_rows(out) if row.step not in steps]
+    ledger.save([*kept, *rows], out / "rows.csv")
+
+
+def read_rows(out: Path) -> list[ledger.Row]:
+    """What the run in ``out`` has measured so far."""
+    table = ledger.read(out / "rows.csv")
+    return [ledger.Row(**row) for row in table.to_dict("records")]

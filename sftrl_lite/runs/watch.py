@@ -1,0 +1,269 @@
+"""Seeing a long run: what it will do and cost, a row a step, the same few answers again and again.
+
+Nothing in here changes a number of a run or enters its hash.
+
+    OUT/steps.csv          a row a step: success, reward, loss, KL, seconds, tokens, ...
+    OUT/transcripts.jsonl  every N steps the answers to the same problems, one line a look
+    OUT/checkpoints/       the models of the last evaluations, where several are kept
+
+The two files only grow. A run that was killed and goes on repeats no step in them, and a line
+that was cut off by the kill is written again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.utils import HFValidationError, enable_progress_bars, validate_repo_id
+
+from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.scales import RLSettings, get_scale
+from sftrl_lite.training import distributed
+from sftrl_lite.training.rollouts import Episode
+
+PROJECT = "sftrl-lite"  # under this name a tracker keeps the runs together
+TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": (), "wandb": ()}
+COLUMNS = (
+    "step",
+    "success",
+    "success_first",
+    "reward",
+    "signal",
+    "loss",
+    "value_loss",
+    "kl",
+    "clipped",
+    "entropy",
+    "grad_norm",
+    "explained_variance",
+    "tokens",  # trained on and generated
+    "seconds",
+)
+SHOWN = 4  # problems whose answers are written down
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a run is watched.
+
+    Args:
+        report_to: also tell ``tensorboard``, ``trackio`` or ``wandb``; empty: none.
+        transcripts: steps between two looks at the same problems; 0: none.
+        checkpoints: models to keep of the last evaluations; 1: no more than the best and the last.
+
+    Raises:
+        ValueError: an unknown tracker, or an impossible number.
+        RuntimeError: a tracker that is not installed.
+    """
+
+    report_to: str = ""
+    transcripts: int = 0
+    checkpoints: int = 1
+
+    def __post_init__(self) -> None:
+        if (name := self.report_to) and name not in TRACKERS:
+            raise ValueError(f"unknown tracker {name!r}; choose {', '.join(TRACKERS)}")
+        if name and not any(map(find_spec, TRACKERS[name] or (name,))):
+            raise RuntimeError(f"--report-to {name}: it is not installed; pip install {name}")
+        if self.transcripts < 0 or self.checkpoints < 1:
+            raise ValueError("transcripts cannot be negative, and at least one checkpoint is kept")
+
+
+# --- while it runs ---------------------------------------------------------------------
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that only grows; what a kill left of another one is cut off."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    kept = text[: text.rfind(b"\n") + 1]
+    if kept != text:
+        with path.open("r+b") as file:
+            file.truncate(len(kept))
+    return kept.decode().splitlines()
+
+
+class Log:
+    """The two growing files of a run, and its tracker. Only the main process writes.
+
+    Args:
+        out: the run's folder.
+        config: what the tracker is told about the run, once.
+
+    Raises:
+        ValueError: ``steps.csv`` has other columns.
+        RuntimeError: the tracker does not start.
+    """
+
+    def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
+        self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
+        self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
+        if not distributed.main():
+            return
+        rows, looks = whole_lines(self.steps), whole_lines(self.looks)
+        if rows and rows[0] != ",".join(COLUMNS):
+            raise ValueError(f"{self.steps} has other columns; move it away and start again")
+        if not rows:
+            self.steps.write_text(",".join(COLUMNS) + "\n")
+        self.told = int(rows[-1].split(",")[0]) if len(rows) > 1 else 0
+        self.looked = json.loads(looks[-1])["step"] if looks else -1
+        if watch.report_to:
+            self.tracker = start_tracker(watch.report_to, out, {} if self.told else config)
+
+    def step(self, step: int, figures: dict[str, float]) -> None:
+        """Write the row of a step, unless it is there; a figure it lacks stays empty."""
+        if not distributed.main() or step <= self.told:
+            return
+        row = {"step": step} | {n: figures[n] for n in COLUMNS if n in figures}
+        text = io.StringIO()
+        short = {n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()}
+        csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(short)
+        with self.steps.open("a") as file:
+            file.write(text.getvalue())
+        self.told = step
+        if self.tracker:
+            self.tracker.log({n: v for n, v in row.items() if n != "step"}, step=step)
+
+    def due(self, step: int) -> bool:
+        """Whether the answers after this step are to be written down; all processes agree."""
+        on = self.every > 0 and step % self.every == 0
+        return on and distributed.agreed(step > self.looked)
+
+    def look(self, step: int, task: Any, episodes: Sequence[Episode]) -> None:
+        """Write down what was answered after a step."""
+        if not distributed.main():
+            return
+        line = {"step": step, "episodes": [transcript(task, episode) for episode in episodes]}
+        with self.looks.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.looked = step
+
+    def close(self) -> None:
+        """Let the tracker send what it still has."""
+        if self.tracker:
+            self.tracker.finish()
+
+
+def transcript(task: Any, episode: Episode) -> dict[str, Any]:
+    """An episode as text: what was asked, what was answered, what the verifier said."""
+    turns = [
+        {
+            "answer": turn.answer,
+            "kind": turn.verdict.kind,
+            "reward": turn.reward,
+            "message": turn.verdict.message,
+        }
+        for turn in episode.turns
+    ]
+    return {"prompt": task.prompt(episode.problem), "solved": episode.solved, "turns": turns}
+
+
+def start_tracker(name: str, out: Path, config: dict[str, Any]) -> Any:
+    """A tracker of accelerate's, started; a run that goes on is continued where it can be.
+
+    Raises:
+        RuntimeError: it does not start (no login, no network), or accelerate is too old for it.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    ways = {
+        "tensorboard": dict(run_name="tensorboard", logging_dir=str(out)),
+        "trackio": dict(run_name=PROJECT, name=out.name, resume="allow"),
+        "wandb": dict(run_name=PROJECT, name=out.name, id=out.name, resume="allow", dir=str(out)),
+    }
+    try:
+        tracker = LOGGER_TYPE_TO_CLASS[name](**ways[name])
+        tracker.start()
+        if config:
+            tracker.store_init_configuration({n: plain(v) for n, v in config.items()})
+    except Exception as error:  # each tracker has its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RuntimeError(f"--report-to {name} does not start: {reason}") from error
+    return tracker
+
+
+def plain(value: Any) -> bool | int | float | str:
+    """A value as trackers take it."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+# --- before it starts ------------------------------------------------------------------
+
+
+def configuration(fields: dict[str, Any]) -> str:
+    """A table of two columns: everything that decides the numbers of a run."""
+    flat = {n: v for n, v in fields.items() if not isinstance(v, dict)}
+    for more in (v for v in fields.values() if isinstance(v, dict)):
+        flat |= more
+    words = {n: ", ".join(map(str, v)) if isinstance(v, tuple) else v for n, v in flat.items()}
+    return "\n".join(f"{name:18}{words[name]}" for name in words if words[name] not in ("", None))
+
+
+def outlook(run: Any, settings: RLSettings | None, price: float = 0.0) -> str:
+    """The plan of a run and what it will take: hours and, at a price, dollars.
+
+    Args:
+        run: a filled ``Run``; settings: those of RL, none for SFT.
+        price: dollars an hour of one GPU; 0: hours only.
+
+    Of a run on a CPU, and of a model that is not planned here, it says just that.
+    """
+    if not get_scale(run.scale).memory:
+        return "plan: a model for CPUs; the bar tells how long it takes"
+    try:
+        found = plan.make_plan(workload.work_of(run, "rl" if settings else "sft"))
+    except ValueError as error:
+        return f"plan: none ({error})"
+    return f"{found}\n{fit.estimate(found, run.steps, run.tflop, settings, price)}"
+
+
+# --- after it --------------------------------------------------------------------------
+
+
+def check_push(name: str) -> None:
+    """Refuse a name that a model cannot be pushed to, before anything is trained.
+
+    Raises:
+        ValueError: no name of a repository.
+        RuntimeError: nobody is logged in, or the Hub is switched off.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise ValueError(
+            f"--push-to-hub {name!r} is no name on the Hub; write it as ME/NAME"
+        ) from None
+    if constants.HF_HUB_OFFLINE:
+        raise RuntimeError("--push-to-hub: HF_HUB_OFFLINE is set; start again without it")
+    if not get_token():
+        raise RuntimeError("--push-to-hub: nobody is logged in; run `hf auth login`")
+
+
+def push(folder: Path, name: str) -> str:
+    """Upload a model's folder to a repository of the Hub, private where it is new.
+
+    Returns:
+        its address.
+
+    Raises:
+        RuntimeError: it could not be uploaded; the folder stays as it is.
+    """
+    enable_progress_bars()
+    try:
+        hub = HfApi()
+        where = hub.create_repo(name, private=True, exist_ok=True)
+        hub.upload_folder(repo_id=where.repo_id, folder_path=folder)
+    except Exception as error:  # of the network, of the Hub, of the disk
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        again = f"the model is in {folder}; the same command tries again"
+        raise RuntimeError(f"it could not be pushed to {name}: {reason} ({again})") from error
+    return str(where)
