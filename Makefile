@@ -55,10 +55,10 @@ slides: setup  ## slides of all chapters, in _build/slides: HTML, and PDF with C
 	.venv/bin/python slides/build.py
 
 bench: setup  ## time the parts that matter
-	.venv/bin/python -m sftrl_lite.bench
+	.venv/bin/python -m sftrl_lite.bench.speed
 
 gpu-bench: setup  ## memory and speed of the 11B model on this machine's GPU
-	.venv/bin/python -m sftrl_lite.gpu_bench
+	.venv/bin/python -m sftrl_lite.bench.gpu
 
 clean:  ## remove .venv and caches; keep runs, data and results
 	rm -rf .venv build _build *.egg-info .pytest_cache .ruff_cache .hypothesis

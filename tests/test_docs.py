@@ -30,8 +30,9 @@ def test_the_glossary_explains_each_name_once_in_a_line():
 
 def test_every_module_has_its_place_on_an_api_page():
     pages = "\n".join(p.read_text() for p in sorted((ROOT / "docs/api").glob("*.md")))
-    shown = re.findall(r"automodule:: sftrl_lite\.(\w+)", pages)
-    modules = {p.stem for p in (ROOT / "sftrl_lite").glob("[!_]*.py")}
+    shown = re.findall(r"automodule:: sftrl_lite\.([\w.]+)", pages)
+    files = (p.relative_to(ROOT / "sftrl_lite") for p in (ROOT / "sftrl_lite").rglob("[!_]*.py"))
+    modules = {".".join(p.with_suffix("").parts) for p in files}
     assert sorted(shown) == sorted(modules)
 
 

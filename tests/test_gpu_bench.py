@@ -46,7 +46,7 @@ def test_every_figure_is_measured(tmp_path, task, adapter, capsys, monkeypatch):
 
 
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "sftrl_lite.gpu_bench", "--out", str(tmp_path / "gpu.csv")]
+    command = [sys.executable, "-m", "sftrl_lite.bench.gpu", "--out", str(tmp_path / "gpu.csv")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert told.returncode == 2 and not list(tmp_path.iterdir())
     assert told.stderr.startswith("error: no GPU here") and len(told.stderr.splitlines()) == 1

@@ -284,7 +284,7 @@ for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
 # How different are they? We take three sets of right answers to the same hands,
 #
 # - *solver*: the demonstrations,
-# - *own*: what Init answers itself and the verifier accepts (`sft.verified` samples
+# - *own*: what Init answers itself and the verifier accepts (`sft_examples.verified` samples
 #   eight answers a hand at temperature 1 and keeps the right ones),
 # - *textbook*: the shortest formula, the style of the corpus that the base was trained
 #   on,

@@ -330,7 +330,7 @@ with notebook.exercise("4.2"):
 # | 1 | −1 | 1 | −1 + 0.9·2 − 1 = −0.2 | −0.2 + 0.855·0.41 = 0.15055 |
 #
 # The second try broke the rules and still has a positive advantage: what followed was
-# better than expected. `rl.gae` agrees, and also gives the targets for $V$.
+# better than expected. `losses.gae` agrees, and also gives the targets for $V$.
 
 # %%
 from sftrl_lite.training.losses import gae
@@ -855,7 +855,7 @@ wide[shown].round(3).astype(object).fillna("")
 # ## The library way
 #
 # trl no longer ships PPO, but its `GRPOTrainer` takes a `rollout_func`, so our episodes
-# can be trained with it (`library_way.py`). There, one reward belongs to the whole
+# can be trained with it (`trl_grpo.py`). There, one reward belongs to the whole
 # episode instead of to each turn, and every try reads the chat anew. The same few steps
 # of GRPO both ways, each from Init:
 

@@ -765,7 +765,7 @@ with notebook.exercise("5.5"):
 #
 # </details>
 #
-# The package's `runs.Coin` is of this kind: heads is "correct", earns one point and ends
+# The package's `controls.Coin` is of this kind: heads is "correct", earns one point and ends
 # the episode; tails is "incorrect", costs one point and allows another try. Both coins in
 # the toy, five seeds each:
 

@@ -102,7 +102,7 @@ for name, answer in students.items():
 #
 # ## Cards as pictures
 #
-# Cards are drawn here by a short program, in any size (`pictures.py`). How they look is
+# Cards are drawn here by a short program, in any size (`card_pictures.py`). How they look is
 # a `Look`: the suits, the deck, and how far cards stray, turn, shrink and blur. The
 # *contact sheet* shows every deck in every set of suits, without grain.
 
@@ -859,7 +859,7 @@ table = side_by_side(plan, folder, "chapter-6")
 
 # %% [markdown]
 # Then two controls, one on each core. `rl-random` is the same PPO on the same hands with a
-# *random reward* of mean zero (`runs.Coin`): what it changes is not owed to the verifier.
+# *random reward* of mean zero (`controls.Coin`): what it changes is not owed to the verifier.
 # `sft-verified` is *on-policy SFT*: supervised fine-tuning on those of Init's own answers
 # to the training hands that the verifier accepted. It tells whether SFT needs foreign
 # answers to lose what it loses.

@@ -558,7 +558,7 @@ print(make_plan(ask))
 #
 # Plans of cards in pictures, one tile, vision frozen, evaluations included. SFT passes hold 8
 # answers, and its evaluations play 8 episodes at once; RL plays 8 or 64. Dashed lines are GPUs.
-# These are predictions, made by `python -m sftrl_lite.plan`; what they leave out stands below.
+# These are predictions, made by `python -m sftrl_lite.planning.fit`; what they leave out stands below.
 
 # %%
 from sftrl_lite.planning.plan import read_table
@@ -620,7 +620,7 @@ memory_view(plans, GPUS)
 # - The weights of `full` are gated: accept the licence on the Hub, then `hf auth login`.
 #   `make` keeps the Hub off; write `HF_HUB_OFFLINE=0` in front of a command.
 # - Only want to know whether it runs? `--load-format dummy` makes random weights of full
-#   size, and `python -m sftrl_lite.gpu_bench` measures memory, speed and the share of the
+#   size, and `python -m sftrl_lite.bench.gpu` measures memory, speed and the share of the
 #   GPU's peak that they reach, and compares a step with trl's.
 # - A T4 has no bfloat16. It computes in float16, and gradients are scaled into its range.
 # - Eight GPUs share weights, gradients and means, 20 GiB on each. Beside its part each holds

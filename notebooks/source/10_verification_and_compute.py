@@ -687,7 +687,7 @@ def costs_figure() -> plt.Figure:
 
 # %%
 def at_cost(method: str, split: str, cost: str, x: float) -> pd.DataFrame:
-    """A method's success at cost x, a line a seed, as ``claims.compare`` takes it."""
+    """A method's success at cost x, a line a seed, as ``measures.compare`` takes it."""
     lines = {}
     for seed, part in head[head["method"] == method].groupby("seed"):
         y = part[(part["metric"] == "success@5") & (part["split"] == split)]

@@ -181,7 +181,7 @@ if len(long):
 # A demonstration $y$ that Init writes with probability $p_0(y \mid x)$ moves the model by
 # $-\log p_0(y \mid x)$ nats if it is memorised. Three kinds of *right* answers to the same
 # training hands: the solver's (what SFT imitates), answers in the base model's own style (what
-# `sft-own` imitates), and Init's own answers that the verifier accepted. `sft.verified` samples
+# `sft-own` imitates), and Init's own answers that the verifier accepted. `sft_examples.verified` samples
 # the last ones at temperature 1 and filters them:
 
 # %%

@@ -588,7 +588,7 @@ looks
 # ## Which claims hold here?
 #
 # Each line is a difference paired by seed, with an interval that holds both sources of
-# noise, and a verdict that follows from the interval alone (`sftrl_lite/claims.py`):
+# noise, and a verdict that follows from the interval alone (`sftrl_lite/results/claims.py`):
 # *holds* if it lies on the claimed side of zero, *fails* if it lies on the other, else
 # *open*; with too few seeds (`measures.FEWEST`) there is no verdict. `p` is the p-value
 # of no difference. The chapter says where the figure stands.

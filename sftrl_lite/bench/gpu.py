@@ -1,6 +1,6 @@
 """Memory and speed of a scale on this machine's GPU, with made-up weights, nothing to download:
 
-    python -m sftrl_lite.gpu_bench --scale full --adapter lora --task gp-vl --max-image-tiles 1
+    python -m sftrl_lite.bench.gpu --scale full --adapter lora --task gp-vl --max-image-tiles 1
 
 One row a figure goes to results/gpu.csv, with the goal where there is one: for SFT the share of
 the device's peak, for decoding the share of the memory's bandwidth, for a step of RL how many
@@ -357,7 +357,7 @@ def main(arguments: list[str] | None = None) -> None:
             for name, value, unit in figures:
                 goal = f"   goal {GOALS[name]:g}" if name in GOALS else ""
                 print(f"{adapter:6}{name:42}{value:14,.3f} {unit}{goal}")
-            write(figures, " ".join(["python -m sftrl_lite.gpu_bench", *words]), o.out)
+            write(figures, " ".join(["python -m sftrl_lite.bench.gpu", *words]), o.out)
 
 
 if __name__ == "__main__":

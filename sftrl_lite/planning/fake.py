@@ -85,7 +85,7 @@ def as_on_gpu(yes: bool) -> Iterator[None]:
 
 
 def format_of(config: PreTrainedConfig, work: Work) -> torch.dtype:
-    """The number format of weights that are not trained, as ``models.load`` keeps them."""
+    """The number format of weights that are not trained, as ``loading.load`` keeps them."""
     whole = config.dtype in (None, torch.float32) or not get_scale(work.scale).memory
     return torch.float32 if whole else torch.bfloat16
 

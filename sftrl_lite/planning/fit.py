@@ -244,7 +244,7 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
 
     Hours are those of the paper's compute (at ``t4`` of the scale's own) at ``TRAINING`` of the
     data sheet; GiB are of one GPU, CUDA's own share included. A row is ``measured`` where
-    results/gpu.csv has its memory, from ``gpu_bench``, else ``planned``.
+    results/gpu.csv has its memory, from ``bench.gpu``, else ``planned``.
     """
     rows = []
     for name, (gpus, memory, sheet) in HARDWARE.items():
@@ -272,7 +272,7 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
 
 
 def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
-    """GiB that ``gpu_bench`` measured for such work on such a GPU; 0: nobody has yet."""
+    """GiB that ``bench.gpu`` measured for such work on such a GPU; 0: nobody has yet."""
     path, work = path or ROOT / "results" / "gpu.csv", plan.work
     if not path.exists():
         return 0.0

@@ -1,0 +1,5 @@
+"""What was measured and what it says: intervals, the ledger, claims, figures, tables, pages.
+
+Nothing here trains or loads a model.
+May import: seeds, files and scales; no other room.
+"""

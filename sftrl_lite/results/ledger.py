@@ -47,7 +47,7 @@ class Row:
     step: int
     split: str
     metric: str
-    decoding: str  # temperature/top_p as ``rollouts.decoding_name`` writes it; "": none is meant
+    decoding: str  # temperature/top_p as ``ledger.decoding_name`` writes it; "": none is meant
     value: float
     n: int
     low: float

@@ -23,7 +23,7 @@ from sftrl_lite.results.intervals import Estimate, Tested, wilson
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.measures import at_decoding, best_start, compare, measured, problems
 
-STYLE = Path(__file__).with_name("house.mplstyle")
+STYLE = Path(__file__).parents[1] / "house.mplstyle"
 LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "sft": ("#D55E00", "s", "--", "SFT"),
     "rl-ppo": ("#0072B2", "o", "-", "RL (PPO)"),
@@ -96,7 +96,7 @@ def over_seeds(table: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
 
 
 def estimate(lines: pd.DataFrame) -> Estimate:
-    """One share, a line a seed as ``claims.measured`` returns it, with its interval."""
+    """One share, a line a seed as ``measures.measured`` returns it, with its interval."""
     if len(lines) > 1:
         return intervals.over_seeds(lines["value"], problems(lines))
     n = int(lines["n"].iloc[0])

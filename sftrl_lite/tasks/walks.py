@@ -33,7 +33,7 @@ def decisions(routes: Sequence[Route]) -> list[Decision]:
 def route_success(
     played: Sequence[Decision], episodes: Sequence[Any]
 ) -> dict[str, tuple[int, int]]:
-    """Walks from their decisions, as (hits, number) for ``evaluate.wilson``.
+    """Walks from their decisions, as (hits, number) for ``intervals.wilson``.
 
     ``route``: walks of which every decision was solved within its tries. ``decision``:
     decisions so solved. ``per_step``: answers that were right, each try counted.

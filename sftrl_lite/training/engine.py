@@ -115,7 +115,7 @@ def text_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 def write_text(model: PreTrainedModel, folder: Path) -> None:
     """Write ``text_config`` and ``text_weights`` to a folder, in the format of products.
 
-    Merged weights are rounded by chance (``adapters.dithered``): the nearest number of 16 bits
+    Merged weights are rounded by chance (``rollout_copy.dithered``): the nearest number of 16 bits
     would often be Init's.
     """
     kind, made = hardware().format, {}
