@@ -19,7 +19,7 @@ from sftrl_lite.tasks.city import (
     write_city,
 )
 from sftrl_lite.tasks.city_maker import draw_route, make_city, random_style
-from sftrl_lite.tasks.navigation import Navigation, look_in
+from sftrl_lite.tasks.navigation import Navigation
 from sftrl_lite.tasks.routes import bearing, steps
 from sftrl_lite.tasks.shipped_cities import (
     LOOKS,
@@ -29,7 +29,7 @@ from sftrl_lite.tasks.shipped_cities import (
     make_shipped,
 )
 from sftrl_lite.tasks.street_map import map_picture
-from sftrl_lite.tasks.street_view import four_views, panorama, sign, view
+from sftrl_lite.tasks.street_view import four_views, look_in, panorama, sign, view
 from sftrl_lite.tasks.walks import decisions
 
 CITY = load_city(TRAIN)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sftrl_lite import scales
-from sftrl_lite.bench import gpu
+from sftrl_lite.bench import gpu, gpu_work
 from sftrl_lite.models import precision
 from sftrl_lite.planning import plan, workload
 from sftrl_lite.training import rollout_copy
@@ -20,7 +20,7 @@ SMALL = "--scale tiny --batch 2 --problems 1 --tokens 4 --longest 4 --rounds 1"
 @pytest.mark.parametrize(("task", "adapter"), [("gp-l", "none"), ("gp-vl", "lora")])
 def test_every_figure_is_measured(tmp_path, task, adapter, capsys, monkeypatch):
     monkeypatch.setenv(precision.PRETEND, "bf16")
-    monkeypatch.setattr(gpu, "peaks", lambda: (1e12, 1e11))
+    monkeypatch.setattr(gpu_work, "peaks", lambda: (1e12, 1e11))
     # as much memory as merging adapters asks for; the planned rollouts stay small
     roomy = lambda: replace(precision.hardware(), free=lambda: 2**40)  # noqa: E731
     monkeypatch.setattr(rollout_copy, "hardware", roomy)
@@ -74,12 +74,12 @@ def test_a_failure_of_the_rival_loses_nothing(fresh_model, tokenizer, monkeypatc
     def too_large(*args):
         raise RuntimeError("CUDA out of memory\nmore lines")
 
-    monkeypatch.setattr(gpu, "make_trainer", too_large)
+    monkeypatch.setattr(gpu_work, "make_trainer", too_large)
     settings = replace(
         scales.get_scale("tiny").rl, problems=1, samples=2, minibatch=2, method="rl-grpo"
     )
     work = workload.Work("tiny", "gp-l")
-    found = gpu.reinforcement(fresh_model, tokenizer, work, settings, 1)
+    found = gpu_work.reinforcement(fresh_model, tokenizer, work, settings, 1)
     assert [name for name, _, _ in found] == ["RL step"]
     assert "trl GRPOTrainer: CUDA out of memory\n" in capsys.readouterr().err
 
@@ -92,7 +92,7 @@ def test_a_second_run_appends(tmp_path):
 
 
 def test_shares_are_of_the_data_sheet(monkeypatch):
-    monkeypatch.setattr(gpu, "device_name", lambda: "NVIDIA H200")
-    assert gpu.peaks() == (989e12, 4.8e12)
-    monkeypatch.setattr(gpu, "device_name", lambda: "a GPU of tomorrow")
-    assert gpu.peaks() == (0.0, 0.0)
+    monkeypatch.setattr(gpu_work, "device_name", lambda: "NVIDIA H200")
+    assert gpu_work.peaks() == (989e12, 4.8e12)
+    monkeypatch.setattr(gpu_work, "device_name", lambda: "a GPU of tomorrow")
+    assert gpu_work.peaks() == (0.0, 0.0)

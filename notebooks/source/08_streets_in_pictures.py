@@ -48,7 +48,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
-from sftrl_lite.tasks.navigation import city_look
+from sftrl_lite.tasks.street_view import city_look
 from sftrl_lite.tasks.walks import Decision
 from sftrl_lite.tasks.routes import steps
 from sftrl_lite.tasks.registry import make_task

@@ -37,10 +37,10 @@ experiment by the command above its table. Minutes are the sum over seeds, evalu
 one core a run, on machines that did other work as well."""
 CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
 difference paired by seed with its 95 % interval, which holds the noise of seeds and of problems
-(`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval alone; `open`:
-it holds zero. `p (Holm)` is corrected for the number of recorded claims, and `after Holm` is what
-the verdict becomes at 5 %. `Init at its best temperature` was picked among four after looking,
-which favours Init."""
+(`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval
+alone; `open`: it holds zero. `p (Holm)` is corrected for the number of recorded claims, and
+`after Holm` is what the verdict becomes at 5 %. `Init at its best temperature` was picked among
+four after looking, which favours Init."""
 DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
 temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
 it.""".replace("\n", " ")

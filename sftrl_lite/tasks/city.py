@@ -4,7 +4,7 @@ Nothing is drawn by hand: a city follows from its seed and its ``Style``, and ``
 shows any place of it. A landmark has the same sign in every city and everything else
 differs: that makes a city that was never trained on a *visual* shift and no other.
 
-``python -m sftrl_lite.tasks.shipped_cities`` writes the shipped cities (data/cities) again, bit for bit.
+``python -m sftrl_lite.tasks.shipped_cities`` writes data/cities again, bit for bit.
 """
 
 from __future__ import annotations

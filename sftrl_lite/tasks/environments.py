@@ -20,8 +20,9 @@ from gymnasium.spaces import Text
 from sftrl_lite.tasks.cards import ID_RULE, Rule, parse_rule
 from sftrl_lite.tasks.general_points import GeneralPoints
 from sftrl_lite.tasks.hands import Hand
-from sftrl_lite.tasks.navigation import Navigation, city_look, navigation
+from sftrl_lite.tasks.navigation import Navigation, navigation
 from sftrl_lite.tasks.routes import Route, steps
+from sftrl_lite.tasks.street_view import city_look
 from sftrl_lite.tasks.walks import Decision
 
 CHARACTERS = string.printable + "×÷−"

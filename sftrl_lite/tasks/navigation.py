@@ -29,15 +29,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 from PIL import Image
 
 from sftrl_lite.tasks.base import FEEDBACK, Verdict, read_answer
-from sftrl_lite.tasks.city import City, city_routes
+from sftrl_lite.tasks.city import city_routes
 from sftrl_lite.tasks.prompts import Template, numbered, walked
 from sftrl_lite.tasks.routes import (
     ABSOLUTE,
@@ -72,10 +71,8 @@ from sftrl_lite.tasks.street_answers import (
     _spelled,
     write_answer,
 )
-from sftrl_lite.tasks.street_view import four_views, panorama
+from sftrl_lite.tasks.street_view import Look, city_look, four_views
 from sftrl_lite.tasks.walks import Decision, decisions, route_success
-
-Look = Callable[[Route, Step], tuple[np.ndarray, float]]  # a panorama and its rotation
 
 
 @dataclass(frozen=True)
@@ -298,23 +295,6 @@ class Navigation:
         if self.feedback == "leaky" and kind != "solved":
             return f"{reason}{HINT}{step.instruction + 1}."
         return reason
-
-
-def city_look(route: Route, step: Step, height: int = 72) -> tuple[np.ndarray, float]:
-    """The panorama of a step in a shipped city; column 0 looks north."""
-    city = load_city(route.city)
-    return panorama(city, city.spot_at[step.place], height), 0.0
-
-
-def look_in(*cities: City, height: int = 72) -> Look:
-    """A ``look`` for cities that are not shipped, for instance those of a base's corpus."""
-    by_name = {city.name: city for city in cities}
-
-    def look(route: Route, step: Step) -> tuple[np.ndarray, float]:
-        city = by_name[route.city]
-        return panorama(city, city.spot_at[step.place], height), 0.0
-
-    return look
 
 
 TRAIN_ROUTES = 60  # of the training city; its other routes are never trained on

@@ -7,13 +7,19 @@ walking on shows the same houses.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from sftrl_lite.tasks.city import KINDS, City, Style
-from sftrl_lite.tasks.routes import bearing
+from sftrl_lite.tasks.routes import (
+    Route,
+    Step,
+    bearing,
+)
+from sftrl_lite.tasks.shipped_cities import load_city
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -305,3 +311,23 @@ def four_views(
         canvas[half - line : half + line] = 0
         canvas[:, half - line : half + line] = 0
     return Image.fromarray(canvas)
+
+
+Look = Callable[[Route, Step], tuple[np.ndarray, float]]  # a panorama and its rotation
+
+
+def city_look(route: Route, step: Step, height: int = 72) -> tuple[np.ndarray, float]:
+    """The panorama of a step in a shipped city; column 0 looks north."""
+    city = load_city(route.city)
+    return panorama(city, city.spot_at[step.place], height), 0.0
+
+
+def look_in(*cities: City, height: int = 72) -> Look:
+    """A ``look`` for cities that are not shipped, for instance those of a base's corpus."""
+    by_name = {city.name: city for city in cities}
+
+    def look(route: Route, step: Step) -> tuple[np.ndarray, float]:
+        city = by_name[route.city]
+        return panorama(city, city.spot_at[step.place], height), 0.0
+
+    return look

@@ -25,12 +25,12 @@ from sftrl_lite.tasks.city_maker import draw_route, make_city, random_style
 from sftrl_lite.tasks.general_points import GeneralPoints
 from sftrl_lite.tasks.general_points import write_answer as write_points
 from sftrl_lite.tasks.hands import Hand, best_formula
-from sftrl_lite.tasks.navigation import Navigation, look_in, with_words
+from sftrl_lite.tasks.navigation import Navigation, with_words
 from sftrl_lite.tasks.routes import ABSOLUTE, CLOCK, DEGREES, HELM, RELATIVE, bearing
 from sftrl_lite.tasks.solver import solutions
 from sftrl_lite.tasks.street_answers import FORWARD, STOP
 from sftrl_lite.tasks.street_answers import write_answer as write_action
-from sftrl_lite.tasks.street_view import four_views, panorama
+from sftrl_lite.tasks.street_view import four_views, look_in, panorama
 from sftrl_lite.tasks.walks import Decision, decisions
 
 Chat = list[dict[str, Any]]
