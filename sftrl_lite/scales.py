@@ -10,6 +10,9 @@ from pathlib import Path
 
 from sftrl_lite.files import ROOT
 
+ADAPTERS = ("none", "lora", "qlora")  # what is trained; each smaller than the one before
+VISION = ("trained", "frozen")
+
 
 @dataclass(frozen=True)
 class SFTSettings:
@@ -209,12 +212,14 @@ SCALES = {
 }
 
 
-def get_scale(name: str | None = None) -> Scale:
-    """The row ``name``, or the one that SFTRL_SCALE names, or ``tiny``.
+def get_scale(name: Scale | str | None = None) -> Scale:
+    """The row ``name``, or the one that SFTRL_SCALE names, or ``tiny``; a row is what it is.
 
     Raises:
         ValueError: no such row.
     """
+    if isinstance(name, Scale):
+        return name
     name = name or os.environ.get("SFTRL_SCALE") or "tiny"
     if name not in SCALES:
         raise ValueError(f"unknown scale {name!r}; choose {', '.join(SCALES)}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 
-import torch
-
 
 def stream(*names: object) -> random.Random:
     """A source of chance that depends only on its names: ``stream(seed, "rl", step)``.
@@ -17,6 +15,7 @@ def stream(*names: object) -> random.Random:
 
 def seed_all(seed: int) -> None:
     """Seed everything that draws without a stream of its own (weights, trl)."""
+    import torch
     from transformers import set_seed
 
     set_seed(seed)

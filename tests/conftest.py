@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from sftrl_lite.models import checkpoints
+from sftrl_lite.models import loading
 from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
 from sftrl_lite.results import ledger
 from sftrl_lite.results.measures import decoding_of
@@ -71,7 +71,7 @@ def fresh_model(random_model):
 def base(random_model, tokenizer, tmp_path_factory):
     """The random model in a folder of its own."""
     folder = tmp_path_factory.mktemp("base") / "model"
-    checkpoints.save(random_model, tokenizer, folder)
+    loading.save(random_model, tokenizer, folder)
     return folder
 
 

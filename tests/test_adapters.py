@@ -31,7 +31,7 @@ def disturb(model, size=0.1):
 
 @pytest.fixture
 def base(random_model, tokenizer, tmp_path):
-    checkpoints.save(random_model, tokenizer, tmp_path / "base")
+    loading.save(random_model, tokenizer, tmp_path / "base")
     return tmp_path / "base"
 
 
@@ -86,7 +86,7 @@ def test_merged_and_unmerged_agree(worn):
 
 
 def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
-    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    loading.save(worn, tokenizer, tmp_path / "run")
     there, _ = loading.load(tmp_path / "run")
     assert torch.equal(logits(there), logits(worn))
     assert not (tmp_path / "run" / "model.safetensors").exists()
@@ -96,12 +96,12 @@ def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
 
 
 def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
-    checkpoints.save(worn, tokenizer, tmp_path / "first")
+    loading.save(worn, tokenizer, tmp_path / "first")
     model, _ = loading.load(tmp_path / "first", "lora")
     assert torch.equal(logits(model), logits(worn))
     assert all(".adapter1." in name for name in adapters.trained(model))
     disturb(model, 0.05)
-    checkpoints.save(model, tokenizer, tmp_path / "second")
+    loading.save(model, tokenizer, tmp_path / "second")
     there, _ = loading.load(tmp_path / "second")
     assert torch.equal(logits(there), logits(model))
     init = adapters.bare(model)
@@ -112,13 +112,13 @@ def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
 
 
 def test_peft_reads_it(worn, tokenizer, base, tmp_path):
-    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    loading.save(worn, tokenizer, tmp_path / "run")
     theirs = PeftModel.from_pretrained(loading.load(base)[0], tmp_path / "run")
     assert torch.equal(logits(theirs), logits(worn))
 
 
 def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
-    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    loading.save(worn, tokenizer, tmp_path / "run")
     config = copy.deepcopy(random_model.config)
     config.text_config.hidden_size, config.text_config.head_dim = 64, 16
     wider = MllamaForConditionalGeneration(config)
@@ -128,13 +128,13 @@ def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
     other = copy.deepcopy(random_model)
     with torch.no_grad():
         other.lm_head.weight += 1
-    checkpoints.save(other, tokenizer, base)  # in the place of the true one
+    loading.save(other, tokenizer, base)  # in the place of the true one
     with pytest.raises(ValueError, match=f"is an adapter of {base} .*what is there now is"):
         loading.load(tmp_path / "run")
 
 
 def test_a_damaged_adapter_is_one_line(worn, tokenizer, tmp_path):
-    checkpoints.save(worn, tokenizer, tmp_path / "run")
+    loading.save(worn, tokenizer, tmp_path / "run")
     file = tmp_path / "run" / adapters.FILE
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
@@ -174,7 +174,7 @@ def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_p
     ours = copy.deepcopy(random_model)  # packed in memory, as made-up weights are
     adapters.to_nf4(ours, torch.float32)
     assert torch.equal(logits(ours.eval()), logits(init))
-    checkpoints.save(model, tokenizer, tmp_path / "run")
+    loading.save(model, tokenizer, tmp_path / "run")
     there, _ = loading.load(tmp_path / "run")
     assert torch.equal(logits(there), logits(model))
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import make_reader, make_smol
 
-from sftrl_lite.models import checkpoints, loading
+from sftrl_lite.models import loading
 from sftrl_lite.tasks import general_points, street_answers
 from sftrl_lite.tasks.registry import TASKS
 
@@ -57,9 +57,9 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for task in TASKS:
         model, processor = loading.load(f"data/tiny-{task}")
-        checkpoints.save(model.to(torch.bfloat16), processor, folder / f"tiny-{task}")
+        loading.save(model.to(torch.bfloat16), processor, folder / f"tiny-{task}")
     reader = make_reader(general_points.vocabulary(pictures=True) + street_answers.vocabulary())
-    checkpoints.save(make_smol(reader).to(torch.bfloat16), reader, folder / "smol")
+    loading.save(make_smol(reader).to(torch.bfloat16), reader, folder / "smol")
     return {"full": str(folder / "tiny-gp-l"), "t4": str(folder / "smol")}
 
 

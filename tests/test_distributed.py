@@ -13,7 +13,7 @@ from conftest import LengthTask, make_seeing
 from safetensors.torch import load_file
 
 from sftrl_lite import scales
-from sftrl_lite.models import checkpoints, loading, precision
+from sftrl_lite.models import loading, precision
 from sftrl_lite.runs import execute
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import read_rows
@@ -211,7 +211,7 @@ def whole_runs(bases, out, stop, names=tuple(RUNS)):
 @pytest.fixture(scope="module")
 def bases(base, processor, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeing") / "model"
-    checkpoints.save(make_seeing(processor), processor, folder)
+    loading.save(make_seeing(processor), processor, folder)
     return {"gp-l": base, "gp-vl": folder}
 
 

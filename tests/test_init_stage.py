@@ -10,7 +10,7 @@ from test_cli import call as call  # the command line as a fixture
 
 from sftrl_lite import scales
 from sftrl_lite.models import checkpoints, loading
-from sftrl_lite.runs import checks, init, recorder, run_config
+from sftrl_lite.runs import checks, init, recorder, weights
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.init import first_sft, make_init, meets
 from sftrl_lite.runs.run_config import Run
@@ -231,7 +231,7 @@ def test_a_shipped_base_may_begin(tmp_path, monkeypatch):
     monkeypatch.setitem(scales.SCALES, "tiny", tiny)
     for task in ("gp-l", "virl-l"):
         run = Run("rl-ppo", task=task, hands=32).filled()
-        model, processor = run_config.load_init(run)
+        model, processor = weights.load_init(run)
         judge = run.make("train")
         hands = recorder.train_hands(judge, 32, 0)
         checks.check_format(run, model, processor, judge, hands)

@@ -13,11 +13,12 @@ from huggingface_hub import errors
 from safetensors import SafetensorError
 from transformers import AutoConfig, MllamaForConditionalGeneration
 
-from sftrl_lite.models import adapters, checkpoints, loading, precision, tiny
+from sftrl_lite.models import adapters, loading, precision, tiny
 from sftrl_lite.models.loading import load
 from sftrl_lite.models.tiny import full_config
 from sftrl_lite.models.vision import encode, to_pixels
-from sftrl_lite.runs.run_config import Run, load_init
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.weights import load_init
 from sftrl_lite.scales import get_scale
 from sftrl_lite.training import rl, updates
 
@@ -203,7 +204,7 @@ def test_the_made_up_11b_needs_nothing_from_the_hub(gpu, monkeypatch, processor)
 def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
     two = make_seeing(processor, tiles=2)
     eyes = tiny.make_processor(processor.tokenizer, 40, tiles=2)
-    checkpoints.save(two, eyes, tmp_path / "two")
+    loading.save(two, eyes, tmp_path / "two")
     model, one_tile = load(tmp_path / "two", tiles=1)
     old, new = two.model.vision_model, model.model.vision_model
     for name in ("pre", "post"):
@@ -214,7 +215,7 @@ def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
     assert pixels["pixel_values"].shape[2] == 1
     assert encode(model, pixels).shape == (4, 5, 32)
     assert one_tile.image_processor.max_image_tiles == 1
-    checkpoints.save(model, one_tile, tmp_path / "one")  # and it stays so
+    loading.save(model, one_tile, tmp_path / "one")  # and it stays so
     again, _ = load(tmp_path / "one")
     assert torch.equal(encode(again, pixels), encode(model, pixels))
     with pytest.raises(ValueError, match="reads pictures of 1 to 2 tiles, not 3"):
@@ -223,9 +224,9 @@ def test_fewer_tiles_cut_the_tables(processor, picture_task, shown, tmp_path):
 
 def test_an_adapter_remembers_its_tiles(processor, picture_task, shown, tmp_path):
     eyes = tiny.make_processor(processor.tokenizer, 40, tiles=2)
-    checkpoints.save(make_seeing(processor, tiles=2), eyes, tmp_path / "two")
+    loading.save(make_seeing(processor, tiles=2), eyes, tmp_path / "two")
     model, one_tile = load(tmp_path / "two", "lora", tiles=1)
-    checkpoints.save(model, one_tile, tmp_path / "run")
+    loading.save(model, one_tile, tmp_path / "run")
     there, eyes = load(tmp_path / "run")
     assert eyes.image_processor.max_image_tiles == there.config.vision_config.max_num_tiles == 1
 

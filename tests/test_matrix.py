@@ -13,7 +13,7 @@ import torch
 from conftest import make_reader, make_seeing, make_smol
 
 from sftrl_lite import scales
-from sftrl_lite.models import adapters, checkpoints, loading, precision
+from sftrl_lite.models import adapters, loading, precision
 from sftrl_lite.models.chats import ask, pictures_of, prompts
 from sftrl_lite.models.tiny import make_processor, make_tokenizer
 from sftrl_lite.models.vision import encode, look, to_pixels
@@ -46,9 +46,9 @@ def bases(tmp_path_factory):
         ("mllama", make_seeing(processor), processor),
         ("smolvlm", make_smol(reader), reader),
     ):
-        checkpoints.save(model, words, folder / f"{name}-plain")
+        loading.save(model, words, folder / f"{name}-plain")
         for kind, dtype in precision.FORMATS.items():
-            checkpoints.save(model.to(dtype), words, folder / f"{name}-{kind}")
+            loading.save(model.to(dtype), words, folder / f"{name}-{kind}")
     return folder
 
 
@@ -111,7 +111,7 @@ def as_on_a_gpu(monkeypatch, request, graphs):
 @pytest.fixture
 def kept(monkeypatch):
     """The models that runs have ended with, as they were in memory."""
-    found, save = [], checkpoints.save
+    found, save = [], loading.save
 
     def saved(model, processor, folder):
         if folder.name == "model":

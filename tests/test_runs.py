@@ -11,9 +11,9 @@ import torch
 from conftest import make_seeing
 
 from sftrl_lite import scales
-from sftrl_lite.models import checkpoints, loading
+from sftrl_lite.models import loading
 from sftrl_lite.results import intervals, ledger
-from sftrl_lite.runs import execute, recorder, resume, run_config
+from sftrl_lite.runs import execute, recorder, resume, run_config, weights
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run
@@ -28,7 +28,7 @@ ID = {("id", "success@2", "0.6/0.9"): intervals.Estimate(0.5, 4, 0.4, 0.6)}
 def seeing_base(processor, tmp_path_factory):
     """A random model with eyes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("seeing") / "model"
-    checkpoints.save(make_seeing(processor), processor, folder)
+    loading.save(make_seeing(processor), processor, folder)
     return folder
 
 
@@ -272,7 +272,7 @@ def test_hub_models_say_what_is_missing():
 def recorder_of(run, out):
     """A run's recorder before the first step."""
     run = run.filled()
-    model, processor = run_config.load_init(run)
+    model, processor = weights.load_init(run)
     hands = train_hands(run.make("train"), run.hands, run.seed)
     return recorder.Recorder(run, out, "x", model, processor, hands)
 
@@ -375,7 +375,7 @@ def test_what_was_measured_of_another_init_is_not_taken(other, base, tmp_path, m
         model, tokenizer = loading.load(base)
         with torch.no_grad():
             next(model.parameters()).mul_(1.5)
-        checkpoints.save(model, tokenizer, tmp_path / "another")
+        loading.save(model, tokenizer, tmp_path / "another")
     asked = []
 
     def measured(self, end):

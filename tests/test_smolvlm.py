@@ -16,7 +16,7 @@ from conftest import (
 from transformers import Idefics3Processor
 
 from sftrl_lite import scales
-from sftrl_lite.models import chats, checkpoints, loading, precision
+from sftrl_lite.models import chats, loading, precision
 from sftrl_lite.models.chats import ask, pictures_of
 from sftrl_lite.models.vision import encode, to_pixels
 from sftrl_lite.runs.execute import train
@@ -165,7 +165,7 @@ def test_it_trains_with_checkpointed_layers(random_smol, reader, name, shown, tm
 
 @pytest.fixture
 def base(random_smol, reader, tmp_path):
-    checkpoints.save(random_smol, reader, tmp_path / "base")
+    loading.save(random_smol, reader, tmp_path / "base")
     return tmp_path / "base"
 
 

@@ -27,7 +27,6 @@ from sftrl_lite.models.precision import PRETEND, hardware
 from sftrl_lite.planning.fit import device_name, fitting, here
 from sftrl_lite.planning.plan import Plan
 from sftrl_lite.planning.workload import (
-    ADAPTERS,
     MODES,
     Work,
     config_of,
@@ -35,7 +34,7 @@ from sftrl_lite.planning.workload import (
     shown_as,
 )
 from sftrl_lite.runs.run_config import commit
-from sftrl_lite.scales import get_scale
+from sftrl_lite.scales import ADAPTERS, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import budget, make_task
 from sftrl_lite.training.rollouts import TOGETHER

@@ -15,9 +15,8 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
 from sftrl_lite.bench.gpu import Figure
-from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.models.precision import checkpoint_layers, in_float32, mixed
-from sftrl_lite.models.vision import encode, tokenizer_of
+from sftrl_lite.models.vision import Processor, encode, tokenizer_of
 from sftrl_lite.planning.fake import Live, pictures_like
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.planning.passes import rl_batch, sft_loss

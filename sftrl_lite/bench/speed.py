@@ -24,10 +24,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import GRPOTrainer
 
 from sftrl_lite.files import ROOT
-from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.models.loading import load
 from sftrl_lite.models.tiny import CHAT_TEMPLATE
-from sftrl_lite.models.vision import tokenizer_of
+from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.scales import RLSettings, get_scale
 from sftrl_lite.tasks.base import Verdict
 from sftrl_lite.tasks.environments import NavigationEnv

@@ -28,8 +28,6 @@ from sftrl_lite.models.precision import in_float32
 from sftrl_lite.models.vision import EYES, eyes
 
 RANK, ALPHA = 16, 32
-ADAPTERS = ("lora", "qlora", "none")
-VISION = ("trained", "frozen")
 FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."  # so that peft itself can read the file
 

@@ -1,4 +1,4 @@
-"""Folders of weights: found, summed, checked, saved."""
+"""Folders of weights: found, summed, checked."""
 
 from __future__ import annotations
 
@@ -7,21 +7,8 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from transformers import (
-    Idefics3Processor,
-    MllamaProcessor,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
 
-from sftrl_lite.files import ROOT, whole
-from sftrl_lite.models import adapters
-
-# reads pictures and text, or text
-Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
-
-
-# --- checkpoints -----------------------------------------------------------------------
+from sftrl_lite.files import ROOT
 
 SUMS = "SHA256SUMS"
 
@@ -81,21 +68,6 @@ def check_shards(folder: Path) -> None:
             raise ValueError(
                 f"{folder / name} is cut off or damaged ({error}); delete it, download it again"
             ) from None
-
-
-def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
-    """Save model (or its adapter alone), processor and sums.
-
-    The folder appears whole or not at all.
-    """
-    with whole(folder) as draft:
-        if adapters.worn(model):
-            base = find(model.name_or_path)
-            adapters.save(model, draft, fingerprint(base) if base else "")
-        else:
-            model.save_pretrained(draft)
-        processor.save_pretrained(draft)
-        write_sums(draft)
 
 
 def find(base: str | Path) -> Path | None:

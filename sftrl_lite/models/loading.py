@@ -27,18 +27,20 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from sftrl_lite.files import whole
 from sftrl_lite.models import adapters
 from sftrl_lite.models.checkpoints import (
     SUMS,
-    Processor,
     check_shards,
     check_sums,
     find,
     fingerprint,
+    write_sums,
 )
 from sftrl_lite.models.precision import device, hardware, in_float32, precision
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, full_config, make_processor, make_tokenizer
-from sftrl_lite.models.vision import IMAGE, limit_tiles
+from sftrl_lite.models.vision import IMAGE, Processor, limit_tiles
+from sftrl_lite.scales import ADAPTERS, VISION
 
 
 def load(
@@ -68,7 +70,7 @@ def load(
         RuntimeError: a Hub model without a GPU, a network or the right to download it; QLoRA
             without bitsandbytes.
     """
-    for value, choices in ((adapter, ("", *adapters.ADAPTERS)), (vision, adapters.VISION)):
+    for value, choices in ((adapter, ("", *ADAPTERS)), (vision, VISION)):
         if value not in choices:
             raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
     model, processor = _read(str(base), adapter, tiles, dummy)
@@ -204,3 +206,18 @@ def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Proces
     processor = Idefics3Processor(eyes, words, image_seq_len=states, chat_template=template)
     limit_tiles(model, processor, 1)
     return processor
+
+
+def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
+    """Save model (or its adapter alone), processor and sums.
+
+    The folder appears whole or not at all.
+    """
+    with whole(folder) as draft:
+        if adapters.worn(model):
+            base = find(model.name_or_path)
+            adapters.save(model, draft, fingerprint(base) if base else "")
+        else:
+            model.save_pretrained(draft)
+        processor.save_pretrained(draft)
+        write_sums(draft)

@@ -22,11 +22,6 @@ try:
 except ImportError:  # its name in transformers 5.0, which Kaggle has
     from transformers import MllamaImageProcessor as MllamaImageProcessorPil
 
-try:
-    from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
-except ImportError:  # its name in transformers 5.0, which Kaggle has
-    from transformers import MllamaImageProcessor as MllamaImageProcessorPil
-
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",
     "<|eot_id|>",

@@ -15,10 +15,18 @@ from typing import Any
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    Idefics3Processor,
+    MllamaProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from sftrl_lite.models.precision import mixed
 
+# reads pictures and text, or text
+Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
 Pixels = dict[str, Tensor]  # the image processor's tensors, first dimension: pictures
 IMAGE = "<|image|>"
 PATCHES = 2**15  # encoded at a time

@@ -20,7 +20,6 @@ from sftrl_lite.models import adapters
 from sftrl_lite.models.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
 from sftrl_lite.models.vision import PATCHES, Pixels, crosses, encode, eyes, states_of_picture
 from sftrl_lite.planning.workload import Work
-from sftrl_lite.scales import get_scale
 
 # --- a step on fake tensors --------------------------------------------------------------
 
@@ -86,7 +85,7 @@ def as_on_gpu(yes: bool) -> Iterator[None]:
 
 def format_of(config: PreTrainedConfig, work: Work) -> torch.dtype:
     """The number format of weights that are not trained, as ``loading.load`` keeps them."""
-    whole = config.dtype in (None, torch.float32) or not get_scale(work.scale).memory
+    whole = config.dtype in (None, torch.float32) or not work.scale.memory
     return torch.float32 if whole else torch.bfloat16
 
 
@@ -106,7 +105,7 @@ def nothing(config: PreTrainedConfig, work: Work) -> PreTrainedModel:
 @contextmanager
 def fake(config: PreTrainedConfig, work: Work) -> Iterator[PreTrainedModel]:
     """The model of ``work`` with adapters and checkpointing as in training, made of nothing."""
-    on_gpu = get_scale(work.scale).memory > 0
+    on_gpu = work.scale.memory > 0
     model = nothing(config, work)
     with as_on_gpu(on_gpu), FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")

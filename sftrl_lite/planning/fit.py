@@ -16,7 +16,6 @@ from sftrl_lite.files import ROOT
 from sftrl_lite.models.precision import PRETEND, device, hardware
 from sftrl_lite.planning.plan import ROLLOUT, TABLE, Plan, make_plan
 from sftrl_lite.planning.workload import (
-    ADAPTERS,
     CONTEXT,
     DECODING,
     DEVICES,
@@ -27,7 +26,7 @@ from sftrl_lite.planning.workload import (
     Work,
     lengths,
 )
-from sftrl_lite.scales import RLSettings, get_scale
+from sftrl_lite.scales import ADAPTERS, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.registry import budget
 from sftrl_lite.training.compute import LAMBDA
 from sftrl_lite.training.rollouts import TOGETHER
@@ -49,7 +48,7 @@ def duration(
     found: Plan, steps: int, tflop: float, settings: RLSettings | None, gpu: str
 ) -> tuple[int, list[float]]:
     """Steps of a training and its hours, at least and at most; see ``estimate``."""
-    work, scale, (peak, bandwidth) = found.work, get_scale(found.work.scale), sheet_of(gpu)
+    work, scale, (peak, bandwidth) = found.work, found.work.scale, sheet_of(gpu)
     if settings:
         episodes = settings.problems * settings.samples
         share = episodes / (scale.rl.problems * scale.rl.samples)
@@ -118,17 +117,17 @@ CHAPTERS = {
 }
 
 
-def chapter_table(scale: str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
+def chapter_table(scale: Scale | str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
     """Minutes that the chapters train at a scale on one GPU, by the plan: a row a chapter.
 
     As ``estimate`` counts them, so without evaluations; one run after the other.
     """
-    row, table = get_scale(scale), []
+    scale, table = get_scale(scale), []
     for chapter, (task, share, *runs) in CHAPTERS.items():
         ends = [0.0, 0.0]
-        for mode, settings, number in zip(("sft", "rl"), (None, row.rl), runs, strict=True):
+        for mode, settings, number in zip(("sft", "rl"), (None, scale.rl), runs, strict=True):
             if number:
-                found, tflop = make_plan(Work(scale, task, mode)), share * row.compute(task)
+                found, tflop = make_plan(Work(scale, task, mode)), share * scale.compute(task)
                 hours = duration(found, 0, tflop, settings, gpu)[1]
                 ends = [end + 60 * number * h for end, h in zip(ends, hours, strict=True)]
         trains = " and ".join(f"{n} of {m}" for n, m in zip(runs, ("SFT", "RL"), strict=True) if n)
@@ -137,7 +136,7 @@ def chapter_table(scale: str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
                 "chapter": chapter,
                 "task": task,
                 "runs": trains,
-                "compute of each, TFLOP": round(share * row.compute(task)),
+                "compute of each, TFLOP": round(share * scale.compute(task)),
                 "minutes": spanned(ends, 0),
                 "marked": "planned, not measured",
             }
@@ -155,7 +154,7 @@ def fitting(work: Work, memory: float) -> Plan:
     """The plan with the most episodes at once that fits, or with the fewest if none does."""
     found = make_plan(work)
     chosen = work.together or (work.batch if work.mode != "sft" else 0)
-    if chosen or not get_scale(work.scale).memory:
+    if chosen or not work.scale.memory:
         return found
     together = TOGETHER
     while found.missing(memory) and together > FEWEST:
@@ -228,7 +227,7 @@ HARDWARE = {  # GPUs, GiB of each that can be used, data sheet; a model is split
 }
 
 
-def heaviest(scale: str, task: str, mode: str, gpus: int, memory: float) -> Plan:
+def heaviest(scale: Scale, task: str, mode: str, gpus: int, memory: float) -> Plan:
     """All weights if they fit, else LoRA, else QLoRA; the last one if nothing fits."""
     for adapter in ADAPTERS:
         eyes = "trained" if adapter == "none" else "frozen"
@@ -248,15 +247,15 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
     """
     rows = []
     for name, (gpus, memory, sheet) in HARDWARE.items():
-        for scale in ("t4", "full") if memory < GPUS["L4"] else ("full",):
-            compute = get_scale(scale).compute(task) * 1e12
+        for scale in map(get_scale, ("t4", "full") if memory < GPUS["L4"] else ("full",)):
+            compute = scale.compute(task) * 1e12
             for mode in ("sft", "rl"):
                 plan = heaviest(scale, task, mode, gpus, memory)
                 lacks, seen = plan.missing(memory), seen_on_gpu(plan, sheet)
                 rows.append(
                     {
                         "GPU": name,
-                        "scale": scale,
+                        "scale": scale.name,
                         "run": mode,
                         "trained": "nothing fits" if lacks else plan.work.adapter,
                         "episodes at once": plan.together,
@@ -278,7 +277,7 @@ def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
         return 0.0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    wanted = f"--scale {work.scale}", f"--adapter {work.adapter}", f"--task {work.task}"
+    wanted = f"--scale {work.scale.name}", f"--adapter {work.adapter}", f"--task {work.task}"
     return max(
         (
             float(row["value"])

@@ -15,7 +15,7 @@ from sftrl_lite.planning.fake import fake, few_pictures, nothing
 from sftrl_lite.planning.layers import cut
 from sftrl_lite.planning.passes import Played, Trace, glance, play, trace
 from sftrl_lite.planning.workload import EVALUATED, NF4, Work, config_of, lengths, shown_as
-from sftrl_lite.scales import get_scale, in_one_pass
+from sftrl_lite.scales import in_one_pass
 from sftrl_lite.tasks.registry import budget
 from sftrl_lite.training.forward import PART, TILE, ValueHead
 from sftrl_lite.training.rollouts import REPLY, TOGETHER
@@ -78,7 +78,7 @@ class Sizes:
 @cache
 def sizes_of(work: Work) -> Sizes:
     """The numbers that scale, task and ``work`` ask for."""
-    scale, s = get_scale(work.scale), get_scale(work.scale).rl
+    scale, s = work.scale, work.scale.rl
     prompt, answer, message = lengths(work.scale, work.task)
     seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
     if work.prompt_tokens:
@@ -178,7 +178,7 @@ def counted(work: Work, layers: tuple[tuple[str, float], ...]) -> dict[str, floa
     found = {name: float(size) for name, size in states(model, work).items()}
     found["parameters"] = sum(weight.numel() for weight in weights)
     found["trained"] = sum(weight.numel() for weight in weights if weight.requires_grad)
-    size = torch.float32.itemsize if not get_scale(work.scale).memory else 2
+    size = torch.float32.itemsize if not work.scale.memory else 2
     found["token"], found["picture"] = cache_bytes(config, size)
     return found
 

@@ -29,7 +29,6 @@ from sftrl_lite.planning.workload import (
     pixel_bytes,
     states_bytes,
 )
-from sftrl_lite.scales import get_scale
 from sftrl_lite.training.forward import PART
 
 TABLE = ROOT / "results" / "plan.csv"
@@ -98,7 +97,7 @@ class Plan:
     def __str__(self) -> str:
         w = self.work
         lines = [
-            f"{w.scale} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
+            f"{w.scale.name} {w.task} {w.mode}, adapter {w.adapter}, vision {w.vision}: "
             f"{self.parameters / 1e9:.2f} B parameters, {self.trained / 1e6:.1f} M trained, "
             f"sequences of {self.tokens} tokens at most, {self.together} episodes at once",
             *(f"{part:18}{size:10.3f} GiB" for part, size in self.parts.items()),
@@ -114,7 +113,7 @@ class Plan:
 @cache
 def make_plan(work: Work) -> Plan:
     """Predict a run of ``work``: its memory at the highest moment, the operations of a step."""
-    scale, n = get_scale(work.scale), sizes_of(work)
+    scale, n = work.scale, sizes_of(work)
     config = config_of(work.scale, work.task, work.tiles)
     layers, s = depths(config), scale.rl
     shape = layers | pieces(work, config)

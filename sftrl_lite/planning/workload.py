@@ -10,11 +10,10 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from sftrl_lite.files import ROOT
-from sftrl_lite.models import adapters
 from sftrl_lite.models.checkpoints import find
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, LIKE_500M, full_config, small_config
 from sftrl_lite.models.vision import states_of_picture
-from sftrl_lite.scales import get_scale
+from sftrl_lite.scales import ADAPTERS, SCALES, VISION, Scale, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import TASKS, make_task
 from sftrl_lite.training import distributed
@@ -35,7 +34,6 @@ NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that a
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
 EVALUATED = 500  # episodes at once where nothing bounds them, as ``evaluate`` plays them
 MODES = ("sft", "rl", "eval")
-ADAPTERS = ("none", "lora", "qlora")  # each smaller than the one before
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Work:
         together: episodes played at once, in all modes; 0: ``batch``, or what a rollout takes.
     """
 
-    scale: str = "tiny"
+    scale: Scale = SCALES["tiny"]  # a row of the table, or its name
     task: str = "gp-l"
     mode: str = "sft"
     adapter: str = ""
@@ -69,10 +67,11 @@ class Work:
     together: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", get_scale(self.scale))
         for name in ("adapter", "vision"):
-            chosen = getattr(self, name) or getattr(get_scale(self.scale), name)
+            chosen = getattr(self, name) or getattr(self.scale, name)
             object.__setattr__(self, name, chosen)
-        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": adapters.VISION}
+        known = {"task": TASKS, "mode": MODES, "adapter": ADAPTERS, "vision": VISION}
         for name, choices in known.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"unknown {name} {value!r}; choose {', '.join(choices)}")
@@ -94,7 +93,7 @@ class Work:
 # --- how long, how large -----------------------------------------------------------------
 
 
-def config_of(scale: str, task: str, tiles: int = 0) -> PreTrainedConfig:
+def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig:
     """The scale's model in numbers: from its shipped folder, or as published.
 
     Args:
@@ -135,7 +134,7 @@ def pixel_bytes(config: PreTrainedConfig) -> int:
     return 12 * area * eyes.max_num_tiles if config.model_type == "mllama" else 20 * area
 
 
-def lengths(scale: str, task: str) -> tuple[int, int, int]:
+def lengths(scale: Scale | str, task: str) -> tuple[int, int, int]:
     """Tokens of a prompt, of a right answer and of the verifier's turn.
 
     Counted by the tokenizer where it is shipped, else from the number of characters. A picture
@@ -174,7 +173,7 @@ def work_of(run: Any, mode: str) -> Work:
         ValueError: a model that is not planned here.
     """
     asked = 0
-    if get_scale(run.scale).memory:  # a tiny model fits anywhere
+    if run.scale.memory:  # a tiny model fits anywhere
         judge = run.make("train")
         texts = [judge.prompt(judge.sample(stream(0, "plan", i))) for i in range(PROMPTS)]
         asked = max(tokens_of(texts, run.base)) + HEADERS[0]

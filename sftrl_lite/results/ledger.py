@@ -9,11 +9,14 @@ import csv
 import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock
 
 from sftrl_lite.files import ROOT, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def decoding_name(temperature: float, top_p: float = 1.0) -> str:
@@ -106,6 +109,8 @@ def read(path: Path = LEDGER) -> pd.DataFrame:
     Raises:
         ValueError: other columns than this version writes, or a value of another type.
     """
+    import pandas as pd  # late: the command line names decodings without it
+
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS).astype(TYPES)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.chats import unreadable
-from sftrl_lite.models.checkpoints import Processor
+from sftrl_lite.models.vision import Processor
 from sftrl_lite.runs.run_config import Run, rl_settings
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.panoramas import DataError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sftrl_lite.files import full_disk_in_one_line, remove
-from sftrl_lite.models.checkpoints import save
+from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
@@ -17,9 +17,10 @@ from sftrl_lite.runs.checks import check_format, check_words, examples
 from sftrl_lite.runs.controls import Answered, Coin, EachItsOwn, vary_rules
 from sftrl_lite.runs.recorder import Recorder, due, read_rows, train_hands
 from sftrl_lite.runs.resume import claim, resume, suspend
-from sftrl_lite.runs.run_config import Progress, Run, load_init, rl_settings, settings_of
+from sftrl_lite.runs.run_config import Progress, Run, rl_settings, settings_of
 from sftrl_lite.runs.watch import SHOWN, Log, Watch
-from sftrl_lite.scales import SFTSettings, get_scale
+from sftrl_lite.runs.weights import load_init
+from sftrl_lite.scales import SFTSettings
 from sftrl_lite.seeds import seed_all, stream
 from sftrl_lite.tasks.registry import check_base
 from sftrl_lite.training import distributed
@@ -93,7 +94,7 @@ def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
     if run.imitates_file:
         task, hands = Given(recorder.pictured), examples(run, processor)
     recorder.kept = watch.checkpoints
-    log = Log(out, watch, asdict(run) | settings_of(run))
+    log = Log(out, watch, run.plain() | settings_of(run))
     parts = (run, out, model, processor, task, hands, recorder, log, progress)
     if mode == "sft":
         _train_sft(*parts)
@@ -114,14 +115,14 @@ def look(step, run, recorder, log, task, hands) -> None:
 
 
 def _train_sft(run, out, model, processor, task, hands, recorder, log, progress) -> None:
-    batch, sampled, shown = get_scale(run.scale).sft.batch, 0, (task, hands)
-    schedule = run.schedule or get_scale(run.scale).sft.schedule
+    batch, sampled, shown = run.scale.sft.batch, 0, (task, hands)
+    schedule = run.schedule or run.scale.sft.schedule
     leashed = run.method == "sft-kl"
     if run.method == "sft-varied":
         hands = vary_rules(task, hands, run.seed, 20 * len(hands))
         task = EachItsOwn()
     if run.method == "sft-verified":
-        longest = get_scale(run.scale).rl.max_new_tokens
+        longest = run.scale.rl.max_new_tokens
         ways = dict(seed=run.seed, max_new_tokens=longest)
         with distributed.at_hand(recorder.init) as init:
             hands, sampled = verified(init, processor, task, hands, **ways)
@@ -233,7 +234,7 @@ def _train_rl(
 def warm_up(run, out, model, processor, task, hands) -> None:
     """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
     data, pixels = taught(processor, task, hands)
-    settings = SFTSettings(run.warmup_lr, get_scale(run.scale).sft.batch, run.hands)
+    settings = SFTSettings(run.warmup_lr, run.scale.sft.batch, run.hands)
     train_sft(
         model,
         tokenizer_of(processor),

@@ -14,6 +14,7 @@ from sftrl_lite.models.precision import hardware
 from sftrl_lite.results import ledger
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.run_config import Run
+from sftrl_lite.scales import Scale, get_scale
 
 BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
 
@@ -93,16 +94,16 @@ def side_by_side(
 
 
 def headline(
-    seed: int = 0, scale: str | None = None, out: Path | str = "runs/headline"
+    seed: int = 0, scale: Scale | str | None = None, out: Path | str = "runs/headline"
 ) -> pd.DataFrame:
     """SFT and RL (PPO) from the same Init on the same hands; rows of both.
 
     Args:
         seed: chooses training hands, held-out hands and samples.
-        scale: a row of ``scales.SCALES``.
+        scale: a row of the table of scales, or its name.
         out: folder of the two runs; a second call continues or only reads it.
     """
-    name = scale or os.environ.get("SFTRL_SCALE") or "tiny"
+    row = get_scale(scale)
     brief = dict(points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
-    runs = {m: Run(m, seed=seed, scale=name, **brief) for m in ("sft", "rl-ppo")}
-    return side_by_side(runs, Path(out) / f"{name}-seed{seed}", "headline")
+    runs = {m: Run(m, seed=seed, scale=row, **brief) for m in ("sft", "rl-ppo")}
+    return side_by_side(runs, Path(out) / f"{row.name}-seed{seed}", "headline")

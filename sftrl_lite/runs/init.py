@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
-from sftrl_lite.models.checkpoints import save
+from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
 from sftrl_lite.runs.resume import claim
-from sftrl_lite.runs.run_config import Run, load_init
-from sftrl_lite.scales import InitSettings, SFTSettings, get_scale
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.weights import load_init
+from sftrl_lite.scales import InitSettings, SFTSettings
 from sftrl_lite.seeds import seed_all, stream
 from sftrl_lite.tasks.registry import budget, check_base
 from sftrl_lite.training import distributed
@@ -42,7 +43,7 @@ def first_sft(run: Run) -> Run:
     Where all weights are trained at a scale that is meant for an adapter, the rate is that of SFT:
     an adapter needs a hundred times more.
     """
-    scale = get_scale(run.scale)
+    scale = run.scale
     whole_model = (run.adapter or scale.adapter) == "none" != scale.adapter
     base = scale.init_for(run.task) if run.base == "init" else run.base
     return replace(
@@ -79,7 +80,7 @@ def make_init(
         ValueError: the folder holds an Init of other settings, or something else.
         RuntimeError: the model does not fit this machine.
     """
-    run, scale = first_sft(run), get_scale(run.scale)
+    run, scale = first_sft(run), run.scale
     goal, folder = goal or scale.init, folder or scale.init_folder(run.task)
     distributed.start()
     if distributed.agreed((folder / FILE).is_file()):
@@ -155,9 +156,9 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
             pixels=pixels,
         )
     distributed.refresh(player, model)
-    report = {"hash": run.hash, **asdict(run), "goal": asdict(goal)}
+    report = {"hash": run.hash, **run.plain(), "goal": asdict(goal)}
     report |= {**levels[-1], "steps": levels[-1]["step"], "levels": levels}
-    report |= {"temperature": get_scale(run.scale).rl.temperature}
+    report |= {"temperature": run.scale.rl.temperature}
     report["reached"] = meets(levels[-1], goal)
     if distributed.main():
         with whole(folder) as draft:
@@ -177,7 +178,7 @@ def read_levels(making: Path) -> list[Level]:
 
 def level(run: Run, model, processor, task, problems) -> Level:
     """Shares of illegal answers and of solved problems, played as RL plays."""
-    s = get_scale(run.scale).rl
+    s = run.scale.rl
     found, _ = evaluate(
         model,
         processor,

@@ -13,15 +13,15 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sftrl_lite.files import remove
-from sftrl_lite.models.checkpoints import save
+from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
 from sftrl_lite.results.ledger import decoding_name
 from sftrl_lite.runs.resume import _write
-from sftrl_lite.runs.run_config import CURVE, Run, command, commit, init_of
-from sftrl_lite.scales import get_scale
+from sftrl_lite.runs.run_config import CURVE, Run, command, commit
+from sftrl_lite.runs.weights import init_of
 from sftrl_lite.seeds import stream
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import text_parameters
@@ -68,7 +68,7 @@ class Recorder:
             experiment=experiment,
             task=run.task,
             method=run.method,
-            scale=run.scale,
+            scale=run.scale.name,
             seed=run.seed,
             tries=run.tries,
             config_hash=run.hash,
@@ -172,7 +172,7 @@ class Recorder:
 
     def play(self, model: PreTrainedModel, task, problems, **options: Any):
         """``evaluate`` with the run's seed and its scale's longest answer."""
-        longest = get_scale(self.run.scale).rl.max_new_tokens
+        longest = self.run.scale.rl.max_new_tokens
         options |= dict(seed=self.run.seed, max_new_tokens=longest, together=self.together)
         return evaluate(model, self.processor, task, problems, **options)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from sftrl_lite.training import distributed
 
 def folder_of(run: Run, experiment: str = "") -> str:
     """Name of the folder where a run lies unless another one is asked for."""
-    return f"{experiment or run.method}-{run.scale}-seed{run.seed}-{run.hash}"
+    return f"{experiment or run.method}-{run.scale.name}-seed{run.seed}-{run.hash}"
 
 
 def claim(run: Run, out: Path) -> FileLock:
@@ -40,7 +39,7 @@ def claim(run: Run, out: Path) -> FileLock:
     except OSError as error:
         raise PermissionError(f"{out} cannot be written: {error.strerror}") from error
     config, place = out / "config.json", find(run.base)
-    about = {"hash": run.hash, **asdict(run), "settings": settings_of(run)}
+    about = {"hash": run.hash, **run.plain(), "settings": settings_of(run)}
     about |= {"weights": fingerprint(place) if place else "", "processes": distributed.world()}
     if config.exists():
         try:

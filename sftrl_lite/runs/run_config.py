@@ -16,27 +16,22 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
 from sftrl_lite.files import ROOT, digest
-from sftrl_lite.models import adapters
-from sftrl_lite.models.checkpoints import SUMS, Processor, find
-from sftrl_lite.models.loading import load
+from sftrl_lite.models.checkpoints import SUMS, find
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.scales import RLSettings, get_scale
+from sftrl_lite.scales import ADAPTERS, SCALES, VISION, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.registry import budget, make_task, reported
-from sftrl_lite.training import distributed
 
 SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
 METHODS = (*SFT_METHODS, "rl-ppo", "rl-grpo", "rl-random")
 CURVE = ((0.0, 1.0), (0.3, 1.0), (0.6, 0.9), (1.0, 1.0))  # temperature, top_p at a run's ends
 CHOICES = {
-    "adapter": adapters.ADAPTERS,
-    "vision": adapters.VISION,
+    "adapter": ADAPTERS,
+    "vision": VISION,
     "load_format": ("dummy",),
     "schedule": ("constant", "cosine"),
 }
@@ -61,86 +56,86 @@ SIZES = ("problems", "samples", "minibatch")  # of a step of RL
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
+TINY = SCALES["tiny"]
+
+
+def said(default: Any, words: str) -> Any:
+    """A field with its line of help: the command line shows it."""
+    return field(default=default, metadata={"help": words})
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything that decides the numbers of a run; its hash names them.
 
-    Args:
-        method: ``sft``; ``sft-varied`` (control: the rule changes from hand to hand);
-            ``sft-own`` (control: the same hands, answered in the base's own words);
-            ``sft-dft`` (each token's loss times its probability); ``sft-kl`` (close to Init);
-            ``sft-verified`` (the base's own answers that the verifier accepted);
-            ``rl-ppo``; ``rl-grpo``; ``rl-random`` (control: PPO paid at random).
-        steps: length in training steps; 0: until ``tflop`` is spent.
-        tflop: training compute in teraflop, paper's count, so that different methods
-            can be compared at equal compute; ignored where ``steps`` is given.
-        points: evaluations after step 0, spread evenly over the length.
-        splits: where it is evaluated; empty: where its task is reported.
-        eval_tries: verification budgets it is evaluated with; empty: its own.
-        final_episodes: episodes at both ends; ``eval_episodes`` in between.
-        data: folder of real routes for the tasks on streets, empty: procedural cities; or a file of
-            SFT data (``data.json``) whose answers are imitated, of which at most ``hands`` are
-            drawn. Examples of cards that are reserved for tests are left out.
-        skip_bad: leave that folder's or file's unusable entries out instead of stopping.
-        base: Init, a folder or a model of the Hub; ``init``: the paper's for this task.
-        adapter: ``lora``, ``qlora`` or ``none``; empty: the scale's.
-        vision: ``trained`` or ``frozen``; empty: the scale's.
-        max_image_tiles: most tiles of a picture; 0: as many as the model knows.
-        load_format: ``dummy`` for random weights; empty: those of Init.
-        warmup: steps of SFT between Init and the first step of RL; ``tflop`` and the recorded
-            FLOPs count what follows, distances are to Init.
-        warmup_lr: learning rate of that SFT.
-        pass_samples: answers to each of 100 hands for pass@k, at both ends; 0: no pass@k, which
-            halves the time that an evaluation in text takes.
-        eval_temperature, eval_top_p: what evaluations sample with; the paper's 0.6 and 0.9.
-        curve_episodes: episodes at both ends for each other temperature of ``CURVE``.
-        temperature: what RL samples with while it trains; 0: the scale's.
-        fresh: RL trains on other problems than the warm-up did: each deals from one half.
-        prompt: file of a ``prompts.Template``; empty: the course's own prompts.
-        picture: ``release`` for pictures as in the paper's release; empty: the course's.
-        schedule: of SFT's learning rate, ``constant`` or ``cosine``; empty: the scale's.
-        problems, samples, minibatch: of a step of RL: problems, episodes of each, and episodes of
-            a gradient step; 0: the scale's.
+    Each field is written here and nowhere else: the command line, the sweep files, the table that
+    is printed before a run starts, ``config.json`` and the hash are made of these.
     """
 
-    method: str
-    seed: int = 0
-    task: str = "gp-l"
-    scale: str = "tiny"
-    base: str = ""
-    lr: float = 0.0
-    steps: int = 0
-    tries: int = 0
-    hands: int = 0
-    tflop: float = 0.0
-    feedback: str = "binary"
-    points: int = 4
-    eval_episodes: int = 0
-    final_episodes: int = 0
-    eval_tries: tuple[int, ...] = ()
-    splits: tuple[str, ...] = ()
-    data: str = ""
-    skip_bad: bool = False
-    adapter: str = ""
-    vision: str = ""
-    max_image_tiles: int = 0
-    load_format: str = ""
-    warmup: int = 0
-    warmup_lr: float = 0.0
-    pass_samples: int = 16
-    eval_temperature: float = 0.6
-    eval_top_p: float = 0.9
-    curve_episodes: int = 300
-    temperature: float = 0.0
-    fresh: bool = False
-    prompt: str = ""
-    picture: str = ""
-    schedule: str = ""
-    problems: int = 0
-    samples: int = 0
-    minibatch: int = 0
+    method: str = said(
+        "sft",
+        "sft; sft-varied (control: the rule changes from hand to hand); sft-own (control: the "
+        "same hands, answered in the base's own words); sft-dft (each token's loss times its "
+        "probability); sft-kl (close to Init); sft-verified (the base's own answers that the "
+        "verifier accepted); rl-ppo; rl-grpo; rl-random (control: PPO paid at random)",
+    )
+    seed: int = said(0, "chooses problems, order and samples")
+    task: str = said("gp-l", "cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")
+    scale: Scale = said(TINY, "tiny, t4 or full")  # a row of the table, or its name
+    base: str = said("", "Init: a folder, a Hub id, or init (the paper's); empty: the scale's")
+    lr: float = said(0.0, "learning rate; 0: the scale's")
+    steps: int = said(0, "training steps; 0: until --tflop is spent")
+    tries: int = said(0, "verification budget; 0: the scale's")
+    hands: int = said(0, "training problems; 0: the scale's")
+    tflop: float = said(
+        0.0,
+        "training compute in teraflop, the paper's count, so that methods are compared at equal "
+        "compute; 0: the scale's; --steps goes first",
+    )
+    feedback: str = said("binary", "what the verifier says: none, binary, reason or leaky")
+    points: int = said(4, "evaluations after step 0, spread evenly over the length")
+    eval_episodes: int = said(0, "episodes at an evaluation; 0: the scale's")
+    final_episodes: int = said(0, "the same at the first and last evaluation")
+    eval_tries: tuple[int, ...] = said((), "budgets to evaluate with, as 1,3,5; default: --tries")
+    splits: tuple[str, ...] = said(
+        (), "id, ood-rule, ood-visual, dev-rule, dev-visual; default: reported ones"
+    )
+    data: str = said(
+        "",
+        "streets: a folder of real routes, as VLN_mini; sft: a data.json whose answers are "
+        "imitated, of which at most --hands are drawn, without cards that are reserved for tests",
+    )
+    skip_bad: bool = said(False, "leave bad entries of --data out")
+    adapter: str = said("", "lora, qlora or none: all weights; empty: the scale's")
+    vision: str = said("", "frozen or trained; empty: the scale's")
+    max_image_tiles: int = said(0, "most tiles of a picture; 0: the model's own")
+    load_format: str = said("", "dummy: random weights, for memory and speed")
+    warmup: int = said(
+        0,
+        "rl: steps of SFT between Init and the first step; --tflop and the recorded FLOPs count "
+        "what follows, distances are to Init",
+    )
+    warmup_lr: float = said(0.0, "learning rate of that SFT; 0: the scale's")
+    pass_samples: int = said(
+        16,
+        "answers to each of 100 hands for pass@k, at both ends; 0: no pass@k, which halves the "
+        "time that an evaluation in text takes",
+    )
+    eval_temperature: float = said(0.6, "of evaluations; 0: greedy")
+    eval_top_p: float = said(0.9, "evaluations sample within this probability")
+    curve_episodes: int = said(300, "episodes for each other temperature, at both ends")
+    temperature: float = said(0.0, "rl: of sampling in training; 0: the scale's")
+    fresh: bool = said(False, "rl: other problems than the warm-up's")
+    prompt: str = said("", "a file of prompts (TOML), in place of the course's")
+    picture: str = said("", "release: layout, size and noise of the paper's")
+    schedule: str = said("", "sft: constant or cosine; empty: the scale's")
+    problems: int = said(0, "rl: problems a step; 0: the scale's")
+    samples: int = said(0, "rl: episodes a problem; 0: the scale's")
+    minibatch: int = said(0, "rl: episodes a gradient step; 0: the scale's")
 
     def __post_init__(self) -> None:
+        if isinstance(self.scale, str):
+            object.__setattr__(self, "scale", get_scale(self.scale))
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose {', '.join(METHODS)}")
         for name, choices in CHOICES.items():
@@ -157,7 +152,7 @@ class Run:
                 raise FileNotFoundError(f"{self.data} is missing")
         for split in self.splits or ("id",):
             self.make(split)
-        for name, value in asdict(self).items():
+        for name, value in self.plain().items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
         if self.warmup and not self.method.startswith("rl"):
@@ -171,6 +166,11 @@ class Run:
             raise ValueError(f"{', '.join(SIZES)} are settings of RL, not of {self.method}")
         decoding_name(self.eval_temperature, self.eval_top_p)
         decoding_name(self.temperature)
+
+    def plain(self) -> dict[str, Any]:
+        """The fields as they are written: in JSON, in a table, on a command line."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"scale": self.scale.name}
 
     @property
     def imitates_file(self) -> bool:
@@ -196,7 +196,7 @@ class Run:
         Raises:
             ValueError: the scale's base has to be made an Init first, and was not.
         """
-        scale = get_scale(self.scale)
+        scale = self.scale
         family = "sft" if self.method.startswith("sft") else "rl"
         tries = self.tries or budget(self.task, scale.rl.tries)
         adapter = self.adapter or scale.adapter
@@ -231,26 +231,28 @@ class Run:
         run = self.filled()
         sums = (find(run.base) or Path(run.base)) / SUMS
         init = sums.read_text() if sums.is_file() else ""
-        fields = {n: v for n, v in asdict(run).items() if n not in SIZES}
-        for name in fields.keys() - {"method"}:  # so that a later field leaves old hashes alone
-            if fields[name] == getattr(Run, name):
-                del fields[name]
-        fields |= unusual(run)
+        usual = Run().plain()  # what is left out, so that a later field leaves old hashes alone
+        decides = {
+            name: value
+            for name, value in run.plain().items()
+            if name == "method" or (value != usual[name] and name not in SIZES)
+        }
+        decides |= unusual(run)
         if run.prompt:  # what it says counts, not where it lies
-            fields["prompt"] = Path(run.prompt).read_text("utf-8")
+            decides["prompt"] = Path(run.prompt).read_text("utf-8")
         if run.imitates_file:
-            fields["data"] = digest(run.data)
-        elif folder := fields.pop("data", ""):
+            decides["data"] = digest(run.data)
+        elif folder := decides.pop("data", ""):
             # What it holds and its name count, of which walks are drawn; not where it lies.
             folder = Path(folder).resolve()
-            fields["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
-        text = json.dumps(fields, sort_keys=True) + init
+            decides["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
+        text = json.dumps(decides, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def settings_of(run: Run) -> dict[str, Any]:
     """What decides the numbers of a filled run beside its own fields, from its scale."""
-    scale = get_scale(run.scale)
+    scale = run.scale
     if run.method.startswith("sft"):
         found = {"batch": scale.sft.batch, "max_new_tokens": scale.rl.max_new_tokens}
         how = run.schedule or scale.sft.schedule
@@ -266,35 +268,12 @@ def unusual(run: Run) -> dict[str, Any]:
     return {name: v for name, v in settings_of(run).items() if v != usual.get(name)}
 
 
-def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
-    """What a run starts from, made ready for what the run trains."""
-    scale = get_scale(run.scale)
-    return load(
-        run.base,
-        run.adapter or scale.adapter,
-        vision=run.vision or scale.vision,
-        tiles=run.max_image_tiles,
-        dummy=run.load_format == "dummy",
-    )
-
-
-def init_of(run: Run, model: PreTrainedModel) -> PreTrainedModel:
-    """What ``model`` was before training, to compare with: nothing has trained it yet.
-
-    An adapter has it inside. Else it is loaded once more, or where the model will be split copied
-    to main memory.
-    """
-    if adapters.worn(model):
-        return adapters.bare(model)
-    return distributed.init_of(model) if distributed.sharding() else load_init(run)[0].eval()
-
-
 def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
     chosen = dict(method=method, lr=run.lr, tries=run.tries, temperature=run.temperature)
     chosen |= {name: getattr(run, name) for name in SIZES if getattr(run, name)}
-    rl = replace(get_scale(run.scale).rl, **chosen)
+    rl = replace(run.scale.rl, **chosen)
     if method == "rl-grpo" and rl.samples == 1:  # GRPO compares samples of one problem
         rl = replace(rl, samples=rl.group, problems=max(rl.problems // rl.group, 1))
     return rl
@@ -319,7 +298,8 @@ def commit() -> str:
 def command(run: Run, experiment: str) -> str:
     """The command line that makes this run again."""
     verb = "sft" if run.method.startswith("sft") else "rl"
-    options = {k: v for k, v in asdict(run).items() if v != getattr(Run(run.method), k)}
+    usual = Run(run.method).plain()
+    options = {name: value for name, value in run.plain().items() if value != usual[name]}
     parts = [f"--{k.replace('_', '-')} {_word(v)}".strip() for k, v in options.items()]
     return " ".join(
         ["python -m sftrl_lite", verb, "--method", run.method, f"--experiment {experiment}", *parts]

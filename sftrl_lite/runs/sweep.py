@@ -20,7 +20,6 @@ import signal
 import tomllib
 from collections.abc import MutableMapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.resume import folder_of
 from sftrl_lite.runs.run_config import Run
 
-DEFAULTS = {field.name: field.default for field in fields(Run)} | {"method": ""}
+DEFAULTS = Run().plain()
 Named = tuple[str, Run]  # an experiment and a run of it
 
 

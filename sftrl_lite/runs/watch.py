@@ -25,7 +25,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import HFValidationError, enable_progress_bars, validate_repo_id
 
 from sftrl_lite.planning import fit, plan, workload
-from sftrl_lite.scales import RLSettings, get_scale
+from sftrl_lite.scales import RLSettings
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import Episode
 
@@ -217,7 +217,7 @@ def outlook(run: Any, settings: RLSettings | None, price: float = 0.0) -> str:
 
     Of a run on a CPU, and of a model that is not planned here, it says just that.
     """
-    if not get_scale(run.scale).memory:
+    if not run.scale.memory:
         return "plan: a model for CPUs; the bar tells how long it takes"
     try:
         found = plan.make_plan(workload.work_of(run, "rl" if settings else "sft"))

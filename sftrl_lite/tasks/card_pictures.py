@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -107,6 +106,8 @@ def draw_suit(draw: ImageDraw.ImageDraw, suit: str, x: float, y: float, r: float
 @lru_cache(maxsize=16)
 def font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A typeface that comes with matplotlib, hence is the same on every machine."""
+    import matplotlib  # late: it is slow to import, and only pictures need it
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / f"{name}-Bold.ttf"), size)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sftrl_lite.scales import get_scale
+from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.tasks.base import read_answer
 from sftrl_lite.tasks.card_pictures import RELEASED, RELEASED_SIZE
 from sftrl_lite.tasks.cards import RANKS
@@ -61,7 +61,7 @@ def _tested(answer: str) -> bool:
 def make_task(
     name: str,
     split: str = "id",
-    scale: str | None = None,
+    scale: Scale | str | None = None,
     data: Path | str | None = None,
     skip_bad: bool = False,
     prompt: Template | Path | str | None = None,
@@ -74,7 +74,7 @@ def make_task(
     Args:
         split: ``train``, ``id``, ``ood-rule``, ``dev-rule``, and with pictures ``ood-visual``
             and ``dev-visual``.
-        scale: sets the size of pictures.
+        scale: sets the size of pictures; a row of the table, or its name.
         data: a folder of real routes (``street_data``) instead of the procedural cities.
         skip_bad: leave routes of that folder out that cannot be used, with a warning each.
         prompt: a template or its file, for prompts in other words (``prompts``).

@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from sftrl_lite.tasks import street_answers, verifier
 from sftrl_lite.tasks.base import read_answer
 from sftrl_lite.tasks.cards import RANKS, Rule
-from sftrl_lite.tasks.prompts import ANSWERED, Template, escaped, numbered
+from sftrl_lite.tasks.prompts import ANSWERED, KINDS, Template, escaped, numbered
 from sftrl_lite.tasks.routes import DIRECTIONS, Directions
+from sftrl_lite.tasks.sft_data import read_sft_data
 from sftrl_lite.tasks.verifier import CLAIM
 
 # --- learning from examples ----------------------------------------------------------------
@@ -229,3 +232,26 @@ def _offered(text: str) -> tuple[str, Directions, tuple[str, ...]]:
             if set(order) == set(directions.words):
                 return found[0], directions, order
     raise ValueError("its prompt does not list the words for turns")
+
+
+def write_prompts(source: Path, out: Path, skip_bad: bool = False) -> tuple[int, int]:
+    """Learn the prompts of a file of released SFT data and write them to a template's file.
+
+    The task's own messages are written, too, to be edited.
+
+    Returns:
+        how many examples the template gives back letter by letter, and of how many.
+
+    Raises:
+        ValueError: no template gives an example back; ``DataError`` for a malformed row.
+    """
+    examples = read_sft_data(source, skip_bad)
+    try:
+        template, good = learn(examples, skip_bad)
+    except ValueError as error:
+        raise ValueError(f"{source}, {error}") from None
+    spoken = street_answers if "{history}" in template.prompt else verifier
+    said = {"failure": spoken.FAILURE, **spoken.REASONS}
+    messages = {kind: text for kind, text in said.items() if kind in KINDS}
+    replace(template, messages=messages).write(out)
+    return good, len(examples)

@@ -27,8 +27,8 @@ from torch import Tensor
 from transformers import LlamaConfig, PreTrainedModel
 
 from sftrl_lite.models import chats
-from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.models.precision import hardware
+from sftrl_lite.models.vision import Processor
 from sftrl_lite.training import distributed, rollout_copy
 from sftrl_lite.training.static_decoding import across_layers
 

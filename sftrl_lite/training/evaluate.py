@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from sftrl_lite.models.checkpoints import Processor
+from sftrl_lite.models.vision import Processor
 from sftrl_lite.results.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.seeds import stream
 from sftrl_lite.training.compute import text_weights

@@ -20,10 +20,9 @@ from transformers import MllamaForConditionalGeneration, PreTrainedModel
 
 from sftrl_lite.files import whole
 from sftrl_lite.models.chats import pictures_of
-from sftrl_lite.models.checkpoints import Processor, save
-from sftrl_lite.models.loading import load
+from sftrl_lite.models.loading import load, save
 from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
-from sftrl_lite.models.vision import encode, image_mask, to_pixels, tokenizer_of
+from sftrl_lite.models.vision import Processor, encode, image_mask, to_pixels, tokenizer_of
 from sftrl_lite.seeds import seed_all, stream
 from sftrl_lite.tasks import general_points, street_answers
 from sftrl_lite.tasks.cards import RANKS

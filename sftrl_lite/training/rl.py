@@ -23,9 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.models.precision import checkpointed
-from sftrl_lite.models.vision import encode, tokenizer_of
+from sftrl_lite.models.vision import Processor, encode, tokenizer_of
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Verdict

@@ -17,9 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask, pictures_of
-from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.models.precision import hardware, mixed
-from sftrl_lite.models.vision import Pixels, to_pixels, tokenizer_of
+from sftrl_lite.models.vision import Pixels, Processor, to_pixels, tokenizer_of
 from sftrl_lite.results.ledger import decoding_name
 from sftrl_lite.tasks.base import Verdict
 from sftrl_lite.training import distributed

@@ -13,8 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.chats import Chat, ask, demonstrated
-from sftrl_lite.models.checkpoints import Processor
-from sftrl_lite.models.vision import Pixels, crosses, image_mask, open_picture, to_pixels
+from sftrl_lite.models.vision import Pixels, Processor, crosses, image_mask, open_picture, to_pixels
 from sftrl_lite.seeds import stream
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import rollout

@@ -20,8 +20,7 @@ from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sftrl_lite.models.chats import ask, pictures_of, replies
-from sftrl_lite.models.checkpoints import Processor
-from sftrl_lite.models.vision import image_mask, to_pixels, tokenizer_of
+from sftrl_lite.models.vision import Processor, image_mask, to_pixels, tokenizer_of
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.training.sft import CHECKPOINTING
 

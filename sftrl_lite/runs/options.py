@@ -1,0 +1,66 @@
+"""Options of the command line, made of a run's fields."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from sftrl_lite.runs.run_config import Run
+from sftrl_lite.scales import Scale
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command options that are fields of a ``Run``: all of them, or these.
+
+    Name, type, default and help are written in ``Run`` alone. The command gets them as keyword
+    arguments, beside options of its own, which go before a field of the same name. A list is
+    written with commas: 1,3,5.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        own = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+        kinds, taken = get_type_hints(Run), {}
+        for field in fields(Run):
+            if field.name in own or (names and field.name not in names):
+                continue
+            kind, default = kinds[field.name], field.default
+            if kind is Scale:
+                kind, default = str, default.name
+            elif isinstance(default, tuple):
+                kind, default = str, ",".join(map(str, default))
+            flag = "--" + field.name.replace("_", "-")
+            envvar = "SFTRL_SCALE" if field.name == "scale" else None
+            option = typer.Option(flag, envvar=envvar, help=field.metadata["help"])
+            taken[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[kind, option],
+            )
+        given = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
+        command.__signature__ = inspect.Signature([*taken.values(), *given])
+        command.__annotations__ = {p.name: p.annotation for p in [*taken.values(), *given]}
+        return command
+
+    return decorate
+
+
+def listed(**given: Any) -> dict[str, Any]:
+    """The options with lists as ``Run`` has them: "1,3,5" becomes (1, 3, 5).
+
+    Raises:
+        ValueError: a list of numbers holds something else.
+    """
+    for name, kind in (("eval_tries", int), ("splits", str)):
+        if name in given:
+            try:
+                given[name] = tuple(kind(part) for part in given[name].split(",") if given[name])
+            except ValueError:
+                wrong = f"--{name.replace('_', '-')} is {given[name]!r}"
+                raise ValueError(f"{wrong}; write it as 1,3,5") from None
+    return given
