@@ -38,7 +38,7 @@ import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing hap
 if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
     !git clone -q {HOME} && sh {HOME.rpartition("/")[2]}/hosted.sh
 """
-IMPORT = "from sftrl_lite import notebook"
+IMPORT = "from sftrl_lite.course import notebook"
 MISSING = "  # not found? open the chapter by: make lab"
 FOLD = re.compile(r"<details>\s*<summary>Solution</summary>(.*?)</details>\n*", re.DOTALL)
 LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")

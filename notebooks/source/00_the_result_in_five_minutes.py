@@ -71,8 +71,8 @@ print(prompt(Hand(cards, OOD_RULE)))
 # with the verifier's verdict:
 
 # %%
-from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.models.loading import load
+from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training.rollouts import rollout
 
 model, tokenizer = load(scale.base_for("gp-l"))
@@ -95,8 +95,8 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # formula is wrong. How many hands does Init solve, of a hundred?
 
 # %%
-from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.runs.recorder import held_out, train_hands
+from sftrl_lite.training.evaluate import evaluate
 
 trained = general_points("train")
 asked = {"training hands": (trained, train_hands(trained, 100, seed=0))}
@@ -139,9 +139,9 @@ predicted = {  # replace None by your numbers; Init's stand above
 # just reads what is there.
 
 # %%
+from sftrl_lite.files import ROOT
 from sftrl_lite.results.headline_figure import sentence
 from sftrl_lite.runs.headline import headline
-from sftrl_lite.files import ROOT
 
 table = headline(seed=0, out=ROOT / "runs" / "headline")
 print(sentence(table))

@@ -318,8 +318,8 @@ with exercise("2.2"):
 # %%
 from textwrap import wrap
 
-from sftrl_lite.training.corpus import TEXTBOOK, write_chat
 from sftrl_lite.seeds import stream
+from sftrl_lite.training.corpus import TEXTBOOK, write_chat
 
 
 def show_chat(chat):
@@ -562,8 +562,8 @@ print(turn.verdict.kind)
 
 # %%
 from sftrl_lite.results.intervals import wilson
-from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.training.evaluate import evaluate
 
 task, rng = general_points("dev-rule"), stream("chapter 2", "young")
 sample = [task.sample(rng) for _ in range(200)]

@@ -86,8 +86,8 @@ print("the shortest, a textbook", best_formula(hand))
 # One pair, as it enters training:
 
 # %%
-from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training.sft_examples import demonstrations
 
 task = general_points("train")
@@ -295,8 +295,8 @@ for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
 from torch.nn.utils.rnn import pad_sequence
 
 from sftrl_lite.models.chats import demonstrated
-from sftrl_lite.tasks.general_points import prompt
 from sftrl_lite.models.loading import load
+from sftrl_lite.tasks.general_points import prompt
 
 init, tokenizer = load(scale.base_for("gp-l"))
 

@@ -766,10 +766,10 @@ def moved() -> torch.Tensor:
     return torch.cat([(w - start[n]).flatten() for n, w in trained(student).items()])
 
 # %%
-from sftrl_lite.training.rl import rl_step
-from sftrl_lite.training.updates import new_learner
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.seeds import stream
+from sftrl_lite.training.rl import rl_step
+from sftrl_lite.training.updates import new_learner
 
 hands = train_hands(task, scale.sft.hands, seed=0)
 ours = new_learner(at_init(), scale.rl, seed=0)
@@ -821,8 +821,8 @@ notebook.show(
 # only reads the folder.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.files import ROOT
+from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(
@@ -1007,8 +1007,8 @@ if len(recorded):
 # +5.
 
 # %%
-from sftrl_lite.runs.recorder import held_out
 from sftrl_lite.course.widgets import revision_viewer
+from sftrl_lite.runs.recorder import held_out
 
 trained, _ = load(folder / "rl-ppo" / "model")
 shifted = general_points("ood-rule")

@@ -73,9 +73,9 @@ for name, answer in students.items():
 # **one seed**; the recorded runs further down have more.
 
 # %%
-from sftrl_lite.runs.headline import headline
 from sftrl_lite.files import ROOT
 from sftrl_lite.models.loading import load
+from sftrl_lite.runs.headline import headline
 
 table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
@@ -92,9 +92,9 @@ models["RL"] = load(folder / "rl-ppo" / "model")[0]
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.training.evaluate import evaluate
-from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.runs.recorder import held_out
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.training.evaluate import evaluate
 
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 played, found = {}, {}
@@ -853,8 +853,8 @@ def at_matched(rows: pd.DataFrame, split: str, metric: str = "success@1"):
     return pd.DataFrame(lines).T
 
 # %%
-from sftrl_lite.results.measures import times
 from sftrl_lite.results.intervals import paired
+from sftrl_lite.results.measures import times
 
 for split in ("train", "id"):
     matched = at_matched(shown, split)
@@ -1085,8 +1085,8 @@ pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
 # Which noise is larger in our own runs? `seed_spread` subtracts the problems' part.
 
 # %%
-from sftrl_lite.results.measures import measured
 from sftrl_lite.results.intervals import seed_spread
+from sftrl_lite.results.measures import measured
 
 lines = {}
 for method in shown["method"].unique():

@@ -50,9 +50,9 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
+from sftrl_lite.course.widgets import picture_words
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.tasks.hands import Hand
-from sftrl_lite.course.widgets import picture_words
 
 
 def sheet(pictures, titles, across: int, alt: str) -> None:
@@ -177,8 +177,8 @@ print(dict(Counter(PICTURE_HOMEWORK.suits)))
 
 # %%
 from sftrl_lite.models.loading import load
-from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.models.vision import to_pixels
+from sftrl_lite.tasks.registry import make_task
 
 base = scale.base_for("gp-vl")
 model, processor = load(base)
@@ -244,9 +244,9 @@ for index in text.cross_attention_layers:
 # gradient of one answer's loss at the picture's states.
 
 # %%
-from sftrl_lite.training.pretrain import newborn
 from sftrl_lite.models.chats import ask
 from sftrl_lite.models.vision import encode, image_mask, tokenizer_of
+from sftrl_lite.training.pretrain import newborn
 
 fresh, own = newborn("gp-vl")
 chat = [ask(task, hand), {"role": "assistant", "content": task.demonstration(hand)}]
@@ -458,8 +458,8 @@ with notebook.exercise("6.2"):
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.runs.recorder import held_out
+from sftrl_lite.training.evaluate import evaluate
 
 SHIFTS = {"id": "black suits", "ood-rule": "shifted rule", "ood-visual": "red suits"}
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
@@ -620,8 +620,8 @@ def hard_look() -> Look:
 
 # %%
 from sftrl_lite.models.loading import load
-from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.scales import get_scale
+from sftrl_lite.training.rollouts import rollout
 
 with notebook.exercise("6.3"):
     look, plain, got = hard_look(), Look(), {}
@@ -841,8 +841,8 @@ for kind in ("wrong_value", "wrong_numbers", "illegal"):
 # the cards right. RL sees no answer. A second call of this cell continues or only reads.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.files import ROOT
+from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(

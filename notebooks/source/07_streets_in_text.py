@@ -47,11 +47,11 @@ scale = notebook.setup(task="virl-l")
 # %%
 import matplotlib.pyplot as plt
 
-from sftrl_lite.tasks.shipped_cities import load_city
 from sftrl_lite.tasks.navigation import navigation
-from sftrl_lite.tasks.walks import Decision
 from sftrl_lite.tasks.routes import steps
+from sftrl_lite.tasks.shipped_cities import load_city
 from sftrl_lite.tasks.street_map import map_picture
+from sftrl_lite.tasks.walks import Decision
 
 task = navigation("id")
 route = task.routes[0]
@@ -584,8 +584,8 @@ lines["absolute words, greedy"] = greedy
 # measured; that comes after, for all models alike.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.files import ROOT
+from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))

@@ -48,10 +48,10 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 
+from sftrl_lite.tasks.registry import make_task
+from sftrl_lite.tasks.routes import steps
 from sftrl_lite.tasks.street_view import city_look
 from sftrl_lite.tasks.walks import Decision
-from sftrl_lite.tasks.routes import steps
-from sftrl_lite.tasks.registry import make_task
 
 
 def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
@@ -352,10 +352,10 @@ print("twins:", ", ".join(f"{sign} as {twin}" for sign, twin in SIGN_TWINS.items
 import pandas as pd
 from tqdm.auto import tqdm
 
-from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.models.loading import load
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.tasks.registry import budget
+from sftrl_lite.training.evaluate import evaluate
 
 DECODINGS = {"paper": (0.6, 0.9), "greedy": (0.0, 1.0), "T 1": (1.0, 1.0)}
 tests = {name: held_out(judge, scale.eval_episodes * 2 // 5, 0)
@@ -559,8 +559,8 @@ with notebook.exercise("8.4"):
 # if it was wrong and the observation was, too. A second call only reads the folder.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.files import ROOT
+from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-vl", scale=scale.name, points=1)

@@ -349,8 +349,8 @@ print(f"{bits:.3f} bits a weight; error {100 * error:.1f} % of the matrix's size
 
 # %%
 from sftrl_lite.planning.workload import config_of
-from sftrl_lite.training.static_decoding import cache_bytes
 from sftrl_lite.training.decoding import Decoder
+from sftrl_lite.training.static_decoding import cache_bytes
 
 token, picture = cache_bytes(tiny.config, 4)
 decoder = Decoder(tiny, 0)
@@ -411,10 +411,10 @@ with notebook.exercise("9.4"):
 # we can watch: a hook sees each tensor that is saved.
 
 # %%
-from sftrl_lite.planning.fake import Live, pictures_like
-from sftrl_lite.planning.passes import rl_batch, rl_loss
 from sftrl_lite.models.precision import checkpoint_layers
 from sftrl_lite.models.vision import encode
+from sftrl_lite.planning.fake import Live, pictures_like
+from sftrl_lite.planning.passes import rl_batch, rl_loss
 
 ROWS, WIDTH = 16, 150
 pixels = pictures_like(tiny.config, ROWS)

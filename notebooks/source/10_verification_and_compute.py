@@ -118,10 +118,10 @@ with notebook.exercise("10.1"):
 # failed try. Here they comment on three answers to the same hand:
 
 # %%
+from sftrl_lite.tasks.base import FEEDBACK
 from sftrl_lite.tasks.cards import OOD_RULE
 from sftrl_lite.tasks.general_points import GeneralPoints, general_points, write_answer
 from sftrl_lite.tasks.hands import Hand
-from sftrl_lite.tasks.base import FEEDBACK
 
 hand = Hand(("3", "5", "6", "J"), OOD_RULE)
 said = {"wrong value": write_answer(hand, "11+3+6+5"),
@@ -147,9 +147,9 @@ for feedback in FEEDBACK:
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.models.loading import load
 from sftrl_lite.runs.recorder import held_out
+from sftrl_lite.training.evaluate import evaluate
 
 BASES = {"main": scale.base}
 if scale.name == "tiny":  # the hasty base is bred at this size only

@@ -112,10 +112,10 @@ import copy
 
 import torch
 
-from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.models.loading import load
-from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.runs.recorder import held_out, train_hands
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.training.rollouts import rollout
 
 base, tokenizer = load(scale.base_for("gp-l"))
 task = general_points("train")
@@ -190,8 +190,8 @@ from dataclasses import replace
 from tqdm.auto import tqdm
 
 from sftrl_lite.files import ROOT
-from sftrl_lite.training.sft_examples import demonstrations
 from sftrl_lite.training.sft import train_sft
+from sftrl_lite.training.sft_examples import demonstrations
 
 student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
 curve, kept = {}, {}

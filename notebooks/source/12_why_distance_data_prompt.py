@@ -185,9 +185,9 @@ if len(long):
 # the last ones at temperature 1 and filters them:
 
 # %%
-from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.models.loading import load
 from sftrl_lite.runs.recorder import train_hands
+from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training.sft_examples import verified
 
 task = general_points("train")
@@ -305,8 +305,8 @@ with notebook.exercise("12.2"):
 # sampled token.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.files import ROOT
+from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(scale=scale.name, tflop=scale.tflop / 6, points=1, pass_samples=0,
