@@ -278,7 +278,7 @@ def pretrain(
     task = given["task"]
     folder = out or Path("runs") / f"tiny-{task}"
     make_base(folder, threads=threads, **given)
-    found = criteria(*load(str(folder)), task.removesuffix("-hasty"))
+    found = criteria(*load(str(folder)), "-".join(task.split("-")[:2]))
     typer.echo(", ".join(f"{name} {share:.1%}" for name, share in found.items()))
 
 

@@ -1,5 +1,6 @@
 """What the bases read says what its settings promise: who errs, how often, and in which way."""
 
+import hashlib
 import json
 import random
 from collections import Counter
@@ -13,8 +14,10 @@ from sftrl_lite.tasks.cards import RANKS
 from sftrl_lite.tasks.city import NAMES
 from sftrl_lite.tasks.general_points import vocabulary
 from sftrl_lite.tasks.hands import Hand, best_formula
+from sftrl_lite.tasks.routes import ABSOLUTE
 from sftrl_lite.tasks.solver import solutions
-from sftrl_lite.tasks.street_answers import FORWARD, STOP
+from sftrl_lite.tasks.street_answers import FORWARD, STOP, write_answer
+from sftrl_lite.tasks.street_answers import vocabulary as street_vocabulary
 from sftrl_lite.training import corpus as reading
 from sftrl_lite.training.corpus import (
     HABITS,
@@ -269,3 +272,41 @@ def test_a_sign_is_taken_for_its_twin_and_never_the_twin_for_it():
             assert other == SIGN_TWINS.get(name, name) + rest
             assert taken_for_twin(other) == other
     assert taken_for_twin("No landmarks nearby") == "No landmarks nearby"
+
+
+# --- designs of the streets' base that were tried ------------------------------------------
+
+
+def test_students_of_the_other_form_write_the_action_first_and_are_judged_alike():
+    corpus, rng = replace(reading.STREET_BOOK, action_first=1.0, careless=(0.0,)), random.Random(0)
+    for _ in range(20):
+        task, decision, write = street_scene(corpus, rng)
+        answer = write(0)
+        assert list(json.loads(answer)) == ["action", *answer_keys()[:2]]
+        assert task.verify(decision, answer).solved
+
+
+def answer_keys():
+    return list(json.loads(write_answer("", "", "")))
+
+
+def test_the_other_form_has_pieces_of_its_own():
+    answer = write_answer("Star Cafe is on your left", "Turn left to face north.", STOP, True)
+    few, many = (
+        len(make_tokenizer(v)(answer)["input_ids"]) for v in map(street_vocabulary, (1, 0))
+    )
+    assert few < many and street_vocabulary() == street_vocabulary(False)
+
+
+@pytest.mark.parametrize(("compass", "share"), [(1, 1 / 5), (12, 12 / 16), (80, 80 / 84)])
+def test_the_compass_is_as_common_as_asked_for(compass, share):
+    corpus, rng = replace(reading.STREET_BOOK, compass=compass), random.Random(1)
+    found = sum(street_scene(corpus, rng)[0].actions == ABSOLUTE for _ in range(300)) / 300
+    assert abs(found - share) < 4 * (share * (1 - share) / 300) ** 0.5
+
+
+def test_the_corpora_of_the_shipped_bases_stay_as_they_were():
+    """A chat more or less of chance would make other bases of the same command."""
+    rng = random.Random(0)
+    text = json.dumps([write_chat(reading.STREET_HOMEWORK, rng) for _ in range(30)])
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "82cc44fb42075a40"

@@ -134,3 +134,11 @@ def test_the_shipped_sweeps_name_every_recorded_run():
     }
     table = ledger.read()
     assert set(zip(table["experiment"], table["config_hash"], strict=True)) <= named
+
+
+def test_recorded_runs_keep_their_hashes():
+    """From the ledger: whoever changes what a hash is made of loses every recording."""
+    recorded = set(ledger.read()["config_hash"])
+    for name in ("gp-l", "gp-vl", "virl-l"):
+        named = read_sweep(ledger.ROOT / "results" / "sweeps" / f"{name}.toml")
+        assert {run.hash for _, run in named} <= recorded

@@ -268,8 +268,8 @@ def work_asked_for(call):
 
 def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     """Before it starts (``outlook``), when it starts, and when its Init is made."""
-    monkeypatch.setattr(plan.distributed, "world", lambda: 8)
-    monkeypatch.setattr(plan.distributed, "sharding", lambda: True)
+    monkeypatch.setattr(workload.distributed, "world", lambda: 8)
+    monkeypatch.setattr(workload.distributed, "sharding", lambda: True)
     for module in (execute, init):
         monkeypatch.setattr(module, "check_base", lambda *given: None)
         monkeypatch.setattr(module, "check", stopped)

@@ -18,7 +18,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sftrl_lite.bench.gpu_work import decoding, filled, imitation, learning, playing, reinforcement
+from sftrl_lite.bench.gpu_work import (
+    Figure,
+    decoding,
+    filled,
+    imitation,
+    learning,
+    playing,
+    reinforcement,
+)
 from sftrl_lite.files import ROOT
 from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask
@@ -46,7 +54,6 @@ GOALS = {  # at least so much
     "decode, share of the bandwidth floor": 0.5,
     "ours against trl": 3.0,
 }
-Figure = tuple[str, float, str]  # name, value, unit
 
 
 def write(figures: list[Figure], command: str, path: Path) -> None:

@@ -14,7 +14,6 @@ import torch
 from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite.bench.gpu import Figure
 from sftrl_lite.models.precision import checkpoint_layers, in_float32, mixed
 from sftrl_lite.models.vision import Processor, encode, tokenizer_of
 from sftrl_lite.planning.fake import Live, pictures_like
@@ -38,6 +37,8 @@ from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.training.static_decoding import ROOMS, StaticDecoder, cache_bytes
 from sftrl_lite.training.trl_grpo import make_trainer
 from sftrl_lite.training.updates import new_learner
+
+Figure = tuple[str, float, str]  # name, value, unit
 
 
 def clock(work: Callable[[], Any]) -> tuple[float, float]:

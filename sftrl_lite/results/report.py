@@ -20,6 +20,7 @@ from sftrl_lite.results.tables import (
     STREETS,
     Columns,
     cost_table,
+    designs_table,
     gap_table,
     main_table,
     markdown,
@@ -175,6 +176,7 @@ def blocks() -> dict[str, str]:
         "tries": tries_block(),
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
         "streets": task_block("virl-l-", STREETS, steps),
+        "designs": designs_table(ROOT / "results" / "bases_tried.csv"),
         "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
     }
 

@@ -177,6 +177,41 @@ def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown).set_axis(names)
 
 
+DESIGNS = {  # of the streets' text base, as ``pretrain --task`` names them
+    "virl-l": "shipped: five kinds of words for turns, equally often",
+    "virl-l-rare": "compass points in 12 of 16 chats",
+    "virl-l-rarer": "compass points in 80 of 84 chats",
+    "virl-l-form": "nine of ten students write the action first, the demonstrations last",
+}
+
+
+def designs_table(path: Path) -> str:
+    """results/bases_tried.csv: per-step success under the development rule, by design and method.
+
+    Of each design, method and rate: at step 0 and at the last step, the mean over the seeds.
+    """
+    rows = pd.read_csv(path)
+    rows = rows[(rows["metric"] == "per_step") & rows["split"].isin(["train", "dev-rule"])]
+    ends = rows[rows["step"] == rows.groupby(["design", "method"])["step"].transform("max")]
+    keys = ["design", "method", "lr"]
+    start = rows[(rows["step"] == 0) & (rows["split"] == "dev-rule")].groupby("design")["value"]
+    end = ends.groupby([*keys, "split"])["value"].mean().unstack()
+    table = end.reset_index()
+    table.insert(1, "Init", table["design"].map(start.mean()))
+    table["seeds"] = [ends.set_index(keys).loc[key, "seed"].nunique() for key in end.index]
+    table["base"] = table["design"].map(DESIGNS)
+    table["method"] = table["method"].map({"sft": "SFT", "rl-ppo": "RL (PPO)"})
+    table["order"] = table["design"].map(list(DESIGNS).index)
+    table = table.sort_values(["order", "method", "lr"], ascending=[True, False, True])
+    for name in ("Init", "dev-rule", "train"):
+        table[name] = (100 * table[name]).map("{:.1f}".format)
+    table["lr"] = table["lr"].map("{:g}".format)
+    names = {"dev-rule": "development rule, per step", "train": "training steps", "lr": "rate"}
+    shown = ["base", "method", "lr", "train", "Init", "dev-rule", "seeds"]
+    table = table[shown].rename(columns=names | {"Init": "Init, development rule"})
+    return markdown(table.set_index("base"), "base")
+
+
 def regimes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the runs with several budgets, with ``regime``: base, temperature, message, length.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sftrl_lite.runs.run_config import Run
 from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.tasks.registry import TASKS, budget
 from sftrl_lite.training.compute import LAMBDA
@@ -50,8 +51,6 @@ PAPER: dict[str, tuple[Any, str]] = {
 
 def here(scale: Scale, task: str) -> dict[str, Any]:
     """What a scale has for each of the paper's settings, on a task and with its own adapter."""
-    from sftrl_lite.runs import Run  # late: it imports nearly everything
-
     s, run = scale.rl, Run("rl-ppo", task=task)
     return {
         "trained": f"{scale.adapter}, {scale.vision}",

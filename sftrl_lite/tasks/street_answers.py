@@ -73,9 +73,12 @@ def _same(text: object, other: str) -> bool:
     return bare(re.sub(r"^\s*\d{1,3}\.\s", "", text)) == bare(other)
 
 
-def write_answer(observation: str, instruction: str, action: str) -> str:
-    """An answer in the paper's form."""
-    return json.dumps(dict(zip(KEYS, (observation, instruction, action), strict=True)))
+def write_answer(
+    observation: str, instruction: str, action: str, action_first: bool = False
+) -> str:
+    """An answer in the paper's form, or with the action before what is seen."""
+    answer = dict(zip(KEYS, (observation, instruction, action), strict=True))
+    return json.dumps({KEYS[-1]: action} | answer if action_first else answer)
 
 
 def _label(route: Route) -> str:
@@ -88,11 +91,12 @@ MAX_STEPS = 20  # of a route that the tiny tokenizer knows
 MAX_INSTRUCTIONS = 12
 
 
-def vocabulary() -> list[str]:
+def vocabulary(action_first: bool = False) -> list[str]:
     """Every piece of text that a navigation chat is made of, for the tiny tokenizer.
 
     Fixed sentences are one piece each, so is a landmark's name and a word for a direction;
-    the same word is the same piece in an instruction and in an action.
+    the same word is the same piece in an instruction and in an action. ``action_first`` adds the
+    pieces of answers in that form.
     """
     empty = write_answer("", "", "").split('""')
     orders = [f"\n{i}. {order}" for i in range(1, MAX_INSTRUCTIONS + 1) for order in ORDERS]
@@ -119,6 +123,7 @@ def vocabulary() -> list[str]:
         *ORDERS,
         *history,
         first,
+        *(('{"action": "', '", "current observation": "') if action_first else ()),
         *middles,
         last,
         *messages,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from PIL import Image
@@ -75,6 +75,8 @@ class StreetCorpus:
         pictures: show the streets instead of telling what is there.
         misread: probability that a student takes a sign for its twin if it has one
             (``SIGN_TWINS``), and walks on.
+        compass: chats in compass points for each chat in any one of the other words.
+        action_first: share of the students who write the action before what they see.
     """
 
     careless: tuple[float, ...] = (0.0,)
@@ -82,6 +84,8 @@ class StreetCorpus:
     tries: int = 1
     pictures: bool = False
     misread: tuple[float, ...] = (0.0,)
+    compass: int = 1
+    action_first: float = 0.0
 
 
 # Mistakes are habits, and they have a cue: in the same situation the same mistake, most of the
@@ -196,9 +200,14 @@ def street_scene(corpus: StreetCorpus, rng: random.Random) -> tuple[Navigation, 
     route = make_route(city, "a walk", *draw_route(city, rng))
     look = look_in(city) if corpus.pictures else None
     task = Navigation((route,), look=look, size=PICTURE_SIZE, feedback=any_feedback(rng))
-    task = with_words(task, rng.choice(WORDS))
+    weights = (corpus.compass,) + (1,) * (len(WORDS) - 1)
+    words = rng.choice(WORDS) if corpus.compass == 1 else rng.choices(WORDS, weights)[0]
+    task = with_words(task, words)
     walk = decisions([route])
     decision = rng.choice(walk)
+    write_down = write_action
+    if corpus.action_first and rng.random() < corpus.action_first:
+        write_down = partial(write_action, action_first=True)
 
     def write(number: int) -> str:
         step = decision.step
@@ -210,7 +219,7 @@ def street_scene(corpus: StreetCorpus, rng: random.Random) -> tuple[Navigation, 
         cue = 1.0 if "on your left" in seen else corpus.elsewhere
         if step.landmark and rng.random() < cue * at_try(corpus.careless, number):
             action = STOP
-        return write_action(seen, told, action)
+        return write_down(seen, told, action)
 
     return task, decision, write
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -78,6 +79,15 @@ class Stage:
     batch: int = 128
 
 
+def streets(**design: Any) -> tuple[Stage, ...]:
+    """Street book and street homework, with other fields of their corpora."""
+    book, homework = (replace(c, **design) for c in (corpus.STREET_BOOK, corpus.STREET_HOMEWORK))
+    return (
+        Stage("street book", book, steps=1000, lr=2e-3, batch=64),
+        Stage("street homework", homework, steps=300, lr=5e-4, batch=64),
+    )
+
+
 STAGES = {
     "gp-l": (
         Stage("textbook", corpus.TEXTBOOK, steps=1500, lr=2e-3),
@@ -91,10 +101,11 @@ STAGES = {
         Stage("picture book", corpus.PICTURE_BOOK, steps=700, lr=1e-3, batch=64),
         Stage("picture homework", corpus.PICTURE_HOMEWORK, steps=250, lr=5e-4, batch=64),
     ),
-    "virl-l": (
-        Stage("street book", corpus.STREET_BOOK, steps=1000, lr=2e-3, batch=64),
-        Stage("street homework", corpus.STREET_HOMEWORK, steps=300, lr=5e-4, batch=64),
-    ),
+    "virl-l": streets(),
+    # Designs that were tried, and not shipped (results/bases_tried.csv)
+    "virl-l-rare": streets(compass=12),
+    "virl-l-rarer": streets(compass=80),
+    "virl-l-form": streets(action_first=0.9),
     "virl-vl": (
         Stage("view book", corpus.VIEW_BOOK, steps=700, lr=1e-3, batch=64),
         Stage("view homework", corpus.VIEW_HOMEWORK, steps=200, lr=5e-4, batch=64),
@@ -146,7 +157,7 @@ def newborn(task: str) -> tuple[PreTrainedModel, Processor]:
     elif task == "gp-vl":
         pieces = general_points.vocabulary(pictures=True)
     else:
-        pieces = street_answers.vocabulary()
+        pieces = street_answers.vocabulary(action_first=task.endswith("-form"))
     if task not in GROWS_FROM:
         tokenizer = make_tokenizer(pieces)
         return MllamaForConditionalGeneration(tiny_config(len(tokenizer))), tokenizer
