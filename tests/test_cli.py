@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from sftrl_lite import __main__
-from sftrl_lite.runs import recorder
 from sftrl_lite.runs.run_config import Run, command
 
 
@@ -144,7 +143,7 @@ def test_a_recorded_command_makes_the_same_run(made, call, monkeypatch):
         found.append((run, options["experiment"]))
         raise SystemExit(0)
 
-    monkeypatch.setattr(recorder, "train", train)
+    monkeypatch.setattr(execute, "train", train)
     python, dash_m, module, *args = shlex.split(command(made.filled(), "tried"))
     assert (python, dash_m, module) == ("python", "-m", "sftrl_lite")
     assert call(*args)[0] == 0

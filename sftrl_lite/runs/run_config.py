@@ -73,7 +73,7 @@ class Run:
     """
 
     method: str = said(
-        "sft",
+        "",
         "sft; sft-varied (control: the rule changes from hand to hand); sft-own (control: the "
         "same hands, answered in the base's own words); sft-dft (each token's loss times its "
         "probability); sft-kl (close to Init); sft-verified (the base's own answers that the "
@@ -231,7 +231,7 @@ class Run:
         run = self.filled()
         sums = (find(run.base) or Path(run.base)) / SUMS
         init = sums.read_text() if sums.is_file() else ""
-        usual = Run().plain()  # what is left out, so that a later field leaves old hashes alone
+        usual = defaults()  # what is left out, so that a later field leaves old hashes alone
         decides = {
             name: value
             for name, value in run.plain().items()
@@ -248,6 +248,11 @@ class Run:
             decides["data"] = [folder.name, (folder / "route_infos.json").read_text("utf-8")]
         text = json.dumps(decides, sort_keys=True) + init
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def defaults() -> dict[str, Any]:
+    """What a field is unless it is given, as ``Run.plain`` writes it."""
+    return {field.name: field.default for field in fields(Run)} | {"scale": TINY.name}
 
 
 def settings_of(run: Run) -> dict[str, Any]:
@@ -298,7 +303,7 @@ def commit() -> str:
 def command(run: Run, experiment: str) -> str:
     """The command line that makes this run again."""
     verb = "sft" if run.method.startswith("sft") else "rl"
-    usual = Run(run.method).plain()
+    usual = defaults() | {"method": run.method}
     options = {name: value for name, value in run.plain().items() if value != usual[name]}
     parts = [f"--{k.replace('_', '-')} {_word(v)}".strip() for k, v in options.items()]
     return " ".join(

@@ -28,9 +28,9 @@ from tqdm.auto import tqdm
 from sftrl_lite.results import ledger
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.resume import folder_of
-from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.run_config import Run, defaults
 
-DEFAULTS = Run().plain()
+DEFAULTS = defaults()
 Named = tuple[str, Run]  # an experiment and a run of it
 
 
