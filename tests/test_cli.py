@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sftrl_lite import __main__
+from sftrl_lite.runs import execute
 from sftrl_lite.runs.run_config import Run, command
 
 
