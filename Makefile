@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab run test browser coverage drift docs slides bench gpu-bench clean
+.PHONY: help lab run setup test browser coverage drift docs slides bench gpu-bench clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
