@@ -17,15 +17,23 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup run test browser drift lab docs slides bench gpu-bench clean
+.PHONY: help lab run setup test browser coverage drift docs slides bench gpu-bench clean
 
-help:  ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+help:
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "%s%s\n", gap, substr($$0, 5); gap = "\n" } \
+		/^[a-z-]+:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed  ## create .venv and install the project, once
+##@ Start
+
+lab: setup  ## the course: JupyterLab, opened at chapter 0
+	.venv/bin/python -m jupyterlab $(CHAPTER_0)
 
 run: setup  ## the headline experiment at the tiny scale
 	.venv/bin/python -m sftrl_lite run
+
+setup: .venv/.installed  ## create .venv and install the project, once; the others do it as well
+
+##@ Check
 
 test: export SFTRL_SCALE = tiny
 test: setup  ## lint, spelling, unit tests, every notebook
@@ -41,11 +49,13 @@ browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/sho
 		.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	.venv/bin/python -m pytest -m browser -rs tests/test_browser.py
 
+coverage: setup  ## unit tests, and the share of the package that they run: results/coverage.md
+	.ci/coverage -n $(JOBS)
+
 drift: setup  ## training code with the oldest and newest supported transformers and trl
 	.ci/drift
 
-lab: setup  ## JupyterLab, opened at chapter 0
-	.venv/bin/python -m jupyterlab $(CHAPTER_0)
+##@ Make
 
 docs: setup  ## the site, in _build/site: chapters, search, API pages
 	.venv/bin/python -m sphinx -q -c docs . _build/site
@@ -54,11 +64,15 @@ docs: setup  ## the site, in _build/site: chapters, search, API pages
 slides: setup  ## slides of all chapters, in _build/slides: HTML, and PDF with Chromium
 	.venv/bin/python slides/build.py
 
+##@ Measure
+
 bench: setup  ## time the parts that matter
 	.venv/bin/python -m sftrl_lite.bench.speed
 
 gpu-bench: setup  ## memory and speed of the 11B model on this machine's GPU
 	.venv/bin/python -m sftrl_lite.bench.gpu
+
+##@ Tidy
 
 clean:  ## remove .venv and caches; keep runs, data and results
 	rm -rf .venv build _build *.egg-info .pytest_cache .ruff_cache .hypothesis

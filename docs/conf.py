@@ -24,7 +24,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 include_patterns = ["docs/**", "notebooks/[0-9]*.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"]
-include_patterns += ["CODE_OF_CONDUCT.md", "results/README.md"]
+include_patterns += ["CODE_OF_CONDUCT.md", "results/README.md", "results/coverage.md"]
 exclude_patterns = [
     ".*",
     ".venv",

@@ -36,6 +36,22 @@ def test_every_module_has_its_place_on_an_api_page():
     assert sorted(shown) == sorted(modules)
 
 
+def test_every_page_is_in_the_sites_list():
+    listed = (ROOT / "docs/index.md").read_text("utf-8").splitlines()
+    pages = {p.relative_to(ROOT / "docs").with_suffix("") for p in (ROOT / "docs").rglob("*.md")}
+    assert {str(page.as_posix()) for page in pages} - {"index"} <= set(listed)
+
+
+def test_the_page_of_files_names_what_exists_and_every_room():
+    page = (ROOT / "docs/files.md").read_text("utf-8")
+    (tree,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    rooms = re.findall(r"^\| `([\w/]+)` \|", page, re.MULTILINE)
+    named = [line.split()[0] for line in tree.splitlines()] + rooms
+    assert all((ROOT / name).exists() for name in named)
+    inside = {p.parent.relative_to(ROOT).as_posix() + "/" for p in ROOT.glob("sftrl_lite/*/*.py")}
+    assert set(rooms) == inside | {"sftrl_lite/"}
+
+
 def test_the_plan_names_chapters_that_exist():
     plan = (ROOT / "docs/teaching.md").read_text()
     exercises = re.findall(r"exercises? (\d+\.\d+)", plan)

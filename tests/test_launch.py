@@ -1,4 +1,4 @@
-"""The launch configurations are what the installed accelerate understands and what README shows."""
+"""The launch configurations are what accelerate understands and what docs/gpus.md shows."""
 
 import re
 import shlex
@@ -14,12 +14,10 @@ from torch.distributed.run import get_args_parser
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "launch").glob("*.yaml"))
-SECTION = (
-    (ROOT / "README.md").read_text("utf-8").partition("## Several GPUs\n")[2].split("\n## ")[0]
-)
+PAGE = (ROOT / "docs" / "gpus.md").read_text("utf-8")
 COMMANDS = [
     shlex.split(line, comments=True)
-    for block in re.findall(r"```sh\n(.*?)```", SECTION, flags=re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip()
 ]
@@ -65,13 +63,13 @@ def test_zero3_is_what_the_processes_are_told():
     assert told["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] == "true"
 
 
-def test_readme_shows_each_configuration():
+def test_the_page_shows_each_configuration():
     shown = {Path(word).name for command in COMMANDS for word in command if "launch/" in word}
     assert shown == {path.name for path in CONFIGS}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_of_readme_parse(command, monkeypatch):
+def test_commands_of_the_page_parse(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     if command[0] == "torchrun":
         args = get_args_parser().parse_args(command[1:])

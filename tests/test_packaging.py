@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -98,11 +99,45 @@ def test_target_lines(text):
     assert ("run" in target_lines(text)) == ("`" in text)
 
 
-def test_readme_commands_are_make_targets():
-    used = target_lines((ROOT / "README.md").read_text())
+def test_commands_of_the_pages_are_make_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert {"run", "lab", "test"} <= used
-    assert used <= targets
+    assert {"run", "lab"} <= target_lines((ROOT / "README.md").read_text())
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")]
+    for page in pages:
+        assert target_lines(page.read_text("utf-8")) <= targets, page
+
+
+def test_make_help_lists_every_target_in_a_group():
+    text = (ROOT / "Makefile").read_text("utf-8")
+    lines = [line for line in text.splitlines() if re.match(r"##@ |[a-z-]+:(?!.*export)", line)]
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
+    assert [line.split(":")[0] for line in lines if "##@" not in line] == phony.split()
+    at_first_group = next(n for n, line in enumerate(lines) if line.startswith("##@"))
+    assert all("  ## " in line for line in lines[at_first_group:] if "##@" not in line)
+    assert lines[:at_first_group] == ["help:"]
+
+
+def releases() -> list[tuple[str, str]]:
+    """Versions and dates of the changelog, the newest first."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    return re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+
+
+def test_the_version_is_the_newest_release_of_the_changelog():
+    assert PROJECT["version"] == releases()[0][0]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == PROJECT["version"]
+
+
+def test_the_changelog_is_in_order():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert heads == ["[Unreleased]", *(f"[{version}] - {day}" for version, day in releases())]
+    numbers = [tuple(map(int, version.split("."))) for version, _ in releases()]
+    days = [date.fromisoformat(day) for _, day in releases()]
+    assert numbers == sorted(set(numbers), reverse=True) and days == sorted(days, reverse=True)
+    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_every_test_file_is_run():

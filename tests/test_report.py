@@ -152,6 +152,20 @@ def test_a_partly_recorded_ledger_says_what_is_missing(recorded, table):
     assert re.search(r"\| RL - Init \| \+16\.0 \[[^|]+\| 3 \|", blocks["results"])
 
 
+def test_the_readmes_table_has_a_line_for_each_recorded_shift(recorded, table):
+    recorded(table)
+    blocks = report.blocks()
+    (line,) = (row for row in blocks["short"].splitlines() if row.startswith("| cards"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[0] == "cards in text, rule: five tries" and cells[-1] == "6"
+    for name, cell in zip(report.SHORT, cells[1:-1], strict=True):
+        assert f"| {name} | {cell} |" in blocks["results"]  # as on the page of all results
+    assert "Not recorded yet: " in blocks["short"] and "virl-vl-headline" in blocks["short"]
+    assert blocks["verdict"] in blocks["results"]
+    recorded(table[table["experiment"] == "controls"])
+    assert report.verdict_block().startswith("Not recorded yet: ")
+
+
 def test_without_a_headline_there_is_no_figure(recorded, table):
     recorded(table[table["experiment"] == "controls"])
     blocks = report.blocks()
@@ -175,7 +189,8 @@ def test_the_report_is_written(recorded, table, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "LEDGER_PAGE", tmp_path / "ledger.md")
     monkeypatch.setattr(report, "FIGURE", tmp_path / "figure.svg")
     report.write_report()
-    assert "| Init at its best temperature |" in pages[0].read_text()
+    assert "| SFT - Init | RL - Init |" in pages[0].read_text()
+    assert "| Init at its best temperature |" in pages[1].read_text()
     assert "## Claims" in (tmp_path / "ledger.md").read_text()
     drawn = (tmp_path / "figure.svg").read_bytes()
     report.write_report()

@@ -21,6 +21,24 @@ def figure(table: pd.DataFrame, methods: Sequence[str] = ("rl-ppo", "sft")) -> F
     return plots.curves(table, **SHOWN, methods=methods, ylabel=label, titles=titles)
 
 
+def verdict(table: pd.DataFrame) -> str:
+    """Who rose and who fell under the shifted rule at the first try, in one sentence."""
+
+    def moved(method: str) -> str:
+        found = plots.change(table, "success@1", method, "ood-rule")
+        if found is None:
+            return "was not measured"
+        word = {1: "rose", -1: "fell", 0: "neither rose nor fell clearly"}[plots.direction(found)]
+        low, high = 100 * found.low, 100 * found.high
+        return f"{word} ({100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}])"
+
+    over = "seeds and hands" if table["seed"].nunique() > 1 else "its hands"
+    return (
+        f"Under the shifted rule SFT {moved('sft')} and RL {moved('rl-ppo')}, with 95 % intervals "
+        f"over {over}."
+    )
+
+
 def sentence(table: pd.DataFrame) -> str:
     """What the headline rows show, with their own numbers and no more than they say."""
 
@@ -38,19 +56,9 @@ def sentence(table: pd.DataFrame) -> str:
             f"{ends(method, 'ood-rule', decoding='0')})"
         )
 
-    def moved(method: str) -> str:
-        found = plots.change(table, "success@1", method, "ood-rule")
-        if found is None:
-            return "was not measured"
-        word = {1: "rose", -1: "fell", 0: "neither rose nor fell clearly"}[plots.direction(found)]
-        low, high = 100 * found.low, 100 * found.high
-        return f"{word} ({100 * found.value:+.1f} points [{low:+.1f}, {high:+.1f}])"
-
     seeds = table["seed"].nunique()
-    over = "seeds and hands" if seeds > 1 else "its hands"
     return (
         "Solved at the first try, sampled as in the paper (temperature 0.6, top_p 0.9), from the "
         f"same Init ({seeds} seed{'s' * (seeds > 1)}). SFT: {path('sft')}. RL: {path('rl-ppo')}. "
-        f"Under the shifted rule SFT {moved('sft')} and RL {moved('rl-ppo')}, with 95 % intervals "
-        f"over {over}."
+        + verdict(table)
     )

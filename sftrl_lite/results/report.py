@@ -11,17 +11,21 @@ import pandas as pd
 from sftrl_lite.files import ROOT
 from sftrl_lite.results import ledger, plots
 from sftrl_lite.results.claims import BARS, claims_table
-from sftrl_lite.results.headline_figure import SHOWN, figure, sentence
+from sftrl_lite.results.headline_figure import SHOWN, figure, sentence, verdict
 from sftrl_lite.results.measures import TRIES, option
 from sftrl_lite.results.tables import (
     COLUMNS,
+    JUDGED,
+    PAIRS,
     PICTURES,
     STREET_VIEWS,
     STREETS,
     Columns,
     cost_table,
     designs_table,
+    gap,
     gap_table,
+    in_words,
     main_table,
     markdown,
     tries_table,
@@ -42,6 +46,7 @@ difference paired by seed with its 95 % interval, which holds the noise of seeds
 alone; `open`: it holds zero. `p (Holm)` is corrected for the number of recorded claims, and
 `after Holm` is what the verdict becomes at 5 %. `Init at its best temperature` was picked among
 four after looking, which favours Init."""
+SHORT = ("SFT - Init", "RL - Init", "RL - Init at its best temperature")
 DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
 temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
 it.""".replace("\n", " ")
@@ -116,8 +121,29 @@ def tries_block() -> str:
     )
 
 
+def short_block() -> str:
+    """The README's table: what SFT and RL did under each shift of the paper."""
+    lines, parts = {}, list(dict.fromkeys(run for _, run, _, _ in BARS.values()))
+    rows = recorded(*parts)
+    for what, (_, experiment, split, metric) in BARS.items():
+        part = rows[rows["experiment"] == experiment]
+        found = {name: gap(part, split, *PAIRS[name], metric) for name in SHORT}
+        if any(found.values()):
+            seeds = max(one.n for one in found.values() if one)
+            told = {name: in_words(one) for name, one in found.items()}
+            lines[f"{what}: {JUDGED[metric]}"] = told | {"seeds": seeds}
+    table = [markdown(pd.DataFrame(lines, dtype=object).T, "points under a shift")] if lines else []
+    return "\n\n".join([*table, *missing(parts, rows)])
+
+
+def verdict_block() -> str:
+    """The sentence below the README's figure."""
+    head = recorded("headline")
+    return verdict(head) if len(head) else missing(["headline"], head)[0]
+
+
 def block() -> str:
-    """The README's results, from the ledger alone."""
+    """Results of cards in text, from the ledger alone."""
     head = recorded("headline")
     what = "ID and OOD are the trained and the shifted rule."
     return "\n\n".join([*([sentence(head)] if len(head) else []), task_block("", COLUMNS, what)])
@@ -172,6 +198,8 @@ def blocks() -> dict[str, str]:
     steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
     return {
         "figure": absent[0] if absent else f"![{alt}](results/{FIGURE.name})",
+        "verdict": verdict_block(),
+        "short": short_block(),
         "results": block(),
         "tries": tries_block(),
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
