@@ -76,7 +76,7 @@ def test_headline_packages_are_declared_and_used():
     assert used >= HEADLINE - {"jupyterlab", "nbmake"}  # these two run notebooks
 
 
-@pytest.mark.parametrize("name", ["plots", "recognition_plots"])
+@pytest.mark.parametrize("name", ["plots", "dot_plots", "recognition_plots"])
 def test_figures_are_drawn_with_seaborn(name):
     assert "seaborn" in imports(ROOT / "sftrl_lite" / "results" / f"{name}.py")
 

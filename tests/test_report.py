@@ -10,6 +10,7 @@ import pytest
 from conftest import made_up_row
 
 from sftrl_lite.results import intervals, ledger, plots, report, tables, temperature_plots
+from sftrl_lite.results.dot_plots import draw_dots
 from sftrl_lite.results.headline_figure import sentence
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.runs.run_config import Run
@@ -386,6 +387,23 @@ def test_bands_are_the_intervals_of_the_table(table, no_bootstrap):
             ends = sorted(y[np.isclose(x, cost)])
             want = summary.loc[(method, point), ["low", "high"]]
             assert [ends[0], ends[-1]] == pytest.approx(want.tolist())
+    plt.close(figure)
+
+
+def test_dots_stand_side_by_side_with_their_intervals(no_bootstrap):
+    looks = {"Init": ("#222222", "*"), "RL": ("#0072B2", "o"), "SFT": ("#D55E00", "s")}
+    shares = [(at, who) for who in looks for at in ("home", "unseen cities")]
+    found = {key: intervals.wilson(10 + 10 * i, 100) for i, key in enumerate(shares)}
+    figure, axis = plt.subplots()
+    draw_dots(axis, found, looks)
+    dots = drawn(axis)
+    assert [look(line)[:2] for line in dots.values()] == list(looks.values())
+    assert dots["RL"].get_ydata() == pytest.approx([0.3, 0.4])
+    assert dots["SFT"].get_xdata() == pytest.approx([0.13, 1.13])
+    want = sorted(found.values(), key=lambda e: e.low)
+    bars = {tuple(line.get_ydata()) for line in axis.lines if len(set(line.get_xdata())) == 1}
+    assert np.array(sorted(bars)) == pytest.approx(np.array([(e.low, e.high) for e in want]))
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["home", "unseen\ncities"]
     plt.close(figure)
 
 

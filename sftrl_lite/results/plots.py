@@ -197,13 +197,21 @@ def draw_lines(axis: Axes, table: pd.DataFrame, x: str, **look) -> list[tuple[fl
     Returns:
         what ``write_ends`` shall write beside them.
     """
-    # seaborn sees each estimate as three rows, whose median and whole range are the mean and
-    # the interval as they stand in the table: it resamples nothing
-    long = table.melt([x, "who"], ["low", "mean", "high"], value_name="share solved")
-    given = dict(estimator="median", errorbar=("pi", 100), hue="who", style="who", mec="auto")
-    sns.lineplot(long, x=x, y="share solved", ax=axis, **DRAWN | given | look)
+    given = dict(style="who", mec="auto", ax=axis) | as_given(table, x)
+    sns.lineplot(**DRAWN | given | look)
     last = table.loc[table.groupby("who", sort=False)[x].idxmax()]
     return [(end, "", DRAWN["palette"][who]) for end, who in last[["mean", "who"]].to_numpy()]
+
+
+def as_given(table: pd.DataFrame, x: str) -> dict[str, object]:
+    """Arguments with which seaborn draws estimates and their intervals as they are.
+
+    It sees each estimate as three rows, whose median and whole range are mean and interval:
+    nothing is resampled.
+    """
+    rows = table.melt([x, "who"], ["low", "mean", "high"], value_name="drawn")
+    data = dict(data=rows, x=x, y="drawn", hue="who")
+    return data | dict(estimator="median", errorbar=("pi", 100))
 
 
 def curves(

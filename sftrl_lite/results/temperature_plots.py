@@ -81,7 +81,7 @@ def temperature_curve(
         drawn = points.assign(
             who=points["who"].replace(LABELS), at=points["decoding"].map(TEMPERATURES) + aside
         )
-        write_ends(axis, draw_lines(axis, drawn, "at", err_style="bars", lw=1.6, ms=8))
+        write_ends(axis, draw_lines(axis, drawn, "at", err_style="bars", lw=1.6, ms=7))
         ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
         shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
         axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
