@@ -661,7 +661,8 @@ PANELS = dict(per_step="right per step", recognised="recognised", route="whole w
 def panel(axis, metric: str) -> None:
     """One metric: groups are shifts, dots are models."""
     axis.axhline(unseen[metric].value, color="#555555", lw=1, ls=":")
-    dots = {(s, name): found[name, s, "paper"][metric] for name in STYLES for s in SHIFTS}
+    dots = {(s, name): found[name, s, "paper"][metric]
+            for name in STYLES for s in SHIFTS}
     draw_dots(axis, dots, STYLES)
     axis.set_title(PANELS[metric])
 
