@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from datetime import date
@@ -59,8 +60,37 @@ def test_ranges_are_closed():
         assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
 
 
-def test_headline_packages_are_declared():
+def imports(path: Path) -> set[str]:
+    """Packages that a Python file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    return {name.partition(".")[0] for name in found}
+
+
+def test_headline_packages_are_declared_and_used():
     assert RANGES.keys() >= HEADLINE
+    used = set().union(*(imports(path) for path in (ROOT / "sftrl_lite").rglob("*.py")))
+    assert used >= HEADLINE - {"jupyterlab", "nbmake"}  # these two run notebooks
+
+
+@pytest.mark.parametrize("name", ["plots", "dot_plots", "recognition_plots"])
+def test_figures_are_drawn_with_seaborn(name):
+    assert "seaborn" in imports(ROOT / "sftrl_lite" / "results" / f"{name}.py")
+
+
+def test_the_command_line_answers_help_without_drawing():
+    ask = "import sys, runpy; sys.argv[1:] = ['--help']; runpy.run_module('sftrl_lite', "
+    ask += "run_name='__main__', alter_sys=True)"
+    code = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); {ask}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout and "runpy" in done.stdout.split()
+    assert not {"seaborn", "matplotlib"} & set(done.stdout.split())
 
 
 def test_conda_environment_agrees():
@@ -85,13 +115,9 @@ def test_every_import_is_declared():
     }
     own = by_name(PROJECT["dependencies"] + OPTIONAL["gpu"] + OPTIONAL["engine"]).keys()
     for path in (ROOT / "sftrl_lite").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
-            for name in {n.partition(".")[0] for n in names} - sys.stdlib_module_names:
-                known = canonicalize_name(bundled.get(name, name))
-                assert known in own | {"sftrl-lite"}, f"{path.name} imports {name}"
+        for name in imports(path) - sys.stdlib_module_names:
+            known = canonicalize_name(bundled.get(name, name))
+            assert known in own | {"sftrl-lite"}, f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("text", ["make run", "`make run`", "```\nmake lab  # open\nmake run\n```"])

@@ -10,6 +10,7 @@ import pytest
 from conftest import made_up_row
 
 from sftrl_lite.results import intervals, ledger, plots, report, tables, temperature_plots
+from sftrl_lite.results.dot_plots import draw_dots
 from sftrl_lite.results.headline_figure import sentence
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.runs.run_config import Run
@@ -74,6 +75,34 @@ def table():
 def recorded(monkeypatch):
     """Make a table the ledger."""
     return lambda table: monkeypatch.setattr(ledger, "read", lambda *_: table.copy())
+
+
+def drawn(axis):
+    """Lines of a panel by the names that its legend gives to their colours and markers."""
+    shown = [line for line in axis.lines if len(line.get_ydata())]
+    named = {line.get_label(): line for line in axis.lines}
+    return {
+        label: next(
+            (line for line in shown if line is one),
+            next((line for line in shown if look(line) == look(one)), one),
+        )
+        for label, one in named.items()
+        if not label.startswith("_")
+    }
+
+
+def look(line):
+    return line.get_color(), line.get_marker(), line.get_linestyle()
+
+
+@pytest.fixture
+def no_bootstrap(monkeypatch):
+    """Fails where seaborn would draw intervals of its own."""
+
+    def bootstrap(*args, **kwargs):
+        raise AssertionError("seaborn resamples estimates")
+
+    monkeypatch.setattr("seaborn._statistics.bootstrap", bootstrap)
 
 
 def few(text):
@@ -343,19 +372,53 @@ def test_runs_of_different_length_are_compared_by_point():
     assert plots.with_points(table)["point"].tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_curves_show_init_its_best_temperature_and_the_ends(table):
+def test_curves_show_init_its_best_temperature_and_the_ends(table, no_bootstrap):
     figure = plots.curves(table, titles=["one finding", "another", "a third"])
     axis = figure.axes[-1]
-    levels = {line.get_label(): line.get_ydata() for line in axis.lines}
+    levels = {label: line.get_ydata() for label, line in drawn(axis).items()}
     assert levels["Init"] == pytest.approx([0.5, 0.5])
     assert levels["Init at its best temperature"] == pytest.approx([0.6, 0.6])
     assert levels["RL (PPO)"] == pytest.approx([0.5, 0.58, 0.66])  # between its ends one decoding
+    assert drawn(axis)["SFT"].get_xdata() == pytest.approx([0, 1.5, 3])  # TFLOP
+    assert [look(drawn(axis)[name])[:2] for name in ("RL (PPO)", "SFT")] == [
+        plots.LOOKS[method][:2] for method in ("rl-ppo", "sft")
+    ]
     written = [text.get_text() for text in axis.texts]
     assert sorted(written) == ["38 %", "66 %", "Init 50 %", "Init, best T 60 %"]
     assert axis.get_title(loc="left") == "a third\nfresh hands, shifted rule"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["RL (PPO)", "SFT", "Init", "Init at its best temperature"]
     assert figure.get_facecolor()[3] == 1
+    plt.close(figure)
+
+
+def test_bands_are_the_intervals_of_the_table(table, no_bootstrap):
+    figure = plots.curves(table, splits=("ood-rule",))
+    summary = plots.over_seeds(table[table["metric"] == "success@1"])
+    summary = summary[summary["split"] == "ood-rule"].set_index(["method", "point"])
+    for band, method in zip(figure.axes[0].collections, ("rl-ppo", "sft"), strict=True):
+        x, y = band.get_paths()[0].vertices.T
+        for point, cost in enumerate((0, 1.5, 3)):
+            ends = sorted(y[np.isclose(x, cost)])
+            want = summary.loc[(method, point), ["low", "high"]]
+            assert [ends[0], ends[-1]] == pytest.approx(want.tolist())
+    plt.close(figure)
+
+
+def test_dots_stand_side_by_side_with_their_intervals(no_bootstrap):
+    looks = {"Init": ("#222222", "*"), "RL": ("#0072B2", "o"), "SFT": ("#D55E00", "s")}
+    shares = [(at, who) for who in looks for at in ("home", "unseen cities")]
+    found = {key: intervals.wilson(10 + 10 * i, 100) for i, key in enumerate(shares)}
+    figure, axis = plt.subplots()
+    draw_dots(axis, found, looks)
+    dots = drawn(axis)
+    assert [look(line)[:2] for line in dots.values()] == list(looks.values())
+    assert dots["RL"].get_ydata() == pytest.approx([0.3, 0.4])
+    assert dots["SFT"].get_xdata() == pytest.approx([0.13, 1.13])
+    want = sorted(found.values(), key=lambda e: e.low)
+    bars = {tuple(line.get_ydata()) for line in axis.lines if len(set(line.get_xdata())) == 1}
+    assert np.array(sorted(bars)) == pytest.approx(np.array([(e.low, e.high) for e in want]))
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["home", "unseen\ncities"]
     plt.close(figure)
 
 
@@ -378,14 +441,19 @@ def test_alt_text_begins_with_the_finding(table):
     assert plots.finding(same, "success@1", "id") == "RL (PPO) stays level; SFT stays level"
 
 
-def test_temperature_curve(table):
+def test_temperature_curve(table, no_bootstrap):
     figure = temperature_plots.temperature_curve(table)
     (axis,) = figure.axes
-    drawn = {c.get_label(): c.lines[0].get_ydata() for c in axis.containers}
-    assert list(drawn) == ["Init", "RL (PPO)", "SFT"]
-    assert drawn["Init"] == pytest.approx(list(INIT.values()))
-    assert drawn["SFT"] == pytest.approx(ENDS["sft"])
-    assert len({c.lines[0].get_marker() for c in axis.containers}) == 3
+    found = drawn(axis)
+    assert list(found) == ["Init", "RL (PPO)", "SFT"]
+    assert found["Init"].get_ydata() == pytest.approx(list(INIT.values()))
+    assert found["SFT"].get_ydata() == pytest.approx(ENDS["sft"])
+    assert len({line.get_marker() for line in found.values()}) == 3
+    methods = ("rl-ppo", "sft")
+    points = temperature_plots.by_temperature(table, "success@1", "ood-rule", methods)
+    for bars, (_, part) in zip(axis.containers, points.groupby("who", sort=False), strict=True):
+        ends = [bar[:, 1] for bar in bars.lines[2][0].get_segments()]
+        assert np.array(ends) == pytest.approx(part[["low", "high"]].to_numpy())
     assert axis.get_xticks().tolist() == [0, 0.3, 0.6, 1]
     assert axis.get_xticklabels()[2].get_text() == "0.6\ntop_p 0.9"
     plt.close(figure)

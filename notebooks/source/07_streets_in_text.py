@@ -701,26 +701,20 @@ counted = {(n, rule): by_kind(episodes)
            for (n, rule, way), episodes in played.items() if way == "paper"}
 
 # %%
-from sftrl_lite.results.plots import LOOKS
+from sftrl_lite.results import plots
+from sftrl_lite.results.dot_plots import draw_dots
 
 STYLES = {"Init": ("#222222", "*")}
 looks = names | {"SFT, pushed": "sft-pushed", "varied words, pushed": "sft-varied"}
-STYLES |= {name: LOOKS[method][:2] for name, method in looks.items()}
+STYLES |= {name: plots.LOOKS[method][:2] for name, method in looks.items()}
 
 def panel(axis, rule: str) -> None:
     """One rule: groups are kinds of steps and protocols, dots are models."""
-    for i, (name, (colour, marker)) in enumerate(STYLES.items()):
-        for x, (hits, n) in enumerate(counted[name, rule].values()):
-            e = wilson(hits, n)
-            at = x + 0.13 * (i - 2.5)
-            axis.plot([at, at], [e.low, e.high], color=colour, lw=1.4)
-            label = name if x == 0 else None
-            axis.plot(at, e.value, marker, color=colour, ms=6, label=label)
+    found = {(kind, name): wilson(hits, n) for name in STYLES
+             for kind, (hits, n) in counted[name, rule].items()}
+    draw_dots(axis, found, STYLES)
     axis.axvline(2.5, color="#999999", lw=1, ls=":")
-    labels = list(counted["Init", rule])
-    axis.set_xticks(range(len(labels)), [s.replace(" ", "\n") for s in labels])
-    axis.set(title=f"{rule} words", ylim=(-0.03, 1.03))
-    axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+    axis.set_title(f"{rule} words")
 
 # %%
 def in_words(rule: str) -> str:
@@ -735,8 +729,7 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
 for axis, rule in zip(axes, rules, strict=True):
     panel(axis, rule)
 axes[0].set_ylabel("right answers")
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+plots.legend_below(fig)
 lost = ", ".join(f"{n} {against(n, 'relative', 'per_step')}" for n in names)
 told = f"Under relative words, points per step against Init: {lost}. "
 notebook.figure(fig, alt=told + "Right answers: " + "".join(map(in_words, rules)))

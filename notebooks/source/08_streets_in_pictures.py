@@ -651,24 +651,20 @@ for s in SHIFTS:
 # home.
 
 # %%
-from sftrl_lite.results.plots import LOOKS
+from sftrl_lite.results import plots
+from sftrl_lite.results.dot_plots import draw_dots
 
 STYLES = {"Init": ("#222222", "*")}
-STYLES |= {name: LOOKS[method][:2] for name, method in names.items()}
+STYLES |= {name: plots.LOOKS[method][:2] for name, method in names.items()}
 PANELS = dict(per_step="right per step", recognised="recognised", route="whole walks")
 
 def panel(axis, metric: str) -> None:
     """One metric: groups are shifts, dots are models."""
     axis.axhline(unseen[metric].value, color="#555555", lw=1, ls=":")
-    for i, (name, (colour, marker)) in enumerate(STYLES.items()):
-        for x, s in enumerate(SHIFTS):
-            e, at = found[name, s, "paper"][metric], x + 0.15 * (i - 2)
-            axis.plot([at, at], [e.low, e.high], color=colour, lw=1.4)
-            label = name if x == 0 else None
-            axis.plot(at, e.value, marker, color=colour, ms=6, label=label)
-    axis.set_xticks(range(len(SHIFTS)), [s.replace(" ", "\n") for s in SHIFTS])
-    axis.set(title=PANELS[metric], ylim=(-0.03, 1.03))
-    axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+    dots = {(s, name): found[name, s, "paper"][metric]
+            for name in STYLES for s in SHIFTS}
+    draw_dots(axis, dots, STYLES)
+    axis.set_title(PANELS[metric])
 
 # %%
 def in_words(metric: str) -> str:
@@ -688,8 +684,7 @@ def finding(split: str) -> str:
 fig, axes = plt.subplots(1, 3, figsize=(12, 4), sharey=True)
 for axis, metric in zip(axes, PANELS, strict=True):
     panel(axis, metric)
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+plots.legend_below(fig)
 first = finding("unseen cities")
 notebook.figure(fig, alt=first + "".join(map(in_words, PANELS)))
 notebook.show(first + finding("relative words"))

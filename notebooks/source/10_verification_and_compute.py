@@ -655,34 +655,29 @@ head = head[head["scale"] == scale.name]
 COSTS = {"flops_paper": "TFLOP, paper's count", "flops_cache": "TFLOP, with a cache",
          "minutes": "minutes on one core"}
 
-def line(method: str, split: str, cost: str) -> tuple[list[float], pd.DataFrame]:
+def line(method: str, split: str, cost: str) -> pd.DataFrame:
     """Mean cost and success with its interval at each evaluation of a method."""
     part = head[head["method"] == method]
     shown = part[(part["metric"] == "success@5") & (part["split"] == split)]
-    found = plots.over_seeds(shown).sort_values("point")
-    if cost == "minutes":
-        return shown.groupby("point")["minutes"].mean().tolist(), found
     spent = part[part["metric"] == cost].groupby("point")["value"].mean() / 1e12
-    return spent.tolist(), found
+    if cost == "minutes":
+        spent = shown.groupby("point")["minutes"].mean()
+    found = plots.over_seeds(shown).assign(who=plots.LABELS[method])
+    return found.join(spent.rename("cost"), on="point")
 
 # %%
 def costs_figure() -> plt.Figure:
     """Success against three costs, under the trained and the shifted rule."""
+    done = [m for m in ("rl-ppo", "sft", "sft-pushed") if (head["method"] == m).any()]
     fig, axes = plt.subplots(2, 3, figsize=(11, 6), sharey="row")
     for row, split in zip(axes, ("id", "ood-rule"), strict=True):
         for axis, (cost, name) in zip(row, COSTS.items(), strict=True):
-            for method in ("rl-ppo", "sft", "sft-pushed"):
-                if not (head["method"] == method).any():
-                    continue
-                x, y = line(method, split, cost)
-                colour, marker, dash, label = plots.LOOKS[method]
-                look = dict(color=colour, marker=marker, ls=dash, label=label)
-                axis.plot(x, y["mean"], **look)
-                axis.fill_between(x, y["low"], y["high"], color=colour, alpha=0.18)
-            axis.set(xlabel=name if split != "id" else "", ylim=(0, 1))
+            found = pd.concat([line(method, split, cost) for method in done])
+            plots.draw_lines(axis, found, "cost")
+            axis.set(xlabel=name if split != "id" else "", ylabel="", ylim=(0, 1))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         row[0].set_ylabel("trained rule" if split == "id" else "shifted rule")
-    axes[0][0].legend()
+    plots.legend_below(fig)
     return fig
 
 # %%

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,6 +37,7 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "sft-kl": ("#8C6D1F", "h", "--", "SFT, KL to Init"),
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
 }
+LABELS = {method: label for method, (*_, label) in LOOKS.items()}
 NAMES = {
     "train": "training hands, trained rule",
     "id": "fresh hands, trained rule",
@@ -46,6 +48,13 @@ NAMES = {
 }
 TEMPERATURES = {"0": 0.0, "0.3": 0.3, PAPER: 0.6, "1": 1.0}  # measured at both ends of a run
 INIT, BEST = "Init", "Init at its best temperature"
+ALL = [*LOOKS.values(), ("#222222", "*", "-", INIT)]
+DASHES = {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
+DRAWN = {  # the looks in seaborn's words, by the label
+    "palette": {label: colour for colour, _, _, label in ALL},
+    "markers": {label: marker for _, marker, _, label in ALL},
+    "dashes": {label: DASHES[line] for _, _, line, label in ALL},
+}
 WORSE = ("format_error", "fake")  # the more, the worse: no temperature is best
 
 
@@ -139,7 +148,7 @@ def finding(
     """Which methods end above or below their Init, by intervals clear of zero; "" if none ran."""
     ways = {1: "rises", -1: "falls", 0: "stays level"}
     found = {method: change(table, metric, method, split, decoding) for method in methods}
-    return "; ".join(f"{LOOKS[m][3]} {ways[direction(f)]}" for m, f in found.items() if f)
+    return "; ".join(f"{LABELS[m]} {ways[direction(f)]}" for m, f in found.items() if f)
 
 
 def summary_table(
@@ -156,7 +165,7 @@ def summary_table(
     summary = over_seeds(rows, decoding)
     first = leader(rows) if len(rows) else ""
     last = summary.groupby("method")["point"].transform("max")
-    names = summary["method"].map({method: look[3] for method, look in LOOKS.items()})
+    names = summary["method"].map(LABELS)
     starts = summary[(summary["point"] == 0) & (summary["method"] == first)].assign(who=INIT)
     ends = summary.assign(who=names)[(summary["point"] == last) & (summary["point"] > 0)]
     shown = pd.concat([starts, ends])
@@ -166,7 +175,7 @@ def summary_table(
         if best := best_of_init(rows, metric, split):
             way, e = best
             wide.loc[BEST, (metric, split)] = f"{per_cent(e.value, e.low, e.high)} {spoken(way)}"
-    order = [INIT, BEST, *(look[3] for look in LOOKS.values())]
+    order = [INIT, BEST, *LABELS.values()]
     return wide.loc[[who for who in order if who in wide.index]].fillna("–")
 
 
@@ -176,6 +185,33 @@ def per_cent(mean: float, low: float, high: float) -> str:
 
 
 # --- curves -------------------------------------------------------------------------------
+
+
+def draw_lines(axis: Axes, table: pd.DataFrame, x: str, **look) -> list[tuple[float, str, str]]:
+    """A line for each name in ``who``, with the intervals that the table holds.
+
+    Args:
+        table: columns who, mean, low, high and ``x``.
+        look: further arguments of ``seaborn.lineplot``.
+
+    Returns:
+        what ``write_ends`` shall write beside them.
+    """
+    given = dict(style="who", mec="auto", ax=axis) | as_given(table, x)
+    sns.lineplot(**DRAWN | given | look)
+    last = table.loc[table.groupby("who", sort=False)[x].idxmax()]
+    return [(end, "", DRAWN["palette"][who]) for end, who in last[["mean", "who"]].to_numpy()]
+
+
+def as_given(table: pd.DataFrame, x: str) -> dict[str, object]:
+    """Arguments with which seaborn draws estimates and their intervals as they are.
+
+    It sees each estimate as three rows, whose median and whole range are mean and interval:
+    nothing is resampled.
+    """
+    rows = table.melt([x, "who"], ["low", "mean", "high"], value_name="drawn")
+    data = dict(data=rows, x=x, y="drawn", hue="who")
+    return data | dict(estimator="median", errorbar=("pi", 100))
 
 
 def curves(
@@ -199,22 +235,16 @@ def curves(
     """
     table = table[table["method"].isin(methods)]
     summary = over_seeds(table[table["metric"].isin([metric, accounting])], decoding)
-    cost = summary[summary["metric"] == accounting].set_index(["method", "point"])["mean"]
+    cost = summary[summary["metric"] == accounting].set_index(["method", "point"])["mean"] / 1e12
+    summary = summary.join(cost.rename("cost"), on=["method", "point"])
+    summary = summary.assign(who=summary["method"].map(LABELS))
+    summary = summary.sort_values("method", key=lambda m: m.map(list(methods).index), kind="stable")
     with plt.style.context(STYLE):
         size = (3.9 * len(splits), 4.0)
         figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
         for i, (axis, split) in enumerate(zip(axes[0], splits, strict=True)):
             here = summary[(summary["metric"] == metric) & (summary["split"] == split)]
-            labels = []
-            for method in methods:
-                part = here[here["method"] == method].sort_values("point")
-                if part.empty:
-                    continue
-                colour, marker, line, label = LOOKS[method]
-                x = [cost[method, point] / 1e12 for point in part["point"]]
-                axis.plot(x, part["mean"], color=colour, marker=marker, ls=line, label=label)
-                axis.fill_between(x, part["low"], part["high"], color=colour, alpha=0.18, lw=0)
-                labels.append((part["mean"].iloc[-1], "", colour))
+            labels = draw_lines(axis, here, "cost")
             if labels:
                 first = here[(here["method"] == leader(table)) & (here["point"] == 0)]
                 labels += draw_init(
@@ -224,9 +254,9 @@ def curves(
             name = NAMES.get(split, split)
             said = [textwrap.fill(titles[i], 36)] if titles else []
             axis.set_title("\n".join([*said, name]))
-            axis.set(xlabel="training compute (TFLOP)", ylim=(0, 1.04))
+            axis.set(xlabel="training compute (TFLOP)", ylabel=ylabel, ylim=(0, 1.04))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        axes[0][0].set_ylabel(ylabel)
+            axis.label_outer()
         legend_below(figure)
     return figure
 
@@ -278,9 +308,11 @@ def spread(heights: Sequence[float], gap: float, top: float) -> np.ndarray:
 
 
 def legend_below(figure: Figure) -> None:
-    """One legend of all panels, below them."""
+    """One legend of all panels, below them, instead of one in each."""
     drawn: dict[str, Artist] = {}
     for axis in figure.axes:
+        if axis.get_legend():
+            axis.get_legend().remove()
         handles, labels = axis.get_legend_handles_labels()
         drawn |= dict(zip(labels, handles, strict=True))
     if drawn:

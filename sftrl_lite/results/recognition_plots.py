@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.plots import (
-    LOOKS,
+    DRAWN,
+    INIT,
+    LABELS,
     NAMES,
     STYLE,
     change,
     direction,
+    draw_lines,
     legend_below,
     over_seeds,
 )
@@ -75,35 +79,35 @@ def recognition_path(
         for axis, split in zip(axes[0], splits, strict=True):
             here = points.loc[split] if split in points.index else points.iloc[:0].droplevel(0)
             shown = [m for m in methods if m in here.index.get_level_values("method")]
-            for method in shown:
-                draw_path(axis, here.loc[method], metric, method)
             if shown:
+                draw_paths(axis, here.loc[shown], metric)
                 start = here.loc[shown].xs(0, level="point").mean()
                 cross(axis, start, metric, "#222222", 0.5)
                 at = start["recognised", "mean"], start[metric, "mean"]
-                axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label="Init")
+                axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label=INIT)
             axis.set_title(NAMES.get(split, split))
-            axis.set_xlabel("hands recognised")
+            axis.set(xlabel="hands recognised", ylabel=ylabel)
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.grid(True, axis="both")
             for line in (axis.xaxis, axis.yaxis):
                 line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        axes[0][0].set_ylabel(ylabel)
+            axis.label_outer()
         legend_below(figure)
     return figure
 
 
-def draw_path(axis, run: pd.DataFrame, metric: str, method: str) -> None:
-    """One method's way through the plane; a marker is larger the later it is."""
-    colour, marker, line, label = LOOKS[method]
-    x, y = run["recognised", "mean"], run[metric, "mean"]
-    axis.plot(x, y, color=colour, ls=line, lw=1.6)
-    for i in range(1, len(run)):
-        share = i / (len(run) - 1)
-        look = dict(color=colour, ms=4 + 5 * share, mec="white", mew=0.6)
-        axis.plot(x.iloc[i], y.iloc[i], marker, **look)
-    cross(axis, run.iloc[-1], metric, colour, 0.7)
-    axis.plot([], [], color=colour, marker=marker, ls=line, label=label)  # for the legend
+def draw_paths(axis, runs: pd.DataFrame, metric: str) -> None:
+    """The methods' ways through the plane; a marker is larger the later it is."""
+    means = runs.xs("mean", axis=1, level=1).reset_index()
+    means["who"] = means["method"].map(LABELS)
+    means["done"] = means["point"] / means.groupby("method")["point"].transform("max")
+    look = dict(x="recognised", y=metric, hue="who", style="who", ax=axis)
+    sns.lineplot(means, estimator=None, sort=False, lw=1.6, mec="auto", **look, **DRAWN)
+    look |= dict(palette=DRAWN["palette"], markers=DRAWN["markers"], legend=False)
+    later = means[means["point"] > 0]
+    sns.scatterplot(later, size="done", sizes=(25, 81), size_norm=(0, 1), zorder=3, **look)
+    for who, run in runs.groupby("method", sort=False):
+        cross(axis, run.iloc[-1], metric, DRAWN["palette"][LABELS[str(who)]], 0.7)
 
 
 def cross(axis, point: pd.Series, metric: str, colour: str, alpha: float) -> None:
@@ -134,7 +138,7 @@ def recognition_alt(
                 way = direction(change(table, name, method, split, decoding))
                 numbers.append(f"{start:.0f} to {end:.0f} %")
                 ways.append(f"{word} {('about as many', 'more', 'fewer')[way]}")
-            who = f"{NAMES.get(split, split)}, {LOOKS[method][3]}"
+            who = f"{NAMES.get(split, split)}, {LABELS[method]}"
             said.append(f"{who} {' and '.join(ways)}")
             lines.append(f"{who}: recognised {numbers[0]}, solved {numbers[1]}")
     return f"{'; '.join(said)} than Init. From Init to the end: {'; '.join(lines)}."
@@ -185,26 +189,26 @@ def moment(points: pd.DataFrame, share: float) -> Figure:
         points: what ``progress`` returns.
     """
     splits = list(dict.fromkeys(points["split"]))
+    points = points.assign(who=points["method"].map(LABELS))
     with plt.style.context(STYLE):
         size = (4.2 * len(splits), 3.4)
         figure, axes = plt.subplots(1, len(splits), figsize=size, squeeze=False, sharey=True)
         for axis, split in zip(axes[0], splits, strict=True):
-            for method, run in points[points["split"] == split].groupby("method", sort=False):
-                colour, marker, line, label = LOOKS[str(method)]
-                axis.plot(run["share"], run["mean"], color=colour, alpha=0.2, lw=1.5)
-                done = upto(run, share)
-                axis.plot(done["share"], done["mean"], color=colour, ls=line)
-                now = done.iloc[-1]
-                error = [[now["mean"] - now["low"]], [now["high"] - now["mean"]]]
-                look = dict(color=colour, marker=marker, ms=9, ls=line, label=label)
-                axis.errorbar(now["share"], now["mean"], yerr=error, **look)
+            whole = points[points["split"] == split]
+            done = upto(whole, share)
+            bare = dict(markers=False, errorbar=None, legend=False)
+            draw_lines(axis, whole, "share", **bare, dashes=False, alpha=0.2, lw=1.5)
+            draw_lines(axis, done, "share", **bare)
+            now = done.groupby("who").tail(1)
+            draw_lines(axis, now, "share", err_style="bars", ms=9)
             axis.set_title(NAMES.get(split, split))
             axis.set(xlabel="share of the training", xlim=(-0.05, 1.07), ylim=(0, 1.02))
+            axis.set_ylabel("solved at the first try")
             axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
             for way in (axis.xaxis, axis.yaxis):
                 way.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-        axes[0][0].set_ylabel("solved at the first try")
-        axes[0][-1].legend(loc="upper left")
+            axis.label_outer()
+        legend_below(figure)
     return figure
 
 
@@ -215,6 +219,6 @@ def moment_words(points: pd.DataFrame, share: float) -> str:
         numbers = []
         for method, run in upto(part, share).groupby("method", sort=False):
             mean, low, high = 100 * run[["mean", "low", "high"]].iloc[-1]
-            numbers.append(f"{LOOKS[str(method)][3]} {mean:.1f} [{low:.1f}, {high:.1f}] %")
+            numbers.append(f"{LABELS[str(method)]} {mean:.1f} [{low:.1f}, {high:.1f}] %")
         said.append(f"{NAMES.get(str(split), split)}: {', '.join(numbers)}")
     return f"After {100 * share:.0f} % of the training, solved at the first try. {'; '.join(said)}."

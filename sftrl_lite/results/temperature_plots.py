@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,12 +12,13 @@ from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.measures import measured
 from sftrl_lite.results.plots import (
     INIT,
-    LOOKS,
+    LABELS,
     NAMES,
     STYLE,
     TEMPERATURES,
     change,
     direction,
+    draw_lines,
     estimate,
     leader,
     legend_below,
@@ -76,17 +76,12 @@ def temperature_curve(
     points = by_temperature(table, metric, split, methods)
     with plt.style.context(STYLE):
         figure, axis = plt.subplots(figsize=(5.6, 4.0))
-        labels = []
-        for i, (who, part) in enumerate(points.groupby("who", sort=False)):
-            init = ("#222222", "*", "-", INIT)
-            colour, marker, line, label = init if who == INIT else LOOKS[str(who)]
-            # beside each other, so that no interval hides another
-            x = np.array([TEMPERATURES[way] for way in part["decoding"]]) + 0.01 * (i - 1)
-            error = [part["mean"] - part["low"], part["high"] - part["mean"]]
-            look = dict(color=colour, marker=marker, ls=line, label=label, lw=1.6)
-            axis.errorbar(x, part["mean"], yerr=error, ms=9 if who == INIT else 6, **look)
-            labels.append((part["mean"].iloc[-1], "", colour))
-        write_ends(axis, labels)
+        # beside each other, so that no interval hides another
+        aside = 0.01 * (pd.factorize(points["who"])[0] - 1)
+        drawn = points.assign(
+            who=points["who"].replace(LABELS), at=points["decoding"].map(TEMPERATURES) + aside
+        )
+        write_ends(axis, draw_lines(axis, drawn, "at", err_style="bars", lw=1.6, ms=7))
         ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
         shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
         axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
@@ -107,7 +102,7 @@ def temperature_alt(
     points = by_temperature(table, metric, split, methods)
     said, lines = [], []
     for who, part in points.groupby("who", sort=False):
-        label = INIT if who == INIT else LOOKS[str(who)][3]
+        label = LABELS.get(str(who), INIT)
         ways = zip(part["decoding"], part["mean"], strict=True)
         lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
         if who != INIT:
