@@ -126,7 +126,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, log, progress)
         with distributed.at_hand(recorder.init) as init:
             hands, sampled = verified(init, processor, task, hands, **ways)
         task = Answered(task)
-    answer = task.habit if run.method == "sft-own" else None
+    answer = task.base_demonstration if run.method == "sft-own" else None
     data, pixels = taught(processor, task, hands, answer)
     tokens = sum(map(len, data["input_ids"])) / len(data)
     if pixels is not None:

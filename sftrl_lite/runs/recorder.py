@@ -43,7 +43,7 @@ def train_hands(task: Any, n: int, seed: int) -> list[Any]:
 
 def held_out(task: Any, n: int, seed: int) -> list[Any]:
     """At least n of the problems that are reserved for tests, whatever is trained on."""
-    return task.tests(stream(seed, "held-out hands", task.label), n)
+    return task.held_out(stream(seed, "held-out hands", task.label), n)
 
 
 class Recorder:

@@ -114,8 +114,8 @@ def evaluate(
             played = [*blind[:first], *played, *blind[first + len(played) :]]
         episodes += played
     ROOMS.pop(model, None)  # what follows may need the memory of its cache
-    extra = task.extra(problems, episodes)
-    return measure(episodes) | {name: wilson(*hits) for name, hits in extra.items()}, episodes
+    own = {name: wilson(*hits) for name, hits in task.metrics(problems, episodes).items()}
+    return measure(episodes) | own, episodes
 
 
 @torch.no_grad()
