@@ -1,6 +1,6 @@
 """GeneralPoints: make 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
 
-What a task has to answer is ``base.Task``, the same for every task in this course, so that training
+Its methods are those of ``base.Task``, the same for every task in this course, so that training
 and evaluation never ask which task they have.
 
 A third of all hands is reserved for tests before any training hand is dealt (``reserved``), by

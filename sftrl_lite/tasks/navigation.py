@@ -1,9 +1,9 @@
 """Street navigation: follow numbered instructions (V-IRL; Chu et al. 2025, appendix B).
 
-The task answers what ``base.Task`` asks, as ``general_points`` does. A problem is a *decision*: one step of a
-route, with the observations and the right actions so far. A wrong action ends a walk in the
-paper's protocol, so a walk succeeds exactly if every decision of its route is solved from
-the right history; ``route_success`` puts decisions together again.
+The task has the methods of ``base.Task``, as ``general_points`` has. A problem is a *decision*:
+one step of a route, with the observations and the right actions so far. A wrong action ends a
+walk in the paper's protocol, so a walk succeeds exactly if every decision of its route is solved
+from the right history; ``route_success`` puts decisions together again.
 
 Every turn is announced with two words, as in the released data: "Turn slightly right to
 face northeast." Training asks for the absolute word, ``turn_direction(northeast)``. The

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from sftrl_lite.models.checkpoints import Processor
 from sftrl_lite.results.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.base import Measurable, Problem
 from sftrl_lite.training.compute import text_weights
 from sftrl_lite.training.distributed import gathered, place, share
 from sftrl_lite.training.forward import PART, pack, policy
@@ -68,8 +69,8 @@ def within(episodes: Sequence[Episode], budgets: Sequence[int]) -> dict[str, Est
 def evaluate(
     model: PreTrainedModel,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Measurable[Problem],
+    problems: Sequence[Problem],
     *,
     tries: int = 5,
     temperature: float = 0.6,
