@@ -89,10 +89,10 @@ class Playable(Shown[Asked], Protocol[Asked]):
         """Points that the last failed try costs beside its own, 0 or less."""
 
     def verify(self, problem: Asked, answer: str, /) -> Verdict:
-        """The verdict on any text that a model may write.
+        """The verdict on any text that a model may write, in bounded time.
 
-        Raises:
-            TypeError: the answer is not a str. No text is an error; a bad one is ``illegal``.
+        No text is an error: one that is no answer is ``illegal``. The shipped tasks raise
+        TypeError where the answer is not a str.
         """
 
 
