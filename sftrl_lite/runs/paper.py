@@ -51,7 +51,7 @@ PAPER: dict[str, tuple[Any, str]] = {
 
 def here(scale: Scale, task: str) -> dict[str, Any]:
     """What a scale has for each of the paper's settings, on a task and with its own adapter."""
-    from sftrl_lite.runs import Run  # late: it imports nearly everything
+    from sftrl_lite.runs.run_config import Run  # late: it imports nearly everything
 
     s, run = scale.rl, Run("rl-ppo", task=task)
     return {
