@@ -1,3 +1,5 @@
+"""SFT memorises, RL generalises: the course's package, by rooms."""
+
 import logging
 import sys
 

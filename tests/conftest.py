@@ -209,7 +209,7 @@ class LengthTask:
     def picture(self, hand):
         return None
 
-    def extra(self, hands, episodes):
+    def metrics(self, hands, episodes):
         return {}
 
     def verify(self, hand, answer):

@@ -25,7 +25,7 @@ def test_a_base_that_cannot_answer_is_refused_in_one_line(random_model, tokenize
 def test_the_hasty_base_seldom_solves_at_once_and_can_revise():
     model, tokenizer = loading.load("data/tiny-gp-l-hasty")
     task = make_task("gp-l")
-    hands = task.tests(stream(0, "hasty"), 200)
+    hands = task.held_out(stream(0, "hasty"), 200)
     _, episodes = evaluate(model, tokenizer, task, hands, tries=4)
     first, fourth = (
         [e.turns[k].verdict.solved for e in episodes if len(e.turns) > k] for k in (0, 3)

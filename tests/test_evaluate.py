@@ -161,9 +161,9 @@ def test_fake_accepts_the_old_rule_under_the_new_one():
         name: Episode(hand, [], [Turn(0, 1, [0.0], write_answer(hand, formula), None, 0.0)])
         for name, (hand, formula) in said.items()
     }
-    assert task.extra([], [played["old"], played["new"], played["none"]]) == {"fake": (1, 2)}
-    assert task.extra([], [played["none"]]) == {}
-    assert general_points("id").extra([], [played["old"]]) == {}
+    assert task.metrics([], [played["old"], played["new"], played["none"]]) == {"fake": (1, 2)}
+    assert task.metrics([], [played["none"]]) == {}
+    assert general_points("id").metrics([], [played["old"]]) == {}
 
 
 def test_changed_weights_are_counted_before_and_after_rounding(random_model, fresh_model):

@@ -132,7 +132,7 @@ def test_splits_shift_one_thing_each(split):
     assert set(hand.suits) <= set(SUITS[suits]) and hand.look == task.look
     assert task.picture(hand).size == (224, 224)
     assert task.verify(hand, task.demonstration(hand)).solved
-    assert task.verify(hand, task.habit(hand)).solved
+    assert task.verify(hand, task.base_demonstration(hand)).solved
 
 
 def test_a_look_of_ones_own_keeps_the_suits_of_the_split():

@@ -225,7 +225,7 @@ def test_demonstrations_are_right(split, pictures):
         verdict = task.verify(decision, answer)
         assert verdict.solved and verdict.reward == 1 and verdict.read_right
         assert verdict.recognised is (True if pictures else None)
-        assert task.habit(decision) == answer
+        assert task.base_demonstration(decision) == answer
 
 
 def test_rewards_of_wrong_answers():

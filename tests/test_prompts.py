@@ -180,7 +180,7 @@ def test_the_courses_own_prompts_are_learned_and_given_back(task):
         for problem in plain.draw(random.Random(4), 10):
             assert other.prompt(problem) == plain.prompt(problem)
             assert other.demonstration(problem) == plain.demonstration(problem)
-            assert other.habit(problem) == plain.habit(problem)
+            assert other.base_demonstration(problem) == plain.base_demonstration(problem)
 
 
 def test_a_street_template_gives_every_example_back(street_data):

@@ -166,15 +166,15 @@ def test_all_test_hands_can_be_had_and_no_more(monkeypatch):
     few += [hand.cards for hand in train_hands(general_points("train"), 6, 0)]
     monkeypatch.setattr(dealing, "deal", lambda rng, *how: rng.choice(few))
     task = general_points("id")
-    assert {hand.cards for hand in task.tests(random.Random(0), 4)} == set(few[:4])
+    assert {hand.cards for hand in task.held_out(random.Random(0), 4)} == set(few[:4])
     with pytest.raises(ValueError) as error:
-        task.tests(random.Random(0), 5)
+        task.held_out(random.Random(0), 5)
     assert str(error.value) == "5 test hands are too many: only 4 were found"
 
 
 def test_an_impossible_target_is_one_line():
     task = GeneralPoints(target=1000, n_cards=2, part="test")
-    for ask in (task.sample, lambda rng: task.tests(rng, 1), lambda rng: task.draw(rng, 1)):
+    for ask in (task.sample, lambda rng: task.held_out(rng, 1), lambda rng: task.draw(rng, 1)):
         with pytest.raises(ValueError) as error:
             ask(random.Random(0))
         assert str(error.value) == "no hand of 2 cards makes 1000: 10,000 deals"

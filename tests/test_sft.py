@@ -63,9 +63,9 @@ def test_labels_are_the_answer_alone(processor, task, four, demonstrated):
 
 
 def test_other_answers_can_be_shown(processor, task, four):
-    data, _ = picture_demonstrations(processor, task, four, task.habit)
+    data, _ = picture_demonstrations(processor, task, four, task.base_demonstration)
     said = [i for i in data[0]["labels"] if i != -100]
-    assert processor.tokenizer.decode(said).startswith(task.habit(four[0]))
+    assert processor.tokenizer.decode(said).startswith(task.base_demonstration(four[0]))
 
 
 def test_a_batch_has_its_pictures_and_masks(processor, seeing_model, demonstrated):
@@ -207,7 +207,8 @@ def test_passes_add_up_to_the_batch(
     task = general_points("id")
     problems, ended = train_hands(task, 6, seed=0), []
     # answers of very different lengths: a mean of the passes' means would be another number
-    data = demonstrations(task, problems, lambda p: task.habit(p) * (1 + 3 * (p == problems[0])))
+    answer = lambda p: task.base_demonstration(p) * (1 + 3 * (p == problems[0]))  # noqa: E731
+    data = demonstrations(task, problems, answer)
     for rows in (6, 2):
         monkeypatch.setattr(sft, "in_one_pass", lambda batch, on_gpu, rows=rows: rows)
         model = copy.deepcopy(fresh_model)

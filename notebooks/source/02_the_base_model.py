@@ -722,7 +722,7 @@ from sftrl_lite.results.ledger import PAPER, decoding_name
 from sftrl_lite.runs.run_config import CURVE
 
 splits, n = ("id", "dev-rule", "ood-rule"), 300
-hands = {s: general_points(s).tests(stream("chapter 2", s), n) for s in splits}
+hands = {s: general_points(s).held_out(stream("chapter 2", s), n) for s in splits}
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 scores, played = {}, {}
 for split, (temperature, top_p) in tqdm([(s, way) for s in splits for way in CURVE]):

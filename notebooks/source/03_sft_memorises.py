@@ -333,7 +333,8 @@ limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 tried, _ = verified(init, tokenizer, task, [hand], seed=0, samples=64, **limit)
 ((own, times),) = Counter(answer for _, answer in tried).most_common(1)
 print(f"{len(tried)} of 64 samples are right, {times} of them say {own.split()[-1]}")
-answers = {"solver": task.demonstration(hand), "own": own, "textbook": task.habit(hand)}
+textbook = task.base_demonstration(hand)
+answers = {"solver": task.demonstration(hand), "own": own, "textbook": textbook}
 logps = answer_logps(init, [(hand, answer) for answer in answers.values()])
 for name, row in zip(answers, logps, strict=True):
     print(f"{name:9} {-row.sum():5.2f} nats, so a probability of {row.sum().exp():.2g}")
@@ -455,7 +456,7 @@ solved = list(dict.fromkeys(one for one, _ in ours))
 sets = {
     "solver": [(one, task.demonstration(one)) for one in solved],
     "own": ours,
-    "textbook": [(one, task.habit(one)) for one in solved],
+    "textbook": [(one, task.base_demonstration(one)) for one in solved],
 }
 lines = []
 for name, pairs in sets.items():
@@ -478,7 +479,7 @@ summary = {}
 for name in sets:
     part = costs.loc[name]
     each = part["nats"].sum() / part["tokens"].sum()
-    same = sum(answer == task.habit(one) for one, answer in sets[name])
+    same = sum(answer == task.base_demonstration(one) for one, answer in sets[name])
     summary[name] = {
         "nats an answer": in_words(part["nats"]),
         "perplexity a token": f"{math.exp(each):.3f}",
@@ -847,7 +848,8 @@ rows = {}
 for (rule, name), episodes in played.items():
     right = [(e.problem, e.turns[0].answer) for e in episodes if e.solved]
     by = {"right": f"{len(right)} of {len(episodes)}"}
-    for who, write in (("shortest", task.habit), ("solver's", task.demonstration)):
+    ways = {"shortest": task.base_demonstration, "solver's": task.demonstration}
+    for who, write in ways.items():
         same = sum(answer == write(hand) for hand, answer in right)
         by[who] = f"{same / max(len(right), 1):.0%}"
     rows[rule, name] = by
@@ -961,7 +963,7 @@ notebook.show(
 # %%
 from sftrl_lite.course.widgets import token_view
 
-learned = next(h for h in hands if task.demonstration(h) != task.habit(h))
+learned = next(h for h in hands if task.demonstration(h) != task.base_demonstration(h))
 print("demonstrated:", solver_formula(learned), "  shortest:", best_formula(learned))
 look = dict(cards=" ".join(learned.cards), rule=ID_RULE.name, temperature=0.6)
 token_view(models["SFT"], tokenizer, **look)

@@ -28,7 +28,7 @@ from sftrl_lite.planning.workload import (
 from sftrl_lite.runs.controls import Coin, EachItsOwn
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.seeds import stream
-from sftrl_lite.tasks.base import Verdict
+from sftrl_lite.tasks.base import Playable, Verdict
 from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.training import rollout_copy
 from sftrl_lite.training.decoding import Decoder
@@ -142,7 +142,7 @@ class ByChance(EachItsOwn):
 
     over_budget = 0.0
 
-    def verify(self, pair: tuple[Any, Any], answer: str) -> Verdict:
+    def verify(self, pair: tuple[Playable[Any], Any], answer: str) -> Verdict:
         return pair[0].verify(pair[1], answer)
 
 

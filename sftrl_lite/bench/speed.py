@@ -28,7 +28,7 @@ from sftrl_lite.models.loading import load
 from sftrl_lite.models.tiny import CHAT_TEMPLATE
 from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.scales import RLSettings, get_scale
-from sftrl_lite.tasks.base import Verdict
+from sftrl_lite.tasks.base import Playable, Problem, Verdict
 from sftrl_lite.tasks.environments import NavigationEnv
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.navigation import navigation
@@ -130,7 +130,9 @@ RESPONSE_TEMPLATE = {
 }
 
 
-def environment_hooks(task: Any, problems: list, settings: RLSettings) -> dict[str, Any]:
+def environment_hooks(
+    task: Playable[Problem], problems: list[Problem], settings: RLSettings
+) -> dict[str, Any]:
     """The verifier as trl's environment. It cannot end an episode: solved hands go on."""
     by_prompt = {task.prompt(problem): problem for problem in problems}
 

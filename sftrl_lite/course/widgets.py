@@ -10,7 +10,6 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ipywidgets as w
 import torch
@@ -310,7 +309,7 @@ def picture_episode_html(task: GeneralPoints, episode: Episode, upto: int | None
     return f"<p>{shown}</p><p>{rule_words(hand)}</p>{table}"
 
 
-def picture_viewer(task: Any, episodes: Sequence[Episode], still: int = 3) -> None:
+def picture_viewer(task: GeneralPoints, episodes: Sequence[Episode], still: int = 3) -> None:
     """Step through episodes about pictures: what was shown, read, answered, said.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from sftrl_lite.models.chats import unreadable
 from sftrl_lite.models.vision import Processor
 from sftrl_lite.runs.run_config import Run, rl_settings
 from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.base import Playable, Problem, Task
 from sftrl_lite.tasks.panoramas import DataError
 from sftrl_lite.tasks.prompts import off_distribution, template_for
 from sftrl_lite.tasks.registry import given
@@ -24,7 +25,7 @@ from sftrl_lite.training.rollouts import rollout
 READABLE = 0.5  # RL starts where at least this share of the answers has the right form
 
 
-def check_words(processor: Processor, base: str, tasks: Iterable[Any]) -> None:
+def check_words(processor: Processor, base: str, tasks: Iterable[Task[Any]]) -> None:
     """Whether a model can read what tasks say in other words: a tiny one knows few.
 
     Raises:
@@ -75,7 +76,13 @@ def remarks(run: Run) -> list[str]:
     return [line for line in said if line]
 
 
-def check_format(run: Run, model: PreTrainedModel, processor: Processor, task, hands) -> None:
+def check_format(
+    run: Run,
+    model: PreTrainedModel,
+    processor: Processor,
+    task: Playable[Problem],
+    hands: Sequence[Problem],
+) -> None:
     """Play 32 training problems, one try each, and refuse a model that knows no format.
 
     RL can make likelier what a model does sometimes. Where it never answers in the format all

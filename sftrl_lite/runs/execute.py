@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sftrl_lite.files import full_disk_in_one_line, remove
 from sftrl_lite.models.loading import save
@@ -22,6 +24,7 @@ from sftrl_lite.runs.watch import SHOWN, Log, Watch
 from sftrl_lite.runs.weights import load_init
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.seeds import seed_all, stream
+from sftrl_lite.tasks.base import Measurable, Problem, Task, Teachable
 from sftrl_lite.tasks.registry import check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import flops, picture_tokens
@@ -106,7 +109,7 @@ def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
         save(recorder.player, processor, out / "model")
 
 
-def look(step, run, recorder, log, task, hands) -> None:
+def look(step, run, recorder, log, task: Measurable[Problem], hands: Sequence[Problem]) -> None:
     """Write down greedy answers to the same few training problems, where it is time to."""
     if log.due(step):
         distributed.refresh(recorder.player, recorder.model)
@@ -114,7 +117,17 @@ def look(step, run, recorder, log, task, hands) -> None:
         log.look(step, task, recorder.play(recorder.player, task, hands[:SHOWN], **plain)[1])
 
 
-def _train_sft(run, out, model, processor, task, hands, recorder, log, progress) -> None:
+def _train_sft(
+    run,
+    out,
+    model,
+    processor,
+    task: Task[Any] | Given,
+    hands: Sequence[Any],
+    recorder,
+    log,
+    progress,
+) -> None:
     batch, sampled, shown = run.scale.sft.batch, 0, (task, hands)
     schedule = run.schedule or run.scale.sft.schedule
     leashed = run.method == "sft-kl"
@@ -127,7 +140,7 @@ def _train_sft(run, out, model, processor, task, hands, recorder, log, progress)
         with distributed.at_hand(recorder.init) as init:
             hands, sampled = verified(init, processor, task, hands, **ways)
         task = Answered(task)
-    answer = task.habit if run.method == "sft-own" else None
+    answer = task.base_demonstration if run.method == "sft-own" else None
     data, pixels = taught(processor, task, hands, answer)
     tokens = sum(map(len, data["input_ids"])) / len(data)
     if pixels is not None:
@@ -177,7 +190,17 @@ def _train_sft(run, out, model, processor, task, hands, recorder, log, progress)
 
 
 def _train_rl(
-    run, out, model, processor, task, hands, recorder, log, progress, anyway, engine
+    run,
+    out,
+    model,
+    processor,
+    task: Task[Problem],
+    hands: Sequence[Problem],
+    recorder,
+    log,
+    progress,
+    anyway,
+    engine,
 ) -> None:
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
@@ -231,7 +254,7 @@ def _train_rl(
             suspend(learner, out, trained, generated, signals)
 
 
-def warm_up(run, out, model, processor, task, hands) -> None:
+def warm_up(run, out, model, processor, task: Teachable[Problem], hands: Sequence[Problem]) -> None:
     """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
     data, pixels = taught(processor, task, hands)
     settings = SFTSettings(run.warmup_lr, run.scale.sft.batch, run.hands)

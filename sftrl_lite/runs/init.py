@@ -12,7 +12,7 @@ measured on training problems that it does not train on; the reported tests are 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from sftrl_lite.runs.run_config import Run
 from sftrl_lite.runs.weights import load_init
 from sftrl_lite.scales import InitSettings, SFTSettings
 from sftrl_lite.seeds import seed_all, stream
+from sftrl_lite.tasks.base import Measurable, Problem
 from sftrl_lite.tasks.registry import budget, check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.evaluate import evaluate
@@ -176,7 +177,9 @@ def read_levels(making: Path) -> list[Level]:
         raise ValueError(f"{path} is damaged; delete {making} to start again") from None
 
 
-def level(run: Run, model, processor, task, problems) -> Level:
+def level(
+    run: Run, model, processor, task: Measurable[Problem], problems: Sequence[Problem]
+) -> Level:
     """Shares of illegal answers and of solved problems, played as RL plays."""
     s = run.scale.rl
     found, _ = evaluate(

@@ -23,6 +23,7 @@ from sftrl_lite.runs.resume import _write
 from sftrl_lite.runs.run_config import CURVE, Run, command, commit
 from sftrl_lite.runs.weights import init_of
 from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.base import Measurable, Problem, Shown, Task
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import text_parameters
 from sftrl_lite.training.evaluate import changed, distance, evaluate, pass_at_k, within
@@ -36,14 +37,14 @@ def due(before: float, after: float, points: int) -> bool:
     return int(after * points + 1e-9) > int(before * points + 1e-9)
 
 
-def train_hands(task: Any, n: int, seed: int) -> list[Any]:
+def train_hands(task: Task[Problem], n: int, seed: int) -> list[Problem]:
     """The fixed training problems of a seed: the same for SFT and RL."""
     return task.draw(stream(seed, "train hands"), n)
 
 
-def held_out(task: Any, n: int, seed: int) -> list[Any]:
+def held_out(task: Task[Problem], n: int, seed: int) -> list[Problem]:
     """At least n of the problems that are reserved for tests, whatever is trained on."""
-    return task.tests(stream(seed, "held-out hands", task.label), n)
+    return task.held_out(stream(seed, "held-out hands", task.label), n)
 
 
 class Recorder:
@@ -62,7 +63,7 @@ class Recorder:
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
-        self.init_said: dict[str, list[Any]] = {}  # by split: Init's own first answers
+        self.init_said: dict[str, list[Episode]] = {}  # by split: Init's own first answers
         self.main = decoding_name(run.eval_temperature, run.eval_top_p)
         self.same = dict(  # in every row; found once, since git and files are asked for it
             experiment=experiment,
@@ -170,13 +171,21 @@ class Recorder:
             found |= {(split, *name): e for name, e in here.items()}
         return found
 
-    def play(self, model: PreTrainedModel, task, problems, **options: Any):
+    def play(
+        self,
+        model: PreTrainedModel,
+        task: Measurable[Problem],
+        problems: Sequence[Problem],
+        **options: Any,
+    ) -> tuple[dict[str, Estimate], list[Episode]]:
         """``evaluate`` with the run's seed and its scale's longest answer."""
         longest = self.run.scale.rl.max_new_tokens
         options |= dict(seed=self.run.seed, max_new_tokens=longest, together=self.together)
         return evaluate(model, self.processor, task, problems, **options)
 
-    def init_says(self, split: str, task, problems) -> list[Any]:
+    def init_says(
+        self, split: str, task: Measurable[Problem], problems: Sequence[Problem]
+    ) -> list[Episode]:
         """Init's own answers to a split, sampled once: KL(Init || model) is measured on them."""
         if split not in self.init_said:
             plain = dict(tries=1, temperature=1.0, top_p=1.0)
@@ -184,7 +193,12 @@ class Recorder:
         return self.init_said[split]
 
     def measure(
-        self, split: str, task, problems, budgets: tuple[int, ...], closely: bool
+        self,
+        split: str,
+        task: Measurable[Problem],
+        problems: Sequence[Problem],
+        budgets: tuple[int, ...],
+        closely: bool,
     ) -> dict[tuple[str, str], Estimate]:
         """All metrics of one split, by metric and decoding.
 
@@ -226,7 +240,7 @@ class Recorder:
                 found[f"pass@{k}", "1"] = at_k
         return found
 
-    def looked_at(self, task: Any, episode: Episode) -> Episode:
+    def looked_at(self, task: Shown[Any], episode: Episode) -> Episode:
         """The episode with its picture, also if another process played it."""
         if not self.pictured or episode.pixels is not None:
             return episode

@@ -26,6 +26,7 @@ from huggingface_hub.utils import HFValidationError, enable_progress_bars, valid
 
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.scales import RLSettings
+from sftrl_lite.tasks.base import Shown
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import Episode
 
@@ -138,7 +139,7 @@ class Log:
         on = self.every > 0 and step % self.every == 0
         return on and distributed.agreed(step > self.looked)
 
-    def look(self, step: int, task: Any, episodes: Sequence[Episode]) -> None:
+    def look(self, step: int, task: Shown[Any], episodes: Sequence[Episode]) -> None:
         """Write down what was answered after a step."""
         if not distributed.main():
             return
@@ -153,7 +154,7 @@ class Log:
             self.tracker.finish()
 
 
-def transcript(task: Any, episode: Episode) -> dict[str, Any]:
+def transcript(task: Shown[Any], episode: Episode) -> dict[str, Any]:
     """An episode as text: what was asked, what was answered, what the verifier said."""
     turns = [
         {

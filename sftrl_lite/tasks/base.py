@@ -1,10 +1,26 @@
-"""What all tasks share: the verdict on an answer, and how an answer is found in a text."""
+"""What all tasks share: what they can be asked, a verdict, and how an answer is found in a text.
+
+A problem is whatever a task makes of it: a hand, a step of a walk. The rest of the package passes
+problems on and never looks into them. What it asks of a task stands here as protocols: a class
+that has the methods is such a task, without inheriting anything::
+
+    Shown                 prompt, picture              a chat's first message
+    Playable(Shown)       verify, over_budget          what a rollout needs
+    Measurable(Playable)  metrics                      what an evaluation needs
+    Teachable(Shown)      demonstration                what SFT needs
+    Task                  all of these, and problems   what a run needs
+"""
 
 from __future__ import annotations
 
 import json
+import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from PIL import Image
 
 FEEDBACK = ("none", "binary", "reason", "leaky")
 MAX_ANSWER = 20_000  # characters; longer answers are illegal, so time stays bounded
@@ -17,15 +33,138 @@ DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verifier says about one answer."""
+    """What the verifier says about one answer.
+
+    ``kind`` is a key of the task's own ``REWARDS``. Every task has ``solved`` and ``illegal``,
+    which evaluations count; the others are its own. Rewards by kind (paper, appendices A.3, B.3):
+
+    =============  =====  =======  =========================================================
+    kind           cards  streets  what is meant
+    =============  =====  =======  =========================================================
+    solved         5      1        the answer is right
+    wrong_value    -1     none     a legal formula that makes another number
+    wrong_numbers  -2     none     a formula that does not use each card exactly once
+    wrong_action   none   -1       a possible action, but not the one to take here
+    other_words    none   -1       a turn in words that the prompt does not offer
+    misread        -1.5   -1.5     cards: others are named than the picture shows; comes on
+                                   top of what the formula costs, a point at least.
+                                   streets: a wrong action, and what is here was not seen
+    illegal        -3     -1       no legal formula, or action, can be found in the answer
+    over_budget    -1     -1       no verdict's kind: what the last failed try costs more
+    =============  =====  =======  =========================================================
+    """
 
     solved: bool
-    kind: str  # a key of REWARDS
+    kind: str  # see above
     reward: float
     message: str  # what the model is told
     read: tuple[int, ...] | None  # the "number" list that the answer claims, if readable
     read_right: bool = False  # whether what it claims to have read is what was there
     recognised: bool | None = None  # whether the picture was; None where there is none
+
+
+# --- what a task can be asked ------------------------------------------------------------
+
+Asked = TypeVar("Asked", contravariant=True)  # a problem that a task is only given
+Problem = TypeVar("Problem")  # a problem that it also draws
+
+
+@runtime_checkable
+class Shown(Protocol[Asked]):
+    """A task that can ask its problems."""
+
+    def prompt(self, problem: Asked, /) -> str:
+        """What the model is told: the text of the chat's first message."""
+
+    def picture(self, problem: Asked, /) -> Image.Image | None:
+        """What it is shown, the same each time; None for a task in text, and then for every one."""
+
+
+@runtime_checkable
+class Playable(Shown[Asked], Protocol[Asked]):
+    """A task that judges answers: what ``rollout`` plays."""
+
+    @property
+    def over_budget(self) -> float:
+        """Points that the last failed try costs beside its own, 0 or less."""
+
+    def verify(self, problem: Asked, answer: str, /) -> Verdict:
+        """The verdict on any text that a model may write, in bounded time.
+
+        No text is an error: one that is no answer is ``illegal``. The shipped tasks raise
+        TypeError where the answer is not a str.
+        """
+
+
+@runtime_checkable
+class Measurable(Playable[Asked], Protocol[Asked]):
+    """A task that may have figures of its own: what ``evaluate`` measures."""
+
+    def metrics(
+        self, problems: Sequence[Asked], episodes: Sequence[Any], /
+    ) -> dict[str, tuple[int, int]]:
+        """Figures that only this task has, as (hits, number) by metric; none: an empty dict.
+
+        Args:
+            problems: P of them, episodes: P ``rollouts.Episode``, one of each problem.
+        """
+
+
+@runtime_checkable
+class Teachable(Shown[Asked], Protocol[Asked]):
+    """A task that knows right answers: what SFT imitates."""
+
+    def demonstration(self, problem: Asked, /) -> str:
+        """A right answer, as a solver writes it; the same problem, the same answer."""
+
+
+@runtime_checkable
+class Task(Measurable[Problem], Teachable[Problem], Protocol[Problem]):
+    """A task as runs need it: it also draws problems, and keeps those of the tests apart.
+
+    All chance comes from the ``rng`` that is handed in.
+    """
+
+    @property
+    def label(self) -> str:
+        """Names the stream of chance that held-out problems are drawn from."""
+
+    @property
+    def population(self) -> float:
+        """How many held-out problems there are; ``math.inf``: more than are ever asked for."""
+
+    def sample(self, rng: random.Random, /) -> Problem:
+        """One problem.
+
+        Raises:
+            ValueError: there is none under these settings.
+        """
+
+    def draw(self, rng: random.Random, n: int, /) -> list[Problem]:
+        """n training problems; some may be equal."""
+
+    def held_out(self, rng: random.Random, n: int, /) -> list[Problem]:
+        """At least n problems that are reserved for tests, no two equal.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+
+    def half(self, number: int, /) -> Task[Problem]:
+        """The task with one half of its training problems, 1 or 2; the halves share none."""
+
+    def vary(self, rng: random.Random, problem: Problem, /) -> tuple[Task[Problem], Problem]:
+        """The problem under another rule, never a held-out one, with the task of that rule.
+
+        Raises:
+            ValueError: it has no solution there, or would be a held-out problem.
+        """
+
+    def base_demonstration(self, problem: Problem, /) -> str:
+        """A right answer in the words of the corpus that the base was trained on."""
+
+
+# --- an answer in a text -------------------------------------------------------------------
 
 
 def _load(text: str, key: str) -> dict | None:

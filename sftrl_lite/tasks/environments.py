@@ -220,15 +220,15 @@ class NavigationEnv(gym.Env[str, str]):
         return None if self.last is None else np.asarray(shown_task.picture(self.last))
 
 
-gym.register("sftrl_lite/GeneralPoints-v0", "sftrl_lite.environments:GeneralPointsEnv")
+gym.register("sftrl_lite/GeneralPoints-v0", "sftrl_lite.tasks.environments:GeneralPointsEnv")
 gym.register(
     "sftrl_lite/GeneralPointsOOD-v0",
-    "sftrl_lite.environments:GeneralPointsEnv",
+    "sftrl_lite.tasks.environments:GeneralPointsEnv",
     kwargs={"rule": "11-12-13", "face": True},
 )
-gym.register("sftrl_lite/Navigation-v0", "sftrl_lite.environments:NavigationEnv")
+gym.register("sftrl_lite/Navigation-v0", "sftrl_lite.tasks.environments:NavigationEnv")
 gym.register(
     "sftrl_lite/NavigationOOD-v0",
-    "sftrl_lite.environments:NavigationEnv",
+    "sftrl_lite.tasks.environments:NavigationEnv",
     kwargs={"split": "ood-rule"},
 )

@@ -1,19 +1,7 @@
 """GeneralPoints: make 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
 
-A task is a small object with six verbs, the same six for every task in this
-course, so that training and evaluation code never asks which task it has:
-
-    sample(rng)              a problem
-    prompt(problem)          what the model is told
-    picture(problem)         what it is shown, None for a task in text
-    verify(problem, answer)  reward, verdict and the verifier's message
-    demonstration(problem)   a correct answer from a solver, for imitation
-    habit(problem)           a correct answer in the words of the base's own corpus
-
-Five more serve measuring: ``draw(rng, n)`` gives training problems, ``tests(rng, n)`` held-out
-ones, ``label`` names the stream of chance that they are drawn from, ``extra(problems, episodes)``
-gives figures that only this task has, and ``vary(rng, problem)`` the same problem under another
-rule, for a control. ``half(k)``, k 1 or 2, is the task with one half of its training problems.
+Its methods are those of ``base.Task``, the same for every task in this course, so that training
+and evaluation never ask which task they have.
 
 A third of all hands is reserved for tests before any training hand is dealt (``reserved``), by
 what the answer depends on: the numbers. Under J=Q=K=10 the hands 10 5 4 A and K 5 4 A are one
@@ -147,7 +135,7 @@ class GeneralPoints:
         """Names the stream of held-out hands: looks share it, so they show the same hands."""
         return self.rule.name
 
-    def tests(self, rng: random.Random, n: int) -> list[Hand]:
+    def held_out(self, rng: random.Random, n: int) -> list[Hand]:
         """n reserved hands, no two with the same cards in the same order.
 
         Raises:
@@ -174,7 +162,7 @@ class GeneralPoints:
         best_formula(hand)
         return self, hand
 
-    def extra(self, hands: Sequence[Hand], episodes: Sequence[Any]) -> dict[str, tuple[int, int]]:
+    def metrics(self, hands: Sequence[Hand], episodes: Sequence[Any]) -> dict[str, tuple[int, int]]:
         """``fake``, under a shifted rule: first answers that the *trained* rule would accept.
 
         Of the hands that it can solve. The control of Lin et al. 2025: a model that fails here
@@ -212,7 +200,7 @@ class GeneralPoints:
     def demonstration(self, hand: Hand) -> str:
         return self.answer(hand, solver_formula(hand))
 
-    def habit(self, hand: Hand) -> str:
+    def base_demonstration(self, hand: Hand) -> str:
         return self.answer(hand, best_formula(hand))
 
     def answer(self, hand: Hand, formula: str) -> str:

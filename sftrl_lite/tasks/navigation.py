@@ -1,9 +1,9 @@
 """Street navigation: follow numbered instructions (V-IRL; Chu et al. 2025, appendix B).
 
-The task has the same verbs as ``general_points``. A problem is a *decision*: one step of a
-route, with the observations and the right actions so far. A wrong action ends a walk in the
-paper's protocol, so a walk succeeds exactly if every decision of its route is solved from
-the right history; ``route_success`` puts decisions together again.
+The task has the methods of ``base.Task``, as ``general_points`` has. A problem is a *decision*:
+one step of a route, with the observations and the right actions so far. A wrong action ends a
+walk in the paper's protocol, so a walk succeeds exactly if every decision of its route is solved
+from the right history; ``route_success`` puts decisions together again.
 
 Every turn is announced with two words, as in the released data: "Turn slightly right to
 face northeast." Training asks for the absolute word, ``turn_direction(northeast)``. The
@@ -147,7 +147,7 @@ class Navigation:
         first, second = self.routes[:border], self.routes[border:]
         return replace(self, routes=first if number == 1 else unlike(first, second))
 
-    def tests(self, rng: random.Random, n: int) -> list[Decision]:
+    def held_out(self, rng: random.Random, n: int) -> list[Decision]:
         """Every decision of one route after the other, in random order, until there are n.
 
         Raises:
@@ -167,7 +167,7 @@ class Navigation:
         others = [words for words in DIRECTIONS if words not in (RELATIVE, CLOCK)]
         return with_words(self, rng.choice(others)), decision
 
-    def extra(
+    def metrics(
         self, problems: Sequence[Decision], episodes: Sequence[Any]
     ) -> dict[str, tuple[int, int]]:
         """``route_success``, where the problems are whole walks."""
@@ -237,7 +237,7 @@ class Navigation:
         number = str(step.instruction + 1)
         return self.template.reply(observation=seen, instruction=told, index=number, action=action)
 
-    def habit(self, decision: Decision) -> str:
+    def base_demonstration(self, decision: Decision) -> str:
         """As ``demonstration``: there is only one right answer."""
         return self.demonstration(decision)
 

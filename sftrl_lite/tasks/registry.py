@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sftrl_lite.scales import Scale, get_scale
-from sftrl_lite.tasks.base import read_answer
+from sftrl_lite.tasks.base import Task, read_answer
 from sftrl_lite.tasks.card_pictures import RELEASED, RELEASED_SIZE
 from sftrl_lite.tasks.cards import RANKS
 from sftrl_lite.tasks.general_points import general_points
@@ -20,10 +22,46 @@ from sftrl_lite.tasks.sft_data import Demonstration, read_sft_data
 from sftrl_lite.tasks.street_data import StreetFolder, read_streets
 from sftrl_lite.tasks.street_view import RELEASED_SIZE as RELEASED_VIEWS
 
-TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")
-RELEASE = {  # layout, size and noise of the pictures of the paper's release
-    "gp-vl": {"size": RELEASED_SIZE, "look": RELEASED},
-    "virl-vl": {"size": RELEASED_VIEWS},
+
+def _tested(answer: str) -> bool:
+    """Whether an answer is about cards that are reserved for tests."""
+    cards = (read_answer(answer) or {}).get("cards")
+    known = isinstance(cards, list) and set(map(str, cards)) <= set(RANKS)
+    return known and reserved([str(card) for card in cards])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is to be known about a task before one is made.
+
+    Args:
+        make: ``make(split, pictures, **options)`` gives the task on a split. Every task has the
+            splits ``train`` and ``id`` and the option ``feedback``; those with pictures ``size``.
+        splits: that are reported; they need no training.
+        most_tries: verification budget at most; 0: as many as a scale has.
+        streets: a folder of real routes can take the place of what ``make`` draws from.
+        release: options that make pictures as the paper's release has them.
+        tested: whether an example's answer gives a problem away that is reserved for tests.
+    """
+
+    make: Callable[..., Task[Any]]
+    splits: tuple[str, ...] = ("id", "ood-rule")
+    most_tries: int = 0
+    streets: bool = False
+    release: Mapping[str, Any] = field(default_factory=dict)
+    tested: Callable[[str], bool] = lambda answer: False
+
+
+SEEN = ("id", "ood-rule", "ood-visual")  # reported where there are pictures
+# Another task is another line here, and nothing else has to change. A task with pictures has a
+# name that ends with -vl: the planner and the engine know it by that.
+TASKS: dict[str, Entry] = {
+    "gp-l": Entry(general_points, tested=_tested),
+    "gp-vl": Entry(
+        general_points, SEEN, release={"size": RELEASED_SIZE, "look": RELEASED}, tested=_tested
+    ),
+    "virl-l": Entry(navigation, most_tries=2, streets=True),  # two tries: paper, appendix B.3
+    "virl-vl": Entry(navigation, SEEN, 2, streets=True, release={"size": RELEASED_VIEWS}),
 }
 
 
@@ -46,16 +84,10 @@ def given(path: str, task: str, skip_bad: bool = False) -> tuple[list[Demonstrat
         DataError: a malformed entry, or no example remains.
     """
     found = read_sft_data(path, skip_bad, pictures=task.endswith("-vl"))
-    kept = [example for example in found if not (task.startswith("gp") and _tested(example.answer))]
+    kept = [example for example in found if not TASKS[task].tested(example.answer)]
     if not kept:
         raise DataError(f"{path}: all its cards are reserved for tests")
     return kept, len(found) - len(kept)
-
-
-def _tested(answer: str) -> bool:
-    cards = (read_answer(answer) or {}).get("cards")
-    known = isinstance(cards, list) and set(map(str, cards)) <= set(RANKS)
-    return known and reserved([str(card) for card in cards])
 
 
 def make_task(
@@ -67,9 +99,9 @@ def make_task(
     prompt: Template | Path | str | None = None,
     picture: str = "",
     **options: Any,
-) -> Any:
-    """A task by its name: GeneralPoints (``gp-``) or navigation (``virl-``), in language
-    (``-l``) or with vision (``-vl``).
+) -> Task[Any]:
+    """A task by its name in ``TASKS``: GeneralPoints (``gp-``) or navigation (``virl-``), in
+    language (``-l``) or with vision (``-vl``).
 
     Args:
         split: ``train``, ``id``, ``ood-rule``, ``dev-rule``, and with pictures ``ood-visual``
@@ -90,7 +122,8 @@ def make_task(
         raise ValueError(f"unknown task {name!r}; choose {', '.join(TASKS)}")
     if data and str(data).endswith(".json"):
         raise ValueError(f"{data} holds answers to imitate, no problems; only sft trains on it")
-    if data and not name.startswith("virl"):
+    entry = TASKS[name]
+    if data and not entry.streets:
         raise ValueError(f"a data folder holds streets; it does not serve task {name}")
     pictures = name.endswith("-vl")
     if picture not in ("", "release"):
@@ -99,15 +132,11 @@ def make_task(
         raise ValueError(f"task {name} shows no pictures, of the release's kind or another")
     if prompt:
         options["template"] = template_for(name, prompt)
-    if name == "gp-l":
-        return general_points(split, **options)
     if pictures:
-        options = (RELEASE[name] if picture else {"size": get_scale(scale).picture}) | options
-    if name == "gp-vl":
-        return general_points(split, pictures, **options)
+        options = (entry.release if picture else {"size": get_scale(scale).picture}) | options
     if data:
         return streets(data, pictures, skip_bad).task(split, pictures, **options)
-    return navigation(split, pictures, **options)
+    return entry.make(split, pictures, **options)
 
 
 def check_base(base: str, task: str) -> None:
@@ -122,11 +151,12 @@ def check_base(base: str, task: str) -> None:
 
 
 def budget(name: str, tries: int) -> int:
-    """Verification budget: ``tries`` for cards, at most two for streets (paper, appendix B.3)."""
-    return min(tries, 2) if name.startswith("virl") else tries
+    """Verification budget: ``tries``, or what a task has at most."""
+    most = TASKS[name].most_tries if name in TASKS else 0
+    return min(tries, most) if most else tries
 
 
 def reported(name: str, data: Path | str | None = None) -> tuple[str, ...]:
     """The splits that a task is reported on; other cities than a folder's are another folder."""
-    visual = name.endswith("-vl") and not data
-    return ("id", "ood-rule", "ood-visual") if visual else ("id", "ood-rule")
+    splits = TASKS[name].splits if name in TASKS else Entry.splits
+    return tuple(split for split in splits if not (data and split == "ood-visual"))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from sftrl_lite.models.vision import Processor
 from sftrl_lite.results.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.base import Measurable, Problem
 from sftrl_lite.training.compute import text_weights
 from sftrl_lite.training.distributed import gathered, place, share
 from sftrl_lite.training.forward import PART, pack, policy
@@ -68,8 +69,8 @@ def within(episodes: Sequence[Episode], budgets: Sequence[int]) -> dict[str, Est
 def evaluate(
     model: PreTrainedModel,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Measurable[Problem],
+    problems: Sequence[Problem],
     *,
     tries: int = 5,
     temperature: float = 0.6,
@@ -114,8 +115,8 @@ def evaluate(
             played = [*blind[:first], *played, *blind[first + len(played) :]]
         episodes += played
     ROOMS.pop(model, None)  # what follows may need the memory of its cache
-    extra = task.extra(problems, episodes)
-    return measure(episodes) | {name: wilson(*hits) for name, hits in extra.items()}, episodes
+    own = {name: wilson(*hits) for name, hits in task.metrics(problems, episodes).items()}
+    return measure(episodes) | own, episodes
 
 
 @torch.no_grad()

@@ -288,7 +288,7 @@ def criteria(
         ValueError: a criterion fails; the line names each with its measured value.
     """
     judge = make_task(task, "id", "tiny")
-    asked = judge.tests(stream(seed, "criteria"), problems)
+    asked = judge.held_out(stream(seed, "criteria"), problems)
     greedy, _ = evaluate(model, processor, judge, asked, tries=1, temperature=0, seed=seed)
     sampled, episodes = evaluate(model, processor, judge, asked, tries=2, seed=seed)
     again = [e.turns for e in episodes if len(e.turns) > 1]

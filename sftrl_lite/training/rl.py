@@ -27,7 +27,7 @@ from sftrl_lite.models.precision import checkpointed
 from sftrl_lite.models.vision import Processor, encode, tokenizer_of
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.seeds import stream
-from sftrl_lite.tasks.base import Verdict
+from sftrl_lite.tasks.base import Playable, Problem, Verdict
 from sftrl_lite.training import distributed, rollout_copy
 from sftrl_lite.training.compute import picture_tokens
 from sftrl_lite.training.forward import Batch, pack, parts, per_token, per_turn, policy
@@ -76,8 +76,8 @@ METHODS = {"rl-ppo": ppo, "rl-grpo": grpo}
 def play(
     learner: Learner,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Playable[Problem],
+    problems: Sequence[Problem],
     settings: RLSettings,
     rng: random.Random,
     reward: Callable[[Verdict], float] | None = None,
@@ -170,8 +170,8 @@ def minibatches(
 def rl_step(
     learner: Learner,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Playable[Problem],
+    problems: Sequence[Problem],
     settings: RLSettings,
     seed: int,
     reward: Callable[[Verdict], float] | None = None,

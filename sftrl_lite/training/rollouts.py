@@ -20,7 +20,7 @@ from sftrl_lite.models.chats import ask, pictures_of
 from sftrl_lite.models.precision import hardware, mixed
 from sftrl_lite.models.vision import Pixels, Processor, to_pixels, tokenizer_of
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.tasks.base import Verdict
+from sftrl_lite.tasks.base import Playable, Problem, Verdict
 from sftrl_lite.training import distributed
 from sftrl_lite.training.decoding import Decoder, generate
 from sftrl_lite.training.static_decoding import ROOMS, LentLayer, StaticDecoder, cache_bytes
@@ -92,8 +92,8 @@ def episodes_at_once(model: PreTrainedModel, prompt: int, columns: int, episodes
 def rollout(
     model: PreTrainedModel,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Playable[Problem],
+    problems: Sequence[Problem],
     *,
     samples: int = 1,
     tries: int = 5,
@@ -117,7 +117,7 @@ def rollout(
     Args:
         model: any causal model of the course; switched to eval mode.
         processor: its tokenizer with a chat template, or processor where it sees pictures.
-        task: gives ``prompt(problem)``, ``picture(problem)``, ``verify(problem, answer)``.
+        task: shows problems and judges answers (``tasks.base.Playable``).
         problems: P problems; the result has P * samples episodes, problem by problem.
         tries: verification budget; the last failed try costs one more point
             (paper, appendix A.3).
@@ -200,7 +200,7 @@ def answered(
     answers: Sequence[list[int]],
     logps: Sequence[list[float]],
     tokenizer: PreTrainedTokenizerBase,
-    task: Any,
+    task: Playable[Any],
     tries: int,
     reward: Callable[[Verdict], float] | None,
 ) -> list[Episode]:

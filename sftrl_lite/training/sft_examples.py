@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from sftrl_lite.models.chats import Chat, ask, demonstrated
 from sftrl_lite.models.vision import Pixels, Processor, crosses, image_mask, open_picture, to_pixels
 from sftrl_lite.seeds import stream
+from sftrl_lite.tasks.base import Playable, Problem, Teachable
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import rollout
 
@@ -27,7 +28,9 @@ Draw = Callable[[Sequence[int]], Pixels]
 
 
 def demonstrations(
-    task: Any, problems: Sequence[Any], answer: Callable[[Any], str] | None = None
+    task: Teachable[Problem],
+    problems: Sequence[Problem],
+    answer: Callable[[Problem], str] | None = None,
 ) -> Dataset:
     """Prompt and correct answer of each problem, as chat messages for trl.
 
@@ -48,9 +51,9 @@ def demonstrations(
 
 def picture_demonstrations(
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
-    answer: Callable[[Any], str] | None = None,
+    task: Teachable[Problem],
+    problems: Sequence[Problem],
+    answer: Callable[[Problem], str] | None = None,
 ) -> tuple[Dataset, Pixels | Draw]:
     """``demonstrations`` for tasks with pictures: tokens, and pixels.
 
@@ -73,9 +76,9 @@ def picture_demonstrations(
 
 def taught(
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
-    answer: Callable[[Any], str] | None = None,
+    task: Teachable[Problem],
+    problems: Sequence[Problem],
+    answer: Callable[[Problem], str] | None = None,
 ) -> tuple[Dataset, Pixels | Draw | None]:
     """What ``train_sft`` reads of problems: rows of tokens, and pixels where the task shows any."""
     if task.picture(problems[0]) is not None:
@@ -113,12 +116,12 @@ class Given:
 def verified(
     model: PreTrainedModel,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Playable[Problem],
+    problems: Sequence[Problem],
     seed: int,
     samples: int = 8,
     max_new_tokens: int = 40,
-) -> tuple[list[tuple[Any, str]], int]:
+) -> tuple[list[tuple[Problem, str]], int]:
     """Rejection sampling: what the model itself answers and the verifier accepts.
 
     Args:

@@ -22,6 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 from sftrl_lite.models.chats import ask, pictures_of, replies
 from sftrl_lite.models.vision import Processor, image_mask, to_pixels, tokenizer_of
 from sftrl_lite.scales import RLSettings
+from sftrl_lite.tasks.base import Playable, Problem
 from sftrl_lite.training.sft import CHECKPOINTING
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func "may change"
@@ -35,7 +36,9 @@ def question(message: dict[str, Any]) -> tuple[str, bytes]:
     return content[1]["text"], content[0]["image"].tobytes()
 
 
-def make_rollout(task: Any, problems: Sequence[Any], settings: RLSettings) -> Callable:
+def make_rollout(
+    task: Playable[Problem], problems: Sequence[Problem], settings: RLSettings
+) -> Callable:
     """The multi-turn verifier as a ``rollout_func``; trl repeats the prompts itself."""
     by_question = {question(ask(task, problem)): problem for problem in problems}
 
@@ -145,8 +148,8 @@ class MllamaGRPOTrainer(GRPOTrainer):
 def make_trainer(
     model: PreTrainedModel,
     processor: Processor,
-    task: Any,
-    problems: Sequence[Any],
+    task: Playable[Problem],
+    problems: Sequence[Problem],
     settings: RLSettings,
     output_dir: str | Path,
     seed: int,
