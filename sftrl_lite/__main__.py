@@ -75,19 +75,19 @@ def train_command(
         watch.check_push(push_to_hub)
     out = out or Path("runs") / folder_of(run, experiment)
     distributed.start()
-    for line in remarks(run) if distributed.main() else ():
+    for line in remarks(run) if distributed.is_main() else ():
         typer.echo(f"note: {line}", err=True)
-    if distributed.main() and not (out / "model").is_dir():
+    if distributed.is_main() and not (out / "model").is_dir():
         filled = run.filled()
         typer.echo(watch.configuration({"out": str(out), **filled.plain()} | settings_of(filled)))
         settings = rl_settings(filled) if context.info_name == "rl" else None
         typer.echo(watch.outlook(filled, settings, price))
-    with tqdm(total=1.0, desc=run.method, bar_format=BAR, disable=not distributed.main()) as bar:
+    with tqdm(total=1.0, desc=run.method, bar_format=BAR, disable=not distributed.is_main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
         target = ledger.LEDGER if record else None
         options = dict(progress=show, record=target, watch=seen, anyway=anyway, engine=engine)
         train(run, out, experiment=experiment, **options)
-    if not distributed.main():
+    if not distributed.is_main():
         return
     table = ledger.read(out / "rows.csv")
     typer.echo(plots.summary_table(table).to_string())
@@ -136,11 +136,11 @@ def init_command(
 
     def tell(level: dict[str, float]) -> None:
         shares = f"format errors {level['format_error']:.0%}, success {level['success']:.0%}"
-        if distributed.main():
+        if distributed.is_main():
             typer.echo(f"step {level['step']:5}  {shares}")
 
     report = make_init(run, out, goal, tell)
-    if distributed.main():
+    if distributed.is_main():
         typer.echo(verdict(report))
 
 
@@ -211,7 +211,7 @@ def evaluate_command(
     if o.prompt:
         check_words(tokenizer, model, judges.values())
     decoding = decoding_name(o.eval_temperature, o.eval_top_p)
-    player = open_engine(engine, network, tokenizer, o.task)
+    playing = open_engine(engine, network, tokenizer, o.task)
     for split, judge in judges.items():
         hands = held_out(judge, episodes or min(2 * row.eval_episodes, judge.population), o.seed)
         found, _ = evaluate(
@@ -224,7 +224,7 @@ def evaluate_command(
             top_p=o.eval_top_p,
             seed=o.seed,
             max_new_tokens=row.rl.max_new_tokens,
-            engine=player,
+            engine=playing,
         )
         for name, e in found.items():
             interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"

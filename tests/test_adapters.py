@@ -67,22 +67,22 @@ def test_what_trains_is_float32_whatever_the_base_is(random_model):
 
 
 def test_bare_is_init_on_the_same_weights(worn, random_model):
-    init = adapters.bare(worn)
+    init = adapters.reference_model(worn)
     assert torch.equal(logits(init), logits(random_model))
     assert not torch.equal(logits(worn), logits(random_model))
     assert init.lm_head.weight is worn.lm_head.weight
     shared = {id(weight) for weight in worn.parameters()}
     assert all(id(weight) in shared for weight in init.parameters())
-    assert not adapters.worn(init)
+    assert not adapters.adapter_names(init)
 
 
 def test_merged_and_unmerged_agree(worn):
     apart = logits(worn)
     adapters.merge(worn)
     assert (logits(worn) - apart).abs().max() < 1e-4
-    assert not adapters.worn(worn) and type(worn.model.language_model.layers[0].mlp.up_proj) is (
-        torch.nn.Linear
-    )
+    assert not adapters.adapter_names(worn) and type(
+        worn.model.language_model.layers[0].mlp.up_proj
+    ) is (torch.nn.Linear)
 
 
 def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
@@ -91,7 +91,7 @@ def test_a_saved_adapter_gives_the_same_logits(worn, tokenizer, tmp_path):
     assert torch.equal(logits(there), logits(worn))
     assert not (tmp_path / "run" / "model.safetensors").exists()
     merged, _ = loading.load(tmp_path / "run", "none")  # to train all weights from here
-    assert not adapters.worn(merged) and all(w.requires_grad for w in merged.parameters())
+    assert not adapters.adapter_names(merged) and all(w.requires_grad for w in merged.parameters())
     assert (logits(merged) - logits(worn)).abs().max() < 1e-4
 
 
@@ -104,7 +104,7 @@ def test_an_adapter_on_an_adapter(worn, tokenizer, tmp_path):
     loading.save(model, tokenizer, tmp_path / "second")
     there, _ = loading.load(tmp_path / "second")
     assert torch.equal(logits(there), logits(model))
-    init = adapters.bare(model)
+    init = adapters.reference_model(model)
     assert torch.equal(logits(init), logits(worn))
     assert all(".adapter1." in name for name in adapters.trained(model))  # the first still sleeps
     adapters.merge(model)
@@ -124,7 +124,7 @@ def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):
     wider = MllamaForConditionalGeneration(config)
     wider.name_or_path = "a-wider-model"
     with pytest.raises(ValueError, match=f"is an adapter of {base} and does not fit a-wider-model"):
-        adapters.put_on(wider, tmp_path / "run")
+        adapters.load_adapter(wider, tmp_path / "run")
     other = copy.deepcopy(random_model)
     with torch.no_grad():
         other.lm_head.weight += 1
@@ -166,7 +166,7 @@ def test_four_bits_for_the_text_model_alone(base, tokenizer, random_model, tmp_p
     assert len(packed) == 21 and all("language_model" in name for name in packed)
     assert text_parameters(model) == text_parameters(loading.load(base, "lora", vision="frozen")[0])
     disturb(model)
-    init = adapters.bare(model)
+    init = adapters.reference_model(model)
     assert init.model.language_model.layers[0].self_attn.q_proj.weight is (
         model.model.language_model.layers[0].self_attn.q_proj.weight
     )
@@ -206,7 +206,7 @@ def adapted(model):
 def test_merged_weights_play_alike_and_come_back_to_the_last_bit(random_model, monkeypatch, kind):
     model = half(random_model, kind)
     before, apart = copy.deepcopy(model.state_dict()), logits(model).float().log_softmax(-1)
-    base = logits(adapters.bare(adapters.bare(model))).float().log_softmax(-1)
+    base = logits(adapters.reference_model(adapters.reference_model(model))).float().log_softmax(-1)
     gpu_with(monkeypatch, 10**9)
     with rollout_copy.merged(model) as yes:
         assert yes

@@ -157,7 +157,7 @@ def test_steps_of_rl_are_those_of_one_process(base, tmp_path):
 def unequal_groups(base, out):
     """Two problems at once: five of seven problems are three groups, two are one."""
     model, tokenizer = loading.load(base)
-    problems = distributed.share([HANDS[i % 4] for i in range(7)])
+    problems = distributed.split_between_processes([HANDS[i % 4] for i in range(7)])
     mine = problems if distributed.rank() else problems[:2]
     chance = torch.Generator().manual_seed(0)
     options = dict(samples=1, tries=2, max_new_tokens=4, together=2, generator=chance)
@@ -287,14 +287,14 @@ def test_shares_are_the_whole(items, monkeypatch):
     for rank in range(3):
         monkeypatch.setattr(distributed, "world", lambda: 3)
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        found += distributed.share(range(items))
+        found += distributed.split_between_processes(range(items))
     assert found == list(range(items))
 
 
 def test_a_copy_to_play_with_is_in_the_format_of_products(random_model, monkeypatch):
     monkeypatch.setenv("SFTRL_PRETEND_GPU", "bf16")
     monkeypatch.setattr(distributed, "sharding", lambda: True)
-    player = distributed.player_of(random_model)
+    player = distributed.make_rollout_model(random_model)
     assert {w.dtype for w in player.parameters()} == {torch.bfloat16}
     assert {w.dtype for w in random_model.parameters()} == {torch.float32}
     assert not any(w.requires_grad for w in player.parameters())
@@ -302,7 +302,7 @@ def test_a_copy_to_play_with_is_in_the_format_of_products(random_model, monkeypa
     with torch.no_grad():
         for weight in changed.parameters():
             weight.add_(1.0)
-    distributed.refresh(player, changed)
+    distributed.sync_weights(player, changed)
     for mine, theirs in zip(player.parameters(), changed.parameters(), strict=True):
         assert torch.equal(mine, theirs.bfloat16())
     for mine, theirs in zip(player.buffers(), random_model.buffers(), strict=True):
@@ -315,7 +315,7 @@ def test_init_of_a_split_model_lies_in_main_memory_and_stays_as_it_was(random_mo
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(1.0)
-    with distributed.at_hand(init) as there:
+    with distributed.on_device(init) as there:
         assert there is init and there.device == precision.device()
     assert init.device.type == "cpu" and not init.training
     for mine, theirs in zip(init.parameters(), random_model.parameters(), strict=True):

@@ -119,7 +119,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     base, tmp_path, monkeypatch
 ):
     taught, asked = [], []
-    real = sft_examples.taught
+    real = sft_examples.training_rows
 
     def keep(processor, task, problems):
         taught.extend(problems)

@@ -82,7 +82,7 @@ def as_on_a_gpu(monkeypatch, request, graphs):
     def once(model):
         layers = frozenset(type(module) for module in model.modules())
         weights = frozenset(weight.dtype for weight in model.parameters())
-        graph = type(model), layers, weights, len(adapters.worn(model)), kind, shown
+        graph = type(model), layers, weights, len(adapters.adapter_names(model)), kind, shown
         if graph in graphs and model not in static_decoding.COMPILED:
             return type(model).forward
         graphs.add(graph)
@@ -248,7 +248,7 @@ def test_rl_goes_on_from_an_adapter_of_sft(adapter, base, kept, tmp_path):
     rows = train(small_run("rl-ppo", "gp-l", init, adapter=adapter), tmp_path / "rl")
     assert next(row.value for row in rows if row.metric == "kl") == 0
     first, second = kept
-    assert adapters.worn(second) == ["adapter0", "adapter1"]
+    assert adapters.adapter_names(second) == ["adapter0", "adapter1"]
     old = adapters.trained(first)
     assert all(torch.equal(w, second.get_parameter(name)) for name, w in old.items())
     there, processor = loading.load(tmp_path / "rl" / "model")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from sftrl_lite.models.precision import in_float32
-from sftrl_lite.models.vision import EYES, eyes
+from sftrl_lite.models.vision import VISION_MODULES, vision_modules
 
 RANK, ALPHA = 16, 32
 FILE = "adapter_model.safetensors"
@@ -48,7 +48,7 @@ def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=[*(f"model.{part}" for part in EYES), "lm_head"],
+        llm_int8_skip_modules=[*(f"model.{part}" for part in VISION_MODULES), "lm_head"],
     )
 
 
@@ -70,16 +70,16 @@ def restore(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
         weight.copy_(weights[name])
 
 
-def freeze_eyes(model: PreTrainedModel) -> None:
+def freeze_vision(model: PreTrainedModel) -> None:
     """Train the text model only."""
-    for part in eyes(model):
+    for part in vision_modules(model):
         part.requires_grad_(False)
 
 
 # --- on and off ------------------------------------------------------------------------
 
 
-def worn(model: PreTrainedModel) -> list[str]:
+def adapter_names(model: PreTrainedModel) -> list[str]:
     """Names of the adapters that a model has, oldest first; none at all for a plain model."""
     return list(getattr(model, "peft_config", {}))
 
@@ -92,25 +92,25 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
         config: of an adapter that exists, instead.
     """
     if config is None:
-        parts = [model.get_decoder(), *(eyes(model) if vision else [])]
+        parts = [model.get_decoder(), *(vision_modules(model) if vision else [])]
         inside = {id(module) for part in parts for module in part.modules()}
         linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         names = [n for n in linear if id(model.get_submodule(n)) in inside and ".lora_" not in n]
         names = [name.removesuffix(".base_layer") for name in names]
         config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=sorted(names))
-    name = f"adapter{len(worn(model))}"
+    name = f"adapter{len(adapter_names(model))}"
     with warnings.catch_warnings():  # of one adapter on another
         warnings.simplefilter("ignore")
         model.add_adapter(config, adapter_name=name)
-    model.set_adapter(worn(model))
+    model.set_adapter(adapter_names(model))
     for key, weight in model.named_parameters():
         weight.requires_grad_(f".{name}." in key)
     in_float32(model)
 
 
-def bare(model: PreTrainedModel) -> PreTrainedModel:
+def reference_model(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its last adapter: a second model on the same weights, no copy of them."""
-    own, last = trained(model).keys(), worn(model)[-1]
+    own, last = trained(model).keys(), adapter_names(model)[-1]
     weights = [*model.parameters(), *model.buffers()]
     twin = deepcopy(model, {id(weight): weight for weight in weights})
     for name, layer in list(twin.named_modules()):
@@ -147,7 +147,7 @@ def save(model: PreTrainedModel, folder: Path, weights: str = "") -> None:
         weights: which weights of its base it was trained on, in any words that identify them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = worn(model)[-1]
+    name = adapter_names(model)[-1]
     model.peft_config[name].save_pretrained(folder)
     tensors = {
         PREFIX + key.replace(f".{name}.", "."): value.cpu().contiguous()
@@ -158,7 +158,7 @@ def save(model: PreTrainedModel, folder: Path, weights: str = "") -> None:
     save_file(tensors, folder / FILE, metadata={"format": "pt", **about})
 
 
-def about(folder: Path) -> dict[str, str]:
+def adapter_info(folder: Path) -> dict[str, str]:
     """Whose adapter lies in ``folder``: ``base``, ``weights``, ``adapter`` (lora or qlora).
 
     Raises:
@@ -174,13 +174,13 @@ def about(folder: Path) -> dict[str, str]:
     return found
 
 
-def put_on(model: PreTrainedModel, folder: Path) -> None:
+def load_adapter(model: PreTrainedModel, folder: Path) -> None:
     """Give a model the adapter that lies in ``folder``.
 
     Raises:
         ValueError: it was made for another model, or is damaged.
     """
-    base, config = about(folder)["base"], LoraConfig.from_pretrained(folder)
+    base, config = adapter_info(folder)["base"], LoraConfig.from_pretrained(folder)
     try:
         add(model, config=config)
         load_weights(model, folder)
@@ -195,7 +195,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         ValueError: they have other names or shapes.
     """
-    end = f".{worn(model)[-1]}.weight"
+    end = f".{adapter_names(model)[-1]}.weight"
     with safe_open(folder / FILE, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     restore(model, {n.removeprefix(PREFIX).replace(".weight", end): w for n, w in weights.items()})

@@ -77,11 +77,11 @@ def load(
     if adapter in ("lora", "qlora"):
         adapters.add(model, vision=vision == "trained")
         return model, processor
-    if adapter == "none" and adapters.worn(model):
+    if adapter == "none" and adapters.adapter_names(model):
         adapters.merge(model)
         model.requires_grad_(True)
     if vision == "frozen":
-        adapters.freeze_eyes(model)
+        adapters.freeze_vision(model)
     if adapter == "none":
         in_float32(model)
     return model, processor
@@ -119,11 +119,11 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
 
 def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
     """The base that an adapter names, wearing it."""
-    made_for = adapters.about(folder)
+    made_for = adapters.adapter_info(folder)
     kept = made_for["adapter"] == "qlora" and adapter != "none"  # else it is merged, in full
     processor = _processor(folder)
-    eyes = getattr(processor, "image_processor", None)
-    tiles = tiles or getattr(eyes, "max_image_tiles", 0)
+    image_processor = getattr(processor, "image_processor", None)
+    tiles = tiles or getattr(image_processor, "max_image_tiles", 0)
     model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, dummy=False)
     place = find(made_for["base"])
     there = fingerprint(place) if place else ""
@@ -132,7 +132,7 @@ def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
             f"{folder} is an adapter of {made_for['base']} {made_for['weights']}; "
             f"what is there now is {there or 'something else'}"
         )
-    adapters.put_on(model, folder)
+    adapters.load_adapter(model, folder)
     model.name_or_path = base
     return model, processor
 
@@ -189,7 +189,7 @@ def _why(base: str, error: BaseException) -> str:
 
 
 def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Processor:
-    """What reads text, and pictures where the model has eyes for them.
+    """What reads text, and pictures where the model has a tower for them.
 
     SmolVLM's own processor also reads videos and wants libraries for that. Idefics3's is the
     same without.
@@ -201,9 +201,14 @@ def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Proces
         words = processor.tokenizer
         words.chat_template = words.chat_template or processor.chat_template
         return processor
-    words, eyes = AutoTokenizer.from_pretrained(base), AutoImageProcessor.from_pretrained(base)
+    words, image_processor = (
+        AutoTokenizer.from_pretrained(base),
+        AutoImageProcessor.from_pretrained(base),
+    )
     states, template = model.model.image_seq_len, words.chat_template
-    processor = Idefics3Processor(eyes, words, image_seq_len=states, chat_template=template)
+    processor = Idefics3Processor(
+        image_processor, words, image_seq_len=states, chat_template=template
+    )
     limit_tiles(model, processor, 1)
     return processor
 
@@ -214,7 +219,7 @@ def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
     The folder appears whole or not at all.
     """
     with whole(folder) as draft:
-        if adapters.worn(model):
+        if adapters.adapter_names(model):
             base = find(model.name_or_path)
             adapters.save(model, draft, fingerprint(base) if base else "")
         else:

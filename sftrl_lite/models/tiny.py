@@ -94,8 +94,8 @@ def make_processor(
         tiles: most tiles of a picture.
     """
     shape = {"height": size, "width": size}
-    eyes = MllamaImageProcessorPil(size=shape, max_image_tiles=tiles)
-    return MllamaProcessor(eyes, tokenizer, chat_template=tokenizer.chat_template)
+    image_processor = MllamaImageProcessorPil(size=shape, max_image_tiles=tiles)
+    return MllamaProcessor(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
 
 def tiny_config(vocab_size: int, picture: int = 0) -> MllamaConfig:

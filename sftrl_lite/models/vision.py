@@ -30,25 +30,25 @@ Processor = MllamaProcessor | Idefics3Processor | PreTrainedTokenizerBase
 Pixels = dict[str, Tensor]  # the image processor's tensors, first dimension: pictures
 IMAGE = "<|image|>"
 PATCHES = 2**15  # encoded at a time
-EYES = ("vision_model", "multi_modal_projector", "connector")  # in Mllama or SmolVLM
+VISION_MODULES = ("vision_model", "multi_modal_projector", "connector")  # in Mllama or SmolVLM
 
 
-def eyes(model: PreTrainedModel) -> list[nn.Module]:
+def vision_modules(model: PreTrainedModel) -> list[nn.Module]:
     """The parts that only pictures pass through: vision tower and projector."""
-    return [getattr(model.model, name) for name in EYES if hasattr(model.model, name)]
+    return [getattr(model.model, name) for name in VISION_MODULES if hasattr(model.model, name)]
 
 
-def crosses(model: PreTrainedModel) -> bool:
+def has_cross_attention(model: PreTrainedModel) -> bool:
     """Whether text attends to pictures through cross-attention; else they stand in the text."""
     return hasattr(model.config.get_text_config(), "cross_attention_layers")
 
 
 def states_of_picture(config: PreTrainedConfig) -> int:
     """V: how many states a picture becomes."""
-    eyes = config.vision_config
-    patches = (eyes.image_size // eyes.patch_size) ** 2
+    tower = config.vision_config
+    patches = (tower.image_size // tower.patch_size) ** 2
     if config.model_type == "mllama":
-        return (patches + 1) * eyes.max_num_tiles
+        return (patches + 1) * tower.max_num_tiles
     return patches // config.scale_factor**2
 
 
@@ -83,14 +83,14 @@ def to_pixels(processor: Any, pictures: Sequence[Image.Image]) -> Pixels:
     Raises:
         ValueError: the model reads text only, or something is not an RGB picture.
     """
-    eyes = getattr(processor, "image_processor", None)
-    if eyes is None:
+    image_processor = getattr(processor, "image_processor", None)
+    if image_processor is None:
         raise ValueError("this model reads text only, and the task shows pictures; choose its base")
     for picture in pictures:
         if not isinstance(picture, Image.Image) or picture.mode != "RGB":
             what = getattr(picture, "mode", type(picture).__name__)
             raise ValueError(f"a picture must be a PIL image of mode RGB, not {what}")
-    made = eyes([[picture] for picture in pictures], return_tensors="pt")
+    made = image_processor([[picture] for picture in pictures], return_tensors="pt")
     names = ("pixel_values", "pixel_attention_mask", "aspect_ratio_ids", "aspect_ratio_mask")
     return {name: made[name] for name in names if name in made}
 
@@ -108,7 +108,7 @@ def encode(model: PreTrainedModel, pixels: Pixels) -> Tensor:
         return torch.cat([encode(model, dict(zip(pixels, g, strict=True))) for g in groups])
     inner = model.model
     pixels = {name: tensor.to(model.device) for name, tensor in pixels.items()}
-    if crosses(model):
+    if has_cross_attention(model):
         states = inner.multi_modal_projector(inner.vision_model(**pixels).last_hidden_state)
     else:
         states = torch.stack(inner.get_image_features(**pixels).pooler_output)
@@ -135,7 +135,7 @@ def look(
         which: (B,) the picture of each row; row by row if not given.
     """
     views = views[which]
-    if crosses(model):
+    if has_cross_attention(model):
         mask = image_mask(ids, model, pixels["aspect_ratio_mask"][which].to(ids.device))
         return {"input_ids": ids, "cross_attention_states": views, "cross_attention_mask": mask}
     words = model.get_input_embeddings()(ids)
@@ -169,12 +169,13 @@ def limit_tiles(model: PreTrainedModel, processor: Any, tiles: int) -> None:
     Raises:
         ValueError: more tiles than the model knows.
     """
-    sees, eyes = model.config.vision_config, processor.image_processor
+    sees, image_processor = model.config.vision_config, processor.image_processor
     known = getattr(sees, "max_num_tiles", 1)
     if not 1 <= tiles <= known:
         raise ValueError(f"{model.name_or_path} reads pictures of 1 to {known} tiles, not {tiles}")
     if model.config.model_type != "mllama":
-        eyes.do_image_splitting, eyes.size = False, dict(eyes.max_image_size)
+        image_processor.do_image_splitting = False
+        image_processor.size = dict(image_processor.max_image_size)
         return
     shapes = [shape for shape in sees.supported_aspect_ratios if shape[0] * shape[1] <= tiles]
     rows = [0, *(1 + sees.supported_aspect_ratios.index(shape) for shape in shapes)]
@@ -190,4 +191,4 @@ def limit_tiles(model: PreTrainedModel, processor: Any, tiles: int) -> None:
         if hasattr(part, "max_num_tiles"):
             part.max_num_tiles = tiles
     sees.max_num_tiles, sees.supported_aspect_ratios = tiles, shapes
-    eyes.max_image_tiles = tiles
+    image_processor.max_image_tiles = tiles

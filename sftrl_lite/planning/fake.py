@@ -18,7 +18,14 @@ from transformers.initialization import no_init_weights
 
 from sftrl_lite.models import adapters
 from sftrl_lite.models.precision import PRETEND, checkpoint_layers, hardware, in_float32, mixed
-from sftrl_lite.models.vision import PATCHES, Pixels, crosses, encode, eyes, states_of_picture
+from sftrl_lite.models.vision import (
+    PATCHES,
+    Pixels,
+    encode,
+    has_cross_attention,
+    states_of_picture,
+    vision_modules,
+)
 from sftrl_lite.planning.workload import Work
 
 # --- a step on fake tensors --------------------------------------------------------------
@@ -96,7 +103,7 @@ def nothing(config: PreTrainedConfig, work: Work) -> PreTrainedModel:
         if work.adapter != "none":
             adapters.add(model, vision=work.seeing)
         elif not work.seeing:
-            adapters.freeze_eyes(model)
+            adapters.freeze_vision(model)
         if work.adapter == "none" and work.mode != "eval" and not work.sharded:
             in_float32(model)  # shards are, too, but what they gather for a pass is 16 bits wide
     return model
@@ -123,16 +130,16 @@ def fake(config: PreTrainedConfig, work: Work) -> Iterator[PreTrainedModel]:
 
 def pictures_like(config: PreTrainedConfig, number: int) -> Pixels:
     """Tensors like the image processor's, of ``number`` pictures."""
-    eyes = config.vision_config
+    tower = config.vision_config
     if config.model_type != "mllama":
-        shape = number, 1, eyes.image_size, eyes.image_size
+        shape = number, 1, tower.image_size, tower.image_size
         return {
             "pixel_values": torch.ones(number, 1, 3, *shape[2:]),
             "pixel_attention_mask": torch.ones(shape, dtype=torch.long),
         }
-    shape = number, 1, eyes.max_num_tiles
+    shape = number, 1, tower.max_num_tiles
     return {
-        "pixel_values": torch.zeros(*shape, 3, eyes.image_size, eyes.image_size),
+        "pixel_values": torch.zeros(*shape, 3, tower.image_size, tower.image_size),
         "aspect_ratio_ids": torch.ones(number, 1, dtype=torch.long),
         "aspect_ratio_mask": torch.ones(shape, dtype=torch.long),
     }
@@ -144,7 +151,7 @@ def encode_whole(model: PreTrainedModel, pixels: Pixels) -> Tensor:
 
     SmolVLM asks, and the answer is content, which fake tensors lack.
     """
-    if crosses(model):
+    if has_cross_attention(model):
         return encode(model, pixels)
     inner, values = model.model, pixels["pixel_values"].flatten(0, 1)
     tower = inner.vision_model
@@ -157,14 +164,16 @@ def encode_whole(model: PreTrainedModel, pixels: Pixels) -> Tensor:
 
 def few_pictures(config: PreTrainedConfig, number: int) -> int:
     """How many of so many pictures ``encode`` takes at a time."""
-    eyes = config.vision_config
-    patches = (eyes.image_size // eyes.patch_size) ** 2 * getattr(eyes, "max_num_tiles", 1)
+    tower = config.vision_config
+    patches = (tower.image_size // tower.patch_size) ** 2 * getattr(tower, "max_num_tiles", 1)
     return min(number, max(PATCHES // patches, 1))
 
 
 def states_like(model: PreTrainedModel, pictures: int) -> Tensor:
     """States of pictures as ``encode`` gives them, that want a gradient where it is wanted."""
     hidden = model.config.get_text_config().hidden_size
-    trained = any(weight.requires_grad for part in eyes(model) for weight in part.parameters())
+    trained = any(
+        weight.requires_grad for part in vision_modules(model) for weight in part.parameters()
+    )
     kind, shape = hardware().format, (pictures, states_of_picture(model.config), hidden)
     return torch.zeros(shape, dtype=kind, device=model.device).requires_grad_(trained)

@@ -230,8 +230,8 @@ HARDWARE = {  # GPUs, GiB of each that can be used, data sheet; a model is split
 def heaviest(scale: Scale, task: str, mode: str, gpus: int, memory: float) -> Plan:
     """All weights if they fit, else LoRA, else QLoRA; the last one if nothing fits."""
     for adapter in ADAPTERS:
-        eyes = "trained" if adapter == "none" else "frozen"
-        work = Work(scale, task, mode, adapter, eyes, gpus=gpus, split=gpus == 8)
+        tower = "trained" if adapter == "none" else "frozen"
+        work = Work(scale, task, mode, adapter, tower, gpus=gpus, split=gpus == 8)
         found = fitting(work, memory)
         if not found.missing(memory):
             break

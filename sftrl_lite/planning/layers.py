@@ -12,11 +12,11 @@ from transformers import PreTrainedConfig
 
 def depths(config: PreTrainedConfig) -> dict[str, int]:
     """How many layers of each kind a model has."""
-    text, eyes = config.get_text_config(), config.vision_config
+    text, tower = config.get_text_config(), config.vision_config
     across = len(getattr(text, "cross_attention_layers", ()))
-    found = {"text": text.num_hidden_layers - across, "eyes": eyes.num_hidden_layers}
+    found = {"text": text.num_hidden_layers - across, "tower": tower.num_hidden_layers}
     if across:
-        found |= {"across": across, "overview": eyes.num_global_layers}
+        found |= {"across": across, "overview": tower.num_global_layers}
     return found
 
 
@@ -26,15 +26,15 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     The first layer stays one of text: cross-attention layers come right after it.
     """
     config = copy.deepcopy(config)
-    text, eyes = config.get_text_config(), config.vision_config
+    text, tower = config.get_text_config(), config.vision_config
     text.num_hidden_layers = layers["text"] + layers.get("across", 0)
-    eyes.num_hidden_layers, deep = layers["eyes"], eyes.num_hidden_layers
+    tower.num_hidden_layers, deep = layers["tower"], tower.num_hidden_layers
     if "across" in layers:
         text.cross_attention_layers = list(range(1, 1 + layers["across"]))
-        eyes.num_global_layers = layers["overview"]
-        if layers["eyes"] < deep:  # those that are handed on stay different ones
-            handed = range(len(eyes.intermediate_layers_indices))
-            eyes.intermediate_layers_indices = [min(i, layers["eyes"] - 1) for i in handed]
+        tower.num_global_layers = layers["overview"]
+        if layers["tower"] < deep:  # those that are handed on stay different ones
+            handed = range(len(tower.intermediate_layers_indices))
+            tower.intermediate_layers_indices = [min(i, layers["tower"] - 1) for i in handed]
     if hasattr(text, "layer_types"):
         text.layer_types = None
     return config
@@ -42,7 +42,7 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
 
 # Mllama's tower hands on the states of five of its layers beside the last; and with few pieces of
 # logits another moment is the highest than with many.
-FEW = {"eyes": 6, "pieces": 4}
+FEW = {"tower": 6, "pieces": 4}
 
 
 def extrapolated(measure: Any, layers: dict[str, float]) -> dict[str, float]:

@@ -200,12 +200,12 @@ def played(
 def traced(
     work: Work, layers: tuple[tuple[str, float], ...], kind: str, n: Sizes
 ) -> dict[str, float]:
-    """The other passes of ``work``: eyes on their own; an update, and the distance from Init."""
+    """The other passes of ``work``: the tower on its own; an update, and the distance from Init."""
     config, parts = passed(work, dict(layers)), dict(layers).get(PIECES)
     seeing, learn, found = work.task.endswith("-vl"), work.mode != "eval", {}
     with fake(config, work) as model:
-        if kind in ("", "eyes", "overview") and seeing:
-            found |= named("eyes", glance(model, few_pictures(config, PART), learn))
+        if kind in ("", "tower", "overview") and seeing:
+            found |= named("tower", glance(model, few_pictures(config, PART), learn))
         if kind in ("", "text", "across", PIECES) and learn:
             mode, said = "sft" if work.mode == "sft" else "rl", n.rows * n.said
             if parts is not None:

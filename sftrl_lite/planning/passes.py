@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import mixed
-from sftrl_lite.models.vision import Pixels, crosses, look
+from sftrl_lite.models.vision import Pixels, has_cross_attention, look
 from sftrl_lite.planning.fake import Live, encode_whole, pictures_like, states_like
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.forward import Batch, ValueHead, policy
@@ -189,7 +189,7 @@ def play(
         seen.clear()
         while hooks:
             hooks.pop().remove()
-        if pictures and crosses(model):
+        if pictures and has_cross_attention(model):
             reader.tiles = pixels["aspect_ratio_mask"]
         decoder.admit(reader)
         found.moving = live.recent

@@ -134,8 +134,8 @@ def make_plan(work: Work) -> Plan:
 
     # a rollout
     view = states_bytes(config, small)
-    own = max(x["eyes.looking"] - x["eyes.views"], 0.0)  # of a few pictures in the tower
-    own_back = max(x["eyes.looking_back"] - x["eyes.views"], 0.0)
+    own = max(x["tower.looking"] - x["tower.views"], 0.0)  # of a few pictures in the tower
+    own_back = max(x["tower.looking_back"] - x["tower.views"], 0.0)
     joined = view * (n.together if n.together > few else 0)  # states of all, beside their parts
     parts["KV cache"] = n.together * (n.columns * x["token"] + seeing * x["picture"])
     parts["pictures played"] = seeing * n.together * view
@@ -143,14 +143,14 @@ def make_plan(work: Work) -> Plan:
     looked = seeing * max(own, joined)
     highest = max(highest, looked, parts["KV cache"] + x["play.sampling"])
     parts["reading prompts"] = highest - parts["KV cache"]
-    flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["eyes.forward"] / few
+    flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["tower.forward"] / few
 
     # an update, and the distance from Init
     if work.mode != "eval":
         shown = n.rows if work.mode == "sft" else -(-s.problems // work.gpus)
         joined = view * (shown if shown > few else 0)
         parts["pixels"] = seeing * shown * pixel_bytes(config)
-        parts["image states"] = seeing * max(n.pictures * x["eyes.views"] / few, shown * view)
+        parts["image states"] = seeing * max(n.pictures * x["tower.views"] / few, shown * view)
         head = max(x["update.scoring"], x["update.logits"], 0.0)
         parts["activations"], parts["logits"] = x["update.kept"], head
         highest = max(x["update.reading"], x["update.back"], seeing * max(own, own_back, joined))
@@ -159,7 +159,7 @@ def make_plan(work: Work) -> Plan:
             parts["gathered"] = gathered(nothing(cut(config, dict.fromkeys(layers, 1)), work))
         highest = max(x["far.reading"], x["far.kept"] + x["far.scoring"], seeing * own)
         parts["distance"] = seeing * PART * (view + pixel_bytes(config)) + highest
-        looks = x["eyes.looks"] / few
+        looks = x["tower.looks"] / few
         if work.mode == "sft":
             flops = (x["update.text"] / n.rows + seeing * looks) * scale.sft.batch
         else:
@@ -168,8 +168,8 @@ def make_plan(work: Work) -> Plan:
             flops = s.problems * s.samples / n.rows * once
             if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
                 updates = s.epochs * -(-n.episodes // s.minibatch) * n.pictures / shown
-                again = updates * looks if work.seeing else x["eyes.forward"] / few
-                flops += s.problems * (2 * x["eyes.forward"] / few + again)
+                again = updates * looks if work.seeing else x["tower.forward"] / few
+                flops += s.problems * (2 * x["tower.forward"] / few + again)
     counts = round(x["parameters"]), round(x["trained"])
     gib = {name: size / GIB for name, size in parts.items()}
     return Plan(work, gib, flops, *counts, n.tokens, n.together)

@@ -114,11 +114,11 @@ def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig
         raise ValueError(f"no plan for {base}: its numbers are not known here")
     if config.model_type not in KINDS:
         raise ValueError(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
-    eyes = config.vision_config
+    tower = config.vision_config
     if config.model_type == "mllama":
-        eyes.max_num_tiles = min(tiles or 4, eyes.max_num_tiles)
-        ratios = eyes.supported_aspect_ratios
-        eyes.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= eyes.max_num_tiles]
+        tower.max_num_tiles = min(tiles or 4, tower.max_num_tiles)
+        ratios = tower.supported_aspect_ratios
+        tower.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= tower.max_num_tiles]
     return config
 
 
@@ -129,9 +129,9 @@ def states_bytes(config: PreTrainedConfig, size: int) -> int:
 
 def pixel_bytes(config: PreTrainedConfig) -> int:
     """Bytes of a picture as the image processor gives it."""
-    eyes = config.vision_config
-    area = eyes.image_size**2
-    return 12 * area * eyes.max_num_tiles if config.model_type == "mllama" else 20 * area
+    tower = config.vision_config
+    area = tower.image_size**2
+    return 12 * area * tower.max_num_tiles if config.model_type == "mllama" else 20 * area
 
 
 def lengths(scale: Scale | str, task: str) -> tuple[int, int, int]:

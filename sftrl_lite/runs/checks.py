@@ -98,13 +98,13 @@ def check_format(
         model,
         processor,
         task,
-        distributed.share(hands[:32]),
+        distributed.split_between_processes(hands[:32]),
         tries=1,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         generator=dice,
     )
-    kinds = distributed.gathered([episode.turns[0].verdict.kind for episode in played])
+    kinds = distributed.all_gather([episode.turns[0].verdict.kind for episode in played])
     if (wrong := kinds.count("illegal")) > (1 - READABLE) * len(kinds):
         raise RuntimeError(
             f"{run.base} does not answer in the format ({wrong} of {len(kinds)} answers are "

@@ -31,7 +31,7 @@ from sftrl_lite.training.compute import flops, picture_tokens
 from sftrl_lite.training.engine import TRAINING, check_engine, open_engine
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.sft import train_sft
-from sftrl_lite.training.sft_examples import Given, taught, verified
+from sftrl_lite.training.sft_examples import Given, training_rows, verified
 from sftrl_lite.training.updates import new_learner
 
 
@@ -68,15 +68,15 @@ def train(
     """
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
-    main = distributed.main()
+    main = distributed.is_main()
     with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
-        if not distributed.agreed((out / "model").is_dir()):
+        if not distributed.broadcast((out / "model").is_dir()):
             _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
         if record and main:
             ledger.append(read_rows(out), record)
         for leftover in ("checkpoint.pt", "trainer") if main else ():
             remove(out / leftover)
-    distributed.wait()
+    distributed.barrier()
     return read_rows(out)
 
 
@@ -104,17 +104,17 @@ def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
     else:
         _train_rl(*parts, anyway, engine)
     log.close()
-    distributed.refresh(recorder.player, model)
-    if distributed.main():
-        save(recorder.player, processor, out / "model")
+    distributed.sync_weights(recorder.rollout_model, model)
+    if distributed.is_main():
+        save(recorder.rollout_model, processor, out / "model")
 
 
 def look(step, run, recorder, log, task: Measurable[Problem], hands: Sequence[Problem]) -> None:
     """Write down greedy answers to the same few training problems, where it is time to."""
     if log.due(step):
-        distributed.refresh(recorder.player, recorder.model)
+        distributed.sync_weights(recorder.rollout_model, recorder.model)
         plain = dict(tries=run.tries, temperature=0.0, top_p=1.0)
-        log.look(step, task, recorder.play(recorder.player, task, hands[:SHOWN], **plain)[1])
+        log.look(step, task, recorder.play(recorder.rollout_model, task, hands[:SHOWN], **plain)[1])
 
 
 def _train_sft(
@@ -137,11 +137,11 @@ def _train_sft(
     if run.method == "sft-verified":
         longest = run.scale.rl.max_new_tokens
         ways = dict(seed=run.seed, max_new_tokens=longest)
-        with distributed.at_hand(recorder.init) as init:
+        with distributed.on_device(recorder.init) as init:
             hands, sampled = verified(init, processor, task, hands, **ways)
         task = Answered(task)
     answer = task.base_demonstration if run.method == "sft-own" else None
-    data, pixels = taught(processor, task, hands, answer)
+    data, pixels = training_rows(processor, task, hands, answer)
     tokens = sum(map(len, data["input_ids"])) / len(data)
     if pixels is not None:
         tokens += picture_tokens(model)
@@ -165,11 +165,11 @@ def _train_sft(
         log.step(step, figures | {"seconds": seconds, "tokens": round(batch * tokens)})
 
     clock = [0, time.time()]  # steps since the last row, and when that was
-    recorder.player = distributed.player_of(model)
-    if not distributed.agreed(bool(read_rows(out))):
+    recorder.rollout_model = distributed.make_rollout_model(model)
+    if not distributed.broadcast(bool(read_rows(out))):
         hook(0)
     clock[1] = time.time()
-    with distributed.at_hand(recorder.init) if leashed else nullcontext() as init:
+    with distributed.on_device(recorder.init) if leashed else nullcontext() as init:
         train_sft(
             model,
             tokenizer_of(processor),
@@ -211,11 +211,11 @@ def _train_rl(
         hands = train_hands(task.half(2), run.hands, run.seed)
     begun = (out / "checkpoint.pt").exists() or read_rows(out)
     asked_for = anyway or run.load_format == "dummy"  # random weights answer nothing, as is known
-    if not distributed.agreed(bool(asked_for or begun)):
+    if not distributed.broadcast(bool(asked_for or begun)):
         check_format(run, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
-    recorder.player = learner.player
-    player = open_engine(engine, learner.player, processor, run.task, TRAINING)
+    recorder.rollout_model = learner.rollout_model
+    playing = open_engine(engine, learner.rollout_model, processor, run.task, TRAINING)
     trained, generated, signals = resume(learner, out)
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
@@ -238,7 +238,7 @@ def _train_rl(
             # each process has a coin; so this control alone depends on their number
             judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
         began = time.time()
-        stats = rl_step(learner, processor, judge, hands, settings, run.seed, engine=player)
+        stats = rl_step(learner, processor, judge, hands, settings, run.seed, engine=playing)
         took = dict(seconds=time.time() - began, tokens=stats["trained"] + stats["generated"])
         log.step(learner.step, stats | took)
         trained += stats["trained"]
@@ -256,7 +256,7 @@ def _train_rl(
 
 def warm_up(run, out, model, processor, task: Teachable[Problem], hands: Sequence[Problem]) -> None:
     """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
-    data, pixels = taught(processor, task, hands)
+    data, pixels = training_rows(processor, task, hands)
     settings = SFTSettings(run.warmup_lr, run.scale.sft.batch, run.hands)
     train_sft(
         model,

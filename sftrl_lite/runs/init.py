@@ -32,7 +32,7 @@ from sftrl_lite.tasks.registry import budget, check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.evaluate import evaluate
 from sftrl_lite.training.sft import train_sft
-from sftrl_lite.training.sft_examples import taught
+from sftrl_lite.training.sft_examples import training_rows
 
 Level = dict[str, float]  # step, format_error, success
 FILE = "init.json"
@@ -84,19 +84,19 @@ def make_init(
     run, scale = first_sft(run), run.scale
     goal, folder = goal or scale.init, folder or scale.init_folder(run.task)
     distributed.start()
-    if distributed.agreed((folder / FILE).is_file()):
+    if distributed.broadcast((folder / FILE).is_file()):
         return made_before(run, folder, goal)
-    if distributed.agreed(folder.exists()):
+    if distributed.broadcast(folder.exists()):
         raise ValueError(f"{folder} holds no Init; choose another --out or move it away")
     making, lock = folder.with_name(folder.name + ".making"), None
-    if distributed.main():
+    if distributed.is_main():
         lock = claim(run, making)
     with full_disk_in_one_line(folder):
         report = _make(run, making, folder, goal, progress)
     if lock:
         lock.release()
         remove(making)
-    distributed.wait()
+    distributed.barrier()
     return report
 
 
@@ -121,7 +121,7 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
     check_base(run.base, run.task)
     check(work_of(run, "sft"))
     model, processor = load_init(run)
-    player, task = distributed.player_of(model), run.make("train")
+    rollout_model, task = distributed.make_rollout_model(model), run.make("train")
     mine, fresh = task.half(1), task.half(2)
     problems = mine.draw(stream(run.seed, "init"), run.hands)
     asked = fresh.draw(stream(run.seed, "init level"), goal.problems)
@@ -129,10 +129,10 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
 
     def reached(step: int) -> bool:
         """Measure the level after a step; whether training may end."""
-        if not distributed.agreed(step in {known["step"] for known in levels}):
-            distributed.refresh(player, model)
-            levels.append({"step": step} | level(run, player, processor, fresh, asked))
-            if distributed.main():
+        if not distributed.broadcast(step in {known["step"] for known in levels}):
+            distributed.sync_weights(rollout_model, model)
+            levels.append({"step": step} | level(run, rollout_model, processor, fresh, asked))
+            if distributed.is_main():
                 with whole(making / "levels.json") as draft:
                     draft.write_text(json.dumps(levels))
             progress(levels[-1])
@@ -141,7 +141,7 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
     # killed between its last measurement and the end: no step more
     end = levels[-1]["step"] if levels and meets(levels[-1], goal) else run.steps
     if not reached(0):
-        data, pixels = taught(processor, task, problems)
+        data, pixels = training_rows(processor, task, problems)
         train_sft(
             model,
             tokenizer_of(processor),
@@ -156,14 +156,14 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
             progress=False,
             pixels=pixels,
         )
-    distributed.refresh(player, model)
+    distributed.sync_weights(rollout_model, model)
     report = {"hash": run.hash, **run.plain(), "goal": asdict(goal)}
     report |= {**levels[-1], "steps": levels[-1]["step"], "levels": levels}
     report |= {"temperature": run.scale.rl.temperature}
     report["reached"] = meets(levels[-1], goal)
-    if distributed.main():
+    if distributed.is_main():
         with whole(folder) as draft:
-            save(player, processor, draft)
+            save(rollout_model, processor, draft)
             (draft / FILE).write_text(json.dumps(report, indent=1))
     return report
 

@@ -58,7 +58,9 @@ class Recorder:
         self.together = together  # episodes that fit into memory at once; 0: nothing bounds them
         self.run, self.out, self.model, self.processor = run, out, model, processor
         self.train: Sequence[Any] = train
-        self.player = model  # what is evaluated and saved: a whole copy where ``model`` is split
+        self.rollout_model = (
+            model  # what is evaluated and saved: a whole copy where ``model`` is split
+        )
         self.init = init_of(run, model)
         self.began = time.time()
         self.pictured = run.make("train").picture(train[0]) is not None
@@ -99,7 +101,7 @@ class Recorder:
         goes on from the checkpoint before, comes here again and finds and writes the same.
         """
         rows = self.at(step, figures, end)
-        if not distributed.main():
+        if not distributed.is_main():
             return
         earlier = read_rows(self.out)
         write_rows(self.out, rows)
@@ -109,12 +111,12 @@ class Recorder:
         score = lambda r: r.value if (r.split, r.metric, r.decoding) == best else -1.0  # noqa: E731
         now = max(map(score, rows))
         if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
-            save(self.player, self.processor, self.out / "best")
+            save(self.rollout_model, self.processor, self.out / "best")
             say = {"step": step, "split": "id", "metric": metric, "value": now}
             _write(self.out / "best.json", json.dumps(say).encode())
         if step > 0 and self.kept > 1:
             folder = self.out / "checkpoints"
-            save(self.player, self.processor, folder / f"step-{step}")
+            save(self.rollout_model, self.processor, folder / f"step-{step}")
             steps = sorted(int(n) for p in folder.iterdir() if (n := p.name[5:]).isdigit())
             for old in steps[: -self.kept]:
                 remove(folder / f"step-{old}")
@@ -126,9 +128,9 @@ class Recorder:
             figures: what training itself counted, FLOPs for instance, by metric.
         """
         run = self.run
-        distributed.refresh(self.player, self.model)
+        distributed.sync_weights(self.rollout_model, self.model)
         found: Found = {("train", name, ""): Estimate(x, 1, x, x) for name, x in figures.items()}
-        moved = changed(self.player, self.init, self.pictured)
+        moved = changed(self.rollout_model, self.init, self.pictured)
         found |= {("train", name, ""): share for name, share in moved.items()}
         if step == 0 and not run.warmup:
             found |= self.init_measured()
@@ -146,7 +148,7 @@ class Recorder:
         if run.imitates_file:  # its problems are in no split
             same["method"] = "sft"
         path = self.out.parent / f"init-{Run(**same).hash}.csv"
-        if distributed.agreed(path.exists()):
+        if distributed.broadcast(path.exists()):
             rows = ledger.read(path).to_dict("records")
             return {
                 (r["split"], r["metric"], r["decoding"]): Estimate(
@@ -155,7 +157,7 @@ class Recorder:
                 for r in rows
             }
         found = self.measured(end=True)
-        if distributed.main():
+        if distributed.is_main():
             ledger.save([self.row(0, *name, e) for name, e in found.items()], path)
         return found
 
@@ -207,7 +209,7 @@ class Recorder:
         from Init and, in text, pass@k.
         """
         run, tries = self.run, max(budgets)
-        play = partial(self.play, self.player, task)
+        play = partial(self.play, self.rollout_model, task)
         ways = {self.main: (run.eval_temperature, run.eval_top_p)}
         if closely:
             ways |= {decoding_name(*way): way for way in CURVE if decoding_name(*way) not in ways}
@@ -221,12 +223,17 @@ class Recorder:
             found |= {(metric, name): e for metric, e in here.items()}
             if name == "1" and split != "train":
                 pad = tokenizer_of(self.processor).pad_token_id
-                mine = [self.looked_at(task, e) for e in distributed.share(episodes[:300])]
-                with distributed.at_hand(self.init):
-                    far = distance(self.player, self.init, mine, pad)
-                    told = distributed.share(self.init_says(split, task, asked[:300]))
+                mine = [
+                    self.looked_at(task, e)
+                    for e in distributed.split_between_processes(episodes[:300])
+                ]
+                with distributed.on_device(self.init):
+                    far = distance(self.rollout_model, self.init, mine, pad)
+                    told = distributed.split_between_processes(
+                        self.init_says(split, task, asked[:300])
+                    )
                     told = [self.looked_at(task, e) for e in told]
-                    far["kl_init"] = distance(self.init, self.player, told, pad)["kl"]
+                    far["kl_init"] = distance(self.init, self.rollout_model, told, pad)["kl"]
                 found |= {(metric, name): e for metric, e in far.items()}
         # pass@k costs as much as all the rest together: in text only
         if closely and split != "train" and not self.pictured and run.pass_samples > 0:

@@ -88,7 +88,7 @@ def suspend(
             "base": str(learner.model.name_or_path),
         }
     )
-    if not distributed.main():
+    if not distributed.is_main():
         return
     # through a file of Python's, which says why it could not be written
     with whole(out / "checkpoint.pt") as draft, draft.open("wb") as file:

@@ -108,7 +108,7 @@ class Log:
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
         self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
         self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
-        if not distributed.main():
+        if not distributed.is_main():
             return
         rows, looks = whole_lines(self.steps), whole_lines(self.looks)
         if rows and rows[0] != ",".join(COLUMNS):
@@ -122,7 +122,7 @@ class Log:
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Write the row of a step, unless it is there; a figure it lacks stays empty."""
-        if not distributed.main() or step <= self.told:
+        if not distributed.is_main() or step <= self.told:
             return
         row = {"step": step} | {n: figures[n] for n in COLUMNS if n in figures}
         text = io.StringIO()
@@ -137,11 +137,11 @@ class Log:
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
         on = self.every > 0 and step % self.every == 0
-        return on and distributed.agreed(step > self.looked)
+        return on and distributed.broadcast(step > self.looked)
 
     def look(self, step: int, task: Shown[Any], episodes: Sequence[Episode]) -> None:
         """Write down what was answered after a step."""
-        if not distributed.main():
+        if not distributed.is_main():
             return
         line = {"step": step, "episodes": [transcript(task, episode) for episode in episodes]}
         with self.looks.open("a", encoding="utf-8") as file:

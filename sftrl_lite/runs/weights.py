@@ -29,6 +29,6 @@ def init_of(run: Run, model: PreTrainedModel) -> PreTrainedModel:
     An adapter has it inside. Else it is loaded once more, or where the model will be split copied
     to main memory.
     """
-    if adapters.worn(model):
-        return adapters.bare(model)
+    if adapters.adapter_names(model):
+        return adapters.reference_model(model)
     return distributed.init_of(model) if distributed.sharding() else load_init(run)[0].eval()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sftrl_lite.models.vision import crosses, eyes
+from sftrl_lite.models.vision import has_cross_attention, vision_modules
 
 LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
 
@@ -22,8 +22,8 @@ def text_weights(model: PreTrainedModel, pictures: bool = False) -> list[Tensor]
     Never the vision tower and projector, which only pictures pass through; and Mllama skips its
     cross-attention layers where there is no picture.
     """
-    skipped = {id(p) for part in eyes(model) for p in part.parameters()}
-    if crosses(model) and not pictures:
+    skipped = {id(p) for part in vision_modules(model) for p in part.parameters()}
+    if has_cross_attention(model) and not pictures:
         text = model.get_decoder()
         for index in text.cross_attention_layers:
             skipped |= {id(p) for p in text.layers[index].parameters()}
@@ -47,8 +47,9 @@ def picture_tokens(model: PreTrainedModel) -> int:
     Its patches times the vision tower's parameters, over N.
     """
     sees = model.config.vision_config
-    patches = (sees.image_size // sees.patch_size) ** 2 + crosses(model)  # Mllama adds one
-    through = sum(size(p) for part in eyes(model) for p in part.parameters())
+    patches = (sees.image_size // sees.patch_size) ** 2
+    patches += has_cross_attention(model)  # Mllama adds one for the whole picture
+    through = sum(size(p) for part in vision_modules(model) for p in part.parameters())
     return round(patches * through / text_parameters(model, pictures=True))
 
 

@@ -9,7 +9,7 @@ import torch._inductor.config
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from sftrl_lite.models.vision import Pixels, crosses, encode, look
+from sftrl_lite.models.vision import Pixels, encode, has_cross_attention, look
 from sftrl_lite.training import distributed
 from sftrl_lite.training.sampling import sample_tokens
 
@@ -76,7 +76,7 @@ class Decoder:
         ids, fresh, seen = ids.to(self.model.device), fresh.to(self.model.device), {}
         if pixels is not None:
             seen = look(self.model, ids, encode(self.model, pixels), pixels)
-            if crosses(self.model):
+            if has_cross_attention(self.model):
                 tiles = pixels["aspect_ratio_mask"]
                 self.tiles, self.full = tiles.to(ids.device), bool(tiles.all())
         return self.append(ids, fresh, **seen)
@@ -160,7 +160,7 @@ def generate(
         scores.append(logps)
         lives.append(alive)
         alive = alive * ~torch.isin(tokens, ends)
-        if step + 1 == max_new_tokens or not distributed.anyone(alive.any()):
+        if step + 1 == max_new_tokens or not distributed.any_process(alive.any()):
             break
         logits = decoder.append(tokens[:, None], alive[:, None])
     lengths = torch.stack(lives, 1).sum(1).tolist()

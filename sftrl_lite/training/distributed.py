@@ -3,11 +3,13 @@
 Started by ``torchrun`` or ``accelerate launch``, every process runs the same program. Three
 rules make N processes take the steps of one::
 
-    problems     are dealt out (``share``); who is dealt a problem plays it and trains on it
+    problems     are dealt out (``split_between_processes``); who is dealt a problem plays
+                 it and trains on it
     chance       is drawn for the whole batch by everyone, and each uses its own rows
                  (``draw``), so what a problem meets does not depend on who plays it
     gradients    are added up. A loss is a mean over the units of a minibatch, wherever they
-                 lie: each process divides by the ``total`` number and the sum is the mean
+                 lie: each process divides by the number of all (``all_reduce_sum``), and the
+                 sum is the mean
 
 What remains is rounding: a product of matrices of another shape may differ in the last bit.
 In a single process every function here returns at once what it was given.
@@ -70,17 +72,17 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def main() -> bool:
+def is_main() -> bool:
     """Whether this is the process that writes: rows, checkpoints, models, the ledger."""
     return rank() == 0
 
 
-def wait() -> None:
+def barrier() -> None:
     """Go on when all processes have come here."""
-    agreed(None)
+    broadcast(None)
 
 
-def agreed(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """What the main process says, so that all take the same branch."""
     if world() > 1:
         box = [value]
@@ -89,13 +91,13 @@ def agreed(value: Any) -> Any:
     return value
 
 
-def share(items: Sequence[Any]) -> Sequence[Any]:
+def split_between_processes(items: Sequence[Any]) -> Sequence[Any]:
     """This process's items: a block, so that the blocks in order of rank are the whole."""
     cuts = [len(items) * k // world() for k in (rank(), rank() + 1)]
     return items[cuts[0] : cuts[1]]
 
 
-def gathered(items: Any) -> Any:
+def all_gather(items: Any) -> Any:
     """The items of all processes, in order of rank: of lists a list, of tensors a tensor."""
     if world() == 1:
         return items
@@ -118,7 +120,7 @@ def place(rows: int) -> tuple[int, int]:
     return sum(counts[: rank()]), sum(counts)
 
 
-def total(value: Tensor) -> Tensor:
+def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum over all processes, elementwise."""
     if world() > 1:
         value = value.detach().clone()
@@ -126,28 +128,31 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
-def totals(**numbers: float) -> dict[str, float]:
+def all_reduce_sums(**numbers: float) -> dict[str, float]:
     """The sums of numbers by name; whole numbers stay whole."""
     if world() == 1:
         return numbers
-    sums = total(torch.tensor(list(numbers.values()), dtype=torch.float64, device=device()))
+    sums = all_reduce_sum(
+        torch.tensor(list(numbers.values()), dtype=torch.float64, device=device())
+    )
     pairs = zip(numbers.items(), sums.tolist(), strict=True)
     return {name: type(number)(found) for (name, number), found in pairs}
 
 
-def most(number: int) -> int:
+def all_reduce_max(number: int) -> int:
     """The largest of all processes' numbers."""
-    return max(gathered([number]))
+    return max(all_gather([number]))
 
 
-def least(number: int) -> int:
+def all_reduce_min(number: int) -> int:
     """The smallest of all processes' numbers."""
-    return min(gathered([number]))
+    return min(all_gather([number]))
 
 
-def anyone(yes: Any) -> bool:
+def any_process(yes: Any) -> bool:
     """Whether it is so in any process."""
-    return bool(yes) if world() == 1 else bool(total(torch.tensor(int(bool(yes)), device=device())))
+    number = torch.tensor(int(bool(yes)), device=device())
+    return bool(all_reduce_sum(number))
 
 
 def draw(probs: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -183,27 +188,28 @@ def sharding() -> bool:
     return world() > 1 and any(answer.lower() == "true" for answer in asked)
 
 
-def player_of(model: PreTrainedModel) -> PreTrainedModel:
+def make_rollout_model(model: PreTrainedModel) -> PreTrainedModel:
     """The model that plays: ``model`` itself, or a copy to be made before ``model`` is split.
 
     Split weights are gathered layer by layer in every forward pass. That is right for training,
     where a pass holds thousands of tokens, and hopeless for generation, where it holds one a
-    row. So answers are generated from a whole copy that ``refresh`` brings up to date. It is in the
-    number format that it computes in: the copy of an 11B model takes 20 GiB of each GPU, not 40.
+    row. So answers are generated from a whole copy that ``sync_weights`` brings up to date. It is
+    in the number format that it computes in: the copy of an 11B model takes 20 GiB of each GPU,
+    not 40.
     """
-    return copied(model, model.device) if sharding() else model
+    return inference_copy(model, model.device) if sharding() else model
 
 
 def init_of(model: PreTrainedModel) -> PreTrainedModel:
     """Init for a model that will be split: a copy, made before anything is trained.
 
-    It is needed at evaluations alone, so it lies in main memory: beside a player's 20 GiB and a
+    It is needed at evaluations alone, so it lies in main memory: beside a rollout model's 20 GiB and a
     full cache another 20 would not fit into 80. Each process has its own; eight take 160 GiB.
     """
-    return copied(model, torch.device("cpu")).eval()
+    return inference_copy(model, torch.device("cpu")).eval()
 
 
-def copied(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:
+def inference_copy(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:
     """A copy to compute with, not to train: in the format of products, on a device.
 
     Weight by weight, so that no second copy in float32 is ever there.
@@ -218,7 +224,7 @@ def copied(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:
 
 
 @contextmanager
-def at_hand(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+def on_device(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """A model that lies in main memory, on the device for a while."""
     home = model.device
     if home.type == device().type:
@@ -230,18 +236,18 @@ def at_hand(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
         model.to(home)
 
 
-def refresh(player: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
-    """Give ``player`` the weights of ``model``, each gathered once, rounded to its own format."""
-    if player is not model:
+def sync_weights(rollout_model: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
+    """Give ``rollout_model`` the weights of ``model``, each gathered once, rounded to its own format."""
+    if rollout_model is not model:
         with torch.no_grad():
-            for mine, theirs in zip(player.parameters(), model.parameters(), strict=True):
+            for mine, theirs in zip(rollout_model.parameters(), model.parameters(), strict=True):
                 if hasattr(theirs, "ds_id"):  # split by ZeRO-3
                     theirs.all_gather()
                     mine.copy_(theirs)
                     theirs.partition()
                 else:
                     mine.copy_(whole_tensor(theirs))
-    return player
+    return rollout_model
 
 
 def shard(model: PreTrainedModel) -> None:
@@ -279,7 +285,7 @@ def in_step(groups: Sequence[Tensor]) -> list[tuple[Tensor, float]]:
     Processes that share a split model must pass through it equally often. One that has fewer
     groups passes a row once more, at weight 0.
     """
-    wanted = most(len(groups)) if sharding() else len(groups)
+    wanted = all_reduce_max(len(groups)) if sharding() else len(groups)
     idle = [(torch.tensor([0]), 0.0)] * (wanted - len(groups))
     return [*((group, 1.0) for group in groups), *idle]
 
@@ -296,7 +302,7 @@ def whole_state(state: Any) -> Any:
     if not isinstance(state, DTensor):
         return state
     tensor = state.full_tensor()
-    return tensor.cpu() if main() else None
+    return tensor.cpu() if is_main() else None
 
 
 def split_like(tensor: Any, weight: Tensor) -> Any:

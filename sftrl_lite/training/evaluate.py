@@ -15,7 +15,7 @@ from sftrl_lite.results.intervals import Estimate, mean_interval, wilson
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Measurable, Problem
 from sftrl_lite.training.compute import text_weights
-from sftrl_lite.training.distributed import gathered, place, share
+from sftrl_lite.training.distributed import all_gather, place, split_between_processes
 from sftrl_lite.training.forward import PART, pack, policy
 from sftrl_lite.training.rollouts import Episode, rollout
 from sftrl_lite.training.static_decoding import ROOMS
@@ -100,7 +100,7 @@ def evaluate(
             model,
             processor,
             task,
-            share(problems[start : start + batch]),
+            split_between_processes(problems[start : start + batch]),
             tries=tries,
             temperature=temperature,
             top_p=top_p,
@@ -111,7 +111,7 @@ def evaluate(
         )
         first, count = place(len(played))
         if count > len(played):
-            blind = gathered([replace(episode, pixels=None) for episode in played])
+            blind = all_gather([replace(episode, pixels=None) for episode in played])
             played = [*blind[:first], *played, *blind[first + len(played) :]]
         episodes += played
     ROOMS.pop(model, None)  # what follows may need the memory of its cache
@@ -144,7 +144,7 @@ def distance(
         ref, _, _ = policy(init, part)
         kl += (logps - ref).sum(1).tolist()
         entropy += (spread.sum(1) / (part.turn >= 0).sum(1)).tolist()
-    return {"kl": mean_interval(gathered(kl)), "entropy": mean_interval(gathered(entropy))}
+    return {"kl": mean_interval(all_gather(kl)), "entropy": mean_interval(all_gather(entropy))}
 
 
 def changed(

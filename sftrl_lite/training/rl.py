@@ -51,7 +51,7 @@ def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple
     for i, turns in enumerate(batch.played.sum(1).tolist()):
         a, target = gae(batch.rewards[i, :turns].tolist(), values[i, :turns].tolist(), gamma, lam)
         advantages[i, :turns], targets[i, :turns] = torch.tensor(a), torch.tensor(target)
-    real = distributed.gathered(advantages[batch.played])
+    real = distributed.all_gather(advantages[batch.played])
     advantages = (advantages - real.mean()) / (real.std(correction=0) + 1e-5) * batch.played
     return advantages, targets
 
@@ -87,15 +87,15 @@ def play(
     s, generator = settings, torch.Generator(learner.model.device)
     generator.manual_seed(rng.getrandbits(60))
     chosen = rng.sample(list(problems), min(s.problems, len(problems)))
-    player = distributed.refresh(learner.player, learner.model)
+    rollout_model = distributed.sync_weights(learner.rollout_model, learner.model)
     if engine is not None:
-        engine.load(player)
-    with rollout_copy.merged(player) if engine is None else nullcontext():
+        engine.load(rollout_model)
+    with rollout_copy.merged(rollout_model) if engine is None else nullcontext():
         episodes = rollout(
-            player,
+            rollout_model,
             processor,
             task,
-            distributed.share(chosen),
+            distributed.split_between_processes(chosen),
             samples=s.samples,
             tries=s.tries,
             temperature=s.temperature,
@@ -105,7 +105,7 @@ def play(
             together=s.together,
             engine=engine,
         )
-    ROOMS.pop(player, None)  # the memory of its cache is the update's now
+    ROOMS.pop(rollout_model, None)  # the memory of its cache is the update's now
     return episodes
 
 
@@ -155,14 +155,14 @@ def minibatches(
     units = batch.played if settings.method == "rl-ppo" else batch.turn >= 0
     mine = len(batch.ids)
     first, count = distributed.place(mine)  # ours are numbers first, first + 1, ...
-    few = learner.seeing and distributed.totals(n=batch.pictures)["n"] > settings.minibatch
+    few = learner.seeing and distributed.all_reduce_sums(n=batch.pictures)["n"] > settings.minibatch
     for _ in range(settings.epochs):
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(settings.minibatch):
             rows = rows[(rows >= first) & (rows < first + mine)] - first
             near = batch.looking(rows) if few and len(rows) else batch
             looked = near.pictures if len(rows) or not few else 0
-            of = distributed.total(units[rows].sum())
+            of = distributed.all_reduce_sum(units[rows].sum())
             passes = distributed.in_step(parts(batch, rows))
             yield near, looked, [(part, w * units[part].sum() / of) for part, w in passes]
 
@@ -237,7 +237,7 @@ def figures(
     last = sum((u.moved for u in updates[-(len(updates) // s.epochs) :]), torch.zeros(4))
     kl, clipped, value_error, compared = last.tolist()
     paid = batch.rewards.sum(1).view(-1, s.samples)  # the samples of a problem stand together
-    sums = distributed.totals(
+    sums = distributed.all_reduce_sums(
         signal=int((paid != paid[:, :1]).any(1).sum()),
         success=sum(e.solved for e in episodes),
         success_first=sum(e.turns[0].verdict.solved for e in episodes),
@@ -253,7 +253,7 @@ def figures(
         compared=compared,
         said=int((batch.turn >= 0).sum()),
     )
-    problems = distributed.totals(n=len(paid))["n"]
+    problems = distributed.all_reduce_sums(n=len(paid))["n"]
     of = dict.fromkeys(("success", "success_first", "reward"), problems * s.samples)
     of |= dict.fromkeys(("kl", "clipped", "value_loss"), sums.pop("compared"))
     of |= dict(signal=problems, loss=len(updates), entropy=sums.pop("said"))
@@ -262,5 +262,7 @@ def figures(
     if s.method != "rl-ppo":
         del found["value_loss"]
         return found
-    foreseen, came = (distributed.gathered(x[batch.played]) for x in (batch.values, batch.targets))
+    foreseen, came = (
+        distributed.all_gather(x[batch.played]) for x in (batch.values, batch.targets)
+    )
     return found | {"explained_variance": explained_variance(foreseen, came)}

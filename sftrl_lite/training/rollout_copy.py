@@ -50,7 +50,7 @@ def merged(model: PreTrainedModel) -> Iterator[bool]:
     free = hardware().free()
     plain = bool(weights) and all(w.dtype in (torch.bfloat16, torch.float16) for w in weights)
     fits = plain and free is not None and sum(w.nbytes for w in weights) <= MERGED * free
-    if not distributed.least(int(fits)):
+    if not distributed.all_reduce_min(int(fits)):
         yield False
         return
     aside: list[Tensor] = []

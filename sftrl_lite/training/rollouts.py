@@ -84,7 +84,7 @@ def episodes_at_once(model: PreTrainedModel, prompt: int, columns: int, episodes
             rows *= 2
         while rows > fit:
             rows //= 2
-    return distributed.least(rows)
+    return distributed.all_reduce_min(rows)
 
 
 @torch.inference_mode()
@@ -157,12 +157,12 @@ def rollout(
 
     longest = max(map(len, prompts), default=0)
     columns = longest + tries * (max_new_tokens + REPLY)
-    rows = together or distributed.most(len(episodes))
+    rows = together or distributed.all_reduce_max(len(episodes))
     if on_gpu and not together and engine is None:
         rows = episodes_at_once(model, longest, columns, rows)
     rows = max(rows, samples)
     decoder, live, begun = None, [], 0
-    while distributed.anyone(live or begun < len(problems)):
+    while distributed.any_process(live or begun < len(problems)):
         if engine is not None:  # it queues what does not fit, and remembers what it has read
             if begun == 0:
                 live, begun = episodes, len(problems)
@@ -174,7 +174,7 @@ def rollout(
             live = answered(live, answers, logps, tokenizer, task, tries, reward)
             continue
         logits = [read_messages(decoder, processor, live, eot)] if decoder else []
-        alone = not distributed.anyone(live)
+        alone = not distributed.any_process(live)
         if decoder is None or (alone and not static):
             decoder = StaticDecoder(model, pad, rows, columns) if static else Decoder(model, pad)
         if alone or static:

@@ -27,7 +27,7 @@ from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.models.vision import Pixels
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.training import distributed
-from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, lessons
+from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, tokenized
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
 
@@ -68,8 +68,8 @@ class WholeCheckpoints(TrainerCallback):
         self.out = out
 
     def on_save(self, args, state, control, **kwargs):
-        distributed.wait()  # each process writes its own source of chance
-        if distributed.main():
+        distributed.barrier()  # each process writes its own source of chance
+        if distributed.is_main():
             before = sorted(self.out.glob("checkpoint-*"))
             draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             draft.rename(self.out / draft.name)
@@ -91,13 +91,13 @@ class ResumableTrainer(SFTTrainer):
     """
 
     def _save(self, output_dir=None, state_dict=None):
-        if adapters.worn(self.model):
+        if adapters.adapter_names(self.model):
             adapters.save(self.model, Path(output_dir))
         else:
             super()._save(output_dir, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        if adapters.worn(self.model):
+        if adapters.adapter_names(self.model):
             return adapters.load_weights(self.model, Path(resume_from_checkpoint))
         if distributed.sharding() and model is not None:  # split already, and never renamed
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -150,7 +150,7 @@ def train_sft(
     """Fine-tune ``model`` in place; returns the logged training losses.
 
     Args:
-        data: rows with ``prompt`` and ``completion`` messages, or with their tokens (``lessons``,
+        data: rows with ``prompt`` and ``completion`` messages, or with their tokens (``tokenized``,
             ``picture_demonstrations``).
         out: folder for trl's checkpoints; an interrupted run continues from the last.
         hook: called with the step number after each step in ``at``; ends training by True.
@@ -177,7 +177,7 @@ def train_sft(
     processes = distributed.world()
     if settings.batch % processes:
         raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
-    if distributed.main():
+    if distributed.is_main():
         remove(draft)
     cosine = settings.schedule == "cosine"
     machine, mine = hardware(), settings.batch // processes
@@ -210,7 +210,7 @@ def train_sft(
     )
     config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
     if "prompt" in data.column_names:
-        data = lessons(tokenizer, [row["prompt"] + row["completion"] for row in data])
+        data = tokenized(tokenizer, [row["prompt"] + row["completion"] for row in data])
     trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
         model=model,
         args=config,

@@ -13,7 +13,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.chats import Chat, ask, demonstrated
-from sftrl_lite.models.vision import Pixels, Processor, crosses, image_mask, open_picture, to_pixels
+from sftrl_lite.models.vision import (
+    Pixels,
+    Processor,
+    has_cross_attention,
+    image_mask,
+    open_picture,
+    to_pixels,
+)
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Playable, Problem, Teachable
 from sftrl_lite.training import distributed
@@ -71,10 +78,10 @@ def picture_demonstrations(
 
     size = sum(tensor.nbytes for tensor in draw([0]).values())
     every = range(len(problems))
-    return lessons(processor, chats), draw(every) if size * len(every) <= KEPT else draw
+    return tokenized(processor, chats), draw(every) if size * len(every) <= KEPT else draw
 
 
-def taught(
+def training_rows(
     processor: Processor,
     task: Teachable[Problem],
     problems: Sequence[Problem],
@@ -84,10 +91,10 @@ def taught(
     if task.picture(problems[0]) is not None:
         return picture_demonstrations(processor, task, problems, answer)
     rows = demonstrations(task, problems, answer)
-    return lessons(processor, [row["prompt"] + row["completion"] for row in rows]), None
+    return tokenized(processor, [row["prompt"] + row["completion"] for row in rows]), None
 
 
-def lessons(processor: Processor, chats: Sequence[Chat]) -> Dataset:
+def tokenized(processor: Processor, chats: Sequence[Chat]) -> Dataset:
     """Chats that end with an answer as rows of input_ids, labels and their number, ``picture``."""
     rows = demonstrated(processor, chats)
     return Dataset.from_list([row | {"picture": i} for i, row in enumerate(rows)])
@@ -139,11 +146,11 @@ def verified(
         dice = torch.Generator(model.device)
         dice.manual_seed(stream(seed, "verified", start).getrandbits(60))
         asked = dict(samples=samples, tries=1, max_new_tokens=max_new_tokens, generator=dice)
-        mine = distributed.share(problems[start : start + few])
+        mine = distributed.split_between_processes(problems[start : start + few])
         played = rollout(model, processor, task, mine, **asked)
         found = [(e.problem, e.turns[0].answer) for e in played if e.solved]
-        pairs += distributed.gathered(found)
-        tokens += sum(distributed.gathered([len(e.turns[0].logps) for e in played]))
+        pairs += distributed.all_gather(found)
+        tokens += sum(distributed.all_gather([len(e.turns[0].logps) for e in played]))
     if not pairs:
         raise ValueError(f"none of {len(problems) * samples} answers is right: nothing to imitate")
     return pairs, tokens
@@ -173,6 +180,6 @@ class Collator:
             seen = {name: tensor[which] for name, tensor in self.pixels.items()}
         lengths = torch.tensor([[len(row)] for row in columns[0]])
         real = (torch.arange(ids.shape[1]) < lengths).long()
-        if seen and crosses(self.model):
+        if seen and has_cross_attention(self.model):
             seen["cross_attention_mask"] = image_mask(ids, self.model, seen["aspect_ratio_mask"])
         return {"input_ids": ids, "attention_mask": real, "labels": labels, **seen}

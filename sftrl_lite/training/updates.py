@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
-from sftrl_lite.models.vision import Pixels, encode, eyes
+from sftrl_lite.models.vision import Pixels, encode, vision_modules
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.training import distributed
 from sftrl_lite.training.forward import ValueHead
@@ -25,13 +25,15 @@ class Learner:
     value_head: ValueHead
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # keeps float16's gradients in range; elsewhere does nothing
-    player: PreTrainedModel  # the model itself, or a whole copy of one split over processes
+    rollout_model: PreTrainedModel  # the model itself, or a whole copy of one split over processes
     step: int = 0
 
     @property
     def seeing(self) -> bool:
         """Whether what sees is trained as well."""
-        return any(w.requires_grad for part in eyes(self.model) for w in part.parameters())
+        return any(
+            w.requires_grad for part in vision_modules(self.model) for w in part.parameters()
+        )
 
     def critic(self, settings: RLSettings) -> ValueHead | None:
         """The value head, for a method that has one."""
@@ -40,7 +42,7 @@ class Learner:
 
 def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Learner:
     """A fresh value head and optimizer around ``model``."""
-    player = distributed.player_of(model)
+    rollout_model = distributed.make_rollout_model(model)
     in_float32(model)
     if hardware().gpu:
         checkpoint_layers(model)
@@ -53,7 +55,7 @@ def new_learner(model: PreTrainedModel, settings: RLSettings, seed: int) -> Lear
         {"params": list(head.parameters()), "lr": settings.value_lr},
     ]
     scaler = torch.amp.GradScaler(model.device.type, enabled=hardware().format == torch.float16)
-    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler, player)
+    return Learner(model, head, torch.optim.Adam(groups, eps=1e-7), scaler, rollout_model)
 
 
 @dataclass
