@@ -203,8 +203,9 @@ def make_rollout_model(model: PreTrainedModel) -> PreTrainedModel:
 def init_of(model: PreTrainedModel) -> PreTrainedModel:
     """Init for a model that will be split: a copy, made before anything is trained.
 
-    It is needed at evaluations alone, so it lies in main memory: beside a rollout model's 20 GiB and a
-    full cache another 20 would not fit into 80. Each process has its own; eight take 160 GiB.
+    It is needed at evaluations alone, so it lies in main memory: beside a rollout model's 20 GiB
+    and a full cache another 20 would not fit into 80. Each process has its own; eight take
+    160 GiB.
     """
     return inference_copy(model, torch.device("cpu")).eval()
 
@@ -237,7 +238,7 @@ def on_device(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
 
 
 def sync_weights(rollout_model: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
-    """Give ``rollout_model`` the weights of ``model``, each gathered once, rounded to its own format."""
+    """Give ``rollout_model`` the weights of ``model``, each gathered once, in its own format."""
     if rollout_model is not model:
         with torch.no_grad():
             for mine, theirs in zip(rollout_model.parameters(), model.parameters(), strict=True):
