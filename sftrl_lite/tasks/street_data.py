@@ -1,4 +1,4 @@
-"""Reader of the paper's released data: V-IRL route folders and SFT files.
+"""Reader of the paper's released V-IRL route folders.
 
 A route folder (``nyc_1k_routes``, ``VLN_mini``) holds
 

@@ -1,4 +1,4 @@
-"""What a walker sees: signs, panoramas, the four views of a place, and a map for people.
+"""What a walker sees: signs, panoramas, and the four views of a place.
 
 Every street view is computed from the city's geometry alone, so that turning round or
 walking on shows the same houses.
