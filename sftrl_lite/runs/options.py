@@ -30,7 +30,7 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 continue
             kind, default = kinds[field.name], field.default
             if kind is Scale:
-                kind, default = str, default.name
+                kind = str
             elif isinstance(default, tuple):
                 kind, default = str, ",".join(map(str, default))
             flag = "--" + field.name.replace("_", "-")

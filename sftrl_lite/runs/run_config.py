@@ -23,7 +23,7 @@ from typing import Any
 from sftrl_lite.files import ROOT, digest
 from sftrl_lite.models.checkpoints import SUMS, find
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.scales import ADAPTERS, SCALES, VISION, RLSettings, Scale, get_scale
+from sftrl_lite.scales import ADAPTERS, VISION, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.registry import budget, make_task, reported
 
 SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
@@ -56,9 +56,6 @@ SIZES = ("problems", "samples", "minibatch")  # of a step of RL
 Progress = Callable[[float], None]  # told the share of the run that is done
 
 
-TINY = SCALES["tiny"]
-
-
 def said(default: Any, words: str) -> Any:
     """A field with its line of help: the command line shows it."""
     return field(default=default, metadata={"help": words})
@@ -81,7 +78,7 @@ class Run:
     )
     seed: int = said(0, "chooses problems, order and samples")
     task: str = said("gp-l", "cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")
-    scale: Scale = said(TINY, "tiny, t4 or full")  # a row of the table, or its name
+    scale: Scale = said("tiny", "tiny, t4 or full")  # a name is looked up in the table
     base: str = said("", "Init: a folder, a Hub id, or init (the paper's); empty: the scale's")
     lr: float = said(0.0, "learning rate; 0: the scale's")
     steps: int = said(0, "training steps; 0: until --tflop is spent")
@@ -252,7 +249,7 @@ class Run:
 
 def defaults() -> dict[str, Any]:
     """What a field is unless it is given, as ``Run.plain`` writes it."""
-    return {field.name: field.default for field in fields(Run)} | {"scale": TINY.name}
+    return {field.name: field.default for field in fields(Run)}
 
 
 def settings_of(run: Run) -> dict[str, Any]:
