@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -112,7 +112,7 @@ def at_try(shares: tuple[float, ...], number: int) -> float:
 
 def write_chat(corpus: Corpus | StreetCorpus, rng: random.Random) -> Chat:
     """One chat of the corpus: problem, answer, verifier's word, answer, ..."""
-    scene = street_scene if isinstance(corpus, StreetCorpus) else card_scene
+    scene: Any = street_scene if isinstance(corpus, StreetCorpus) else card_scene
     task, problem, write = scene(corpus, rng)
     chat = [ask(task, problem)]
     for number in range(corpus.tries):
@@ -243,7 +243,9 @@ def named_cards(rng: random.Random, n: int) -> tuple[list[Image.Image], list[int
     looks = [Look(rng.choice(DECKS_SEEN)) for _ in range(n)]
     tasks = [GeneralPoints(look=look, size=PICTURE_SIZE) for look in looks]
     hands = [task.show(Hand(deal(rng)), rng) for task in tasks]
-    pictures = [task.picture(hand) for task, hand in zip(tasks, hands, strict=True)]
+    pictures = [
+        cast(Image.Image, task.picture(hand)) for task, hand in zip(tasks, hands, strict=True)
+    ]
     return pictures, [RANKS.index(rank) for hand in hands for rank in hand.cards]
 
 

@@ -20,7 +20,13 @@ class RoomyLayer(DynamicLayer):
     The stock layer concatenates, that is copies everything, at every token.
     """
 
-    def update(self, key_states, value_states, *args, **kwargs):
+    keys: torch.Tensor
+    values: torch.Tensor
+    buffers: tuple[torch.Tensor, torch.Tensor] | None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.buffers, self.keys = None, key_states[..., :0, :]
@@ -59,8 +65,9 @@ class Decoder:
         self.model, self.pad = model, pad
         self.cache = DynamicCache(config=model.config)
         self.cache.layers = [RoomyLayer() for _ in self.cache.layers]
-        self.mask = None
-        self.tiles = None  # (rows, 1, tiles) of the pictures, 1 where a tile is not empty
+        self.mask: torch.Tensor | None = None
+        # (rows, 1, tiles) of the pictures, 1 where a tile is not empty
+        self.tiles: torch.Tensor | None = None
         self.full = True  # whether all are
 
     def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
@@ -126,12 +133,14 @@ class Decoder:
     def repeat(self, times: int) -> None:
         """Copy each row ``times`` times: one prompt, a group of samples."""
         self.cache.batch_repeat_interleave(times)
+        assert self.mask is not None
         self.mask = self.mask.repeat_interleave(times, 0)
         if self.tiles is not None:
             self.tiles = self.tiles.repeat_interleave(times, 0)
 
     def keep(self, rows: list[int]) -> None:
         """Drop all rows but these, for instance the solved episodes."""
+        assert self.mask is not None
         index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
         self.cache.batch_select_indices(index)
         self.mask = self.mask[index]
@@ -164,6 +173,6 @@ def generate(
             break
         logits = decoder.append(tokens[:, None], alive[:, None])
     lengths = torch.stack(lives, 1).sum(1).tolist()
-    tokens, logps = torch.stack(columns, 1).tolist(), torch.stack(scores, 1).tolist()
-    cut = [(row[:n], score[:n]) for row, score, n in zip(tokens, logps, lengths, strict=True)]
+    answers, told = torch.stack(columns, 1).tolist(), torch.stack(scores, 1).tolist()
+    cut = [(row[:n], score[:n]) for row, score, n in zip(answers, told, lengths, strict=True)]
     return [row for row, _ in cut], [score for _, score in cut]

@@ -216,7 +216,7 @@ def inference_copy(model: PreTrainedModel, where: torch.device) -> PreTrainedMod
     Weight by weight, so that no second copy in float32 is ever there.
     """
     kind = precision()[0]
-    made = {
+    made: dict[int, Tensor] = {
         id(w): nn.Parameter(w.detach().to(where, kind, copy=True), requires_grad=False)
         for w in model.parameters()
     }
@@ -232,17 +232,18 @@ def on_device(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
         yield model
         return
     try:
-        yield model.to(device())
+        yield model.to(device())  # type: ignore[arg-type]  # transformers' wrapper, as if unbound
     finally:
-        model.to(home)
+        model.to(home)  # type: ignore[arg-type]
 
 
 def sync_weights(rollout_model: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
     """Give ``rollout_model`` the weights of ``model``, each gathered once, in its own format."""
     if rollout_model is not model:
         with torch.no_grad():
+            theirs: Any  # a Parameter, with more methods where it is split by ZeRO-3
             for mine, theirs in zip(rollout_model.parameters(), model.parameters(), strict=True):
-                if hasattr(theirs, "ds_id"):  # split by ZeRO-3
+                if hasattr(theirs, "ds_id"):
                     theirs.all_gather()
                     mine.copy_(theirs)
                     theirs.partition()
@@ -272,12 +273,12 @@ def shard(model: PreTrainedModel) -> None:
     mesh = init_device_mesh(model.device.type, (world(),))
     kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
     inner = model.model
-    parts = [m for m in model.modules() if type(m).__name__ in model._no_split_modules]
+    parts = [m for m in model.modules() if type(m).__name__ in (model._no_split_modules or ())]
     parts += [inner.vision_model, inner.multi_modal_projector, inner.language_model, model.lm_head]
     for part in parts:
-        fully_shard(part.float(), mesh=mesh, mp_policy=kept)
-        part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)
+        unit = fully_shard(part.float(), mesh=mesh, mp_policy=kept)
+        unit.set_gradient_divide_factor(1.0)
+        unit.set_force_sum_reduction_for_comms(True)
 
 
 def in_step(groups: Sequence[Tensor]) -> list[tuple[Tensor, float]]:

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -64,9 +64,9 @@ class Engine(Protocol):
 def text_config(model: PreTrainedModel) -> LlamaConfig:
     """The ``LlamaConfig`` of a model's text part, without layers that look at pictures."""
     text = model.config.get_text_config()
-    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-    names += ("hidden_act", "rms_norm_eps", "rope_parameters", "max_position_embeddings")
-    names += ("bos_token_id", "eos_token_id", "pad_token_id")
+    names: tuple[str, ...] = ("hidden_size", "intermediate_size", "num_attention_heads")
+    names += ("num_key_value_heads", "hidden_act", "rms_norm_eps", "rope_parameters")
+    names += ("max_position_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
     return LlamaConfig(
         **{name: getattr(text, name) for name in names},
         num_hidden_layers=text.num_hidden_layers - len(across_layers(model)),
@@ -100,7 +100,8 @@ def text_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         parent, _, last = name.rpartition(".")
         layer = decoder.get_submodule(parent.removesuffix(".base_layer"))
         if isinstance(layer, BaseTunerLayer) and last == "weight":
-            deltas = [layer.get_delta_weight(worn) for worn in layer.active_adapters]
+            merging: Any = layer  # peft's base class does not name the method
+            deltas = [merging.get_delta_weight(worn) for worn in layer.active_adapters]
             weight = sum(deltas, weight.float())
         parts = name.replace(".base_layer.", ".").split(".")
         if parts[0] == "layers":
@@ -159,10 +160,17 @@ class VLLM:
             logprobs_mode="processed_logprobs",  # of softmax(logits / temperature)
         )
 
-    def generate(self, prompts, max_new_tokens, temperature, top_p, seed):
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        seed: int,
+    ) -> tuple[list[list[int]], list[list[float]]]:
         from vllm import SamplingParams
 
-        ways = dict(max_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+        ways: dict[str, Any] = dict(max_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
         ways |= dict(logprobs=0, stop_token_ids=self.ends, detokenize=False)  # 0: the token's own
         asked = [{"prompt_token_ids": list(ids)} for ids in prompts]
         dice = [SamplingParams(**ways, seed=seed + i) for i in range(len(asked))]

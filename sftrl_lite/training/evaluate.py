@@ -53,7 +53,7 @@ def measure(episodes: Sequence[Episode]) -> dict[str, Estimate]:
     }
     first = [e.turns[0].verdict.recognised for e in episodes]
     if None not in first:
-        shares["recognised"] = first
+        shares["recognised"] = [bool(right) for right in first]
     return {name: wilson(sum(hits), len(hits)) for name, hits in shares.items()}
 
 

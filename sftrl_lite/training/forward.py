@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class Batch:
 
     def looking(self, index: Tensor) -> Batch:
         """All episodes with the pictures of these alone; the others show the first of them."""
+        assert self.pixels is not None and self.picture is not None
         index = index.to(self.picture.device)
         shown, place = self.picture[index].unique(return_inverse=True)
         pixels = {name: tensor[shown] for name, tensor in self.pixels.items()}
@@ -88,10 +90,11 @@ def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cp
             old_logps[i, one.start : one.end] = torch.tensor(one.logps)
             ask[i, t], rewards[i, t], played[i, t] = one.start - 1, one.reward, True
     later = (torch.zeros_like(rewards) for _ in range(3))
-    tensors = (ids, turn, ask, old_logps, rewards, played, places(turn), *later)
+    tensors: tuple[Any, ...] = (ids, turn, ask, old_logps, rewards, played, places(turn), *later)
     batch = Batch(*(tensor.to(device) for tensor in tensors))
     if episodes[0].pixels is not None:
-        shown = {id(e.pixels): e.pixels for e in episodes}  # samples of a problem share theirs
+        # samples of a problem share theirs
+        shown: dict[int, Any] = {id(e.pixels): e.pixels for e in episodes}
         names, number = episodes[0].pixels, {key: i for i, key in enumerate(shown)}
         batch.pixels = {n: torch.cat([p[n] for p in shown.values()]).to(device) for n in names}
         batch.picture = torch.tensor([number[id(e.pixels)] for e in episodes], device=device)
@@ -124,7 +127,7 @@ TILE = 2**27  # logits in one piece, 512 MiB of them in float32
 
 
 def log_probabilities(
-    head: nn.Module, states: Tensor, words: Tensor, temperature: float
+    head: nn.Linear, states: Tensor, words: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """log softmax(head(state) / temperature)[word] and, without gradient, the entropy.
 
@@ -172,6 +175,7 @@ def policy(
     """
     seen = {"input_ids": batch.ids}
     if batch.pixels is not None:
+        assert batch.picture is not None
         views = encode(model, batch.pixels) if views is None else views
         seen = look(model, batch.ids, views, batch.pixels, batch.picture)
     states = model.model(use_cache=False, **seen).last_hidden_state

@@ -45,7 +45,7 @@ def batches(
     tokenizer = tokenizer_of(processor)
     while True:
         chats = [write_chat(corpus, rng) for _ in range(8 * size)]
-        encoded = tokenizer.apply_chat_template(
+        encoded: Any = tokenizer.apply_chat_template(
             chats, return_assistant_tokens_mask=True, return_dict=True
         )
         rows = sorted(
@@ -169,7 +169,7 @@ def newborn(task: str) -> tuple[PreTrainedModel, Processor]:
     for name, value in kept.items():
         if not name.startswith(tower) and weights[name].shape == value.shape:
             weights[name] = value
-    for piece, row in old.get_vocab().items():
+    for piece, row in tokenizer_of(old).get_vocab().items():
         for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
             weights[name][tokenizer.convert_tokens_to_ids(piece)] = kept[name][row]
     for name in weights:

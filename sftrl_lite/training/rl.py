@@ -70,7 +70,7 @@ def grpo(part: Batch, logps: Tensor, values: None, s: RLSettings) -> tuple[Tenso
     return loss, departure(logps, old, real, s.clip)
 
 
-METHODS = {"rl-ppo": ppo, "rl-grpo": grpo}
+METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"rl-ppo": ppo, "rl-grpo": grpo}
 
 
 def play(
@@ -143,7 +143,7 @@ def with_advantages(batch: Batch, settings: RLSettings) -> Batch:
 
 def minibatches(
     learner: Learner, batch: Batch, settings: RLSettings, rng: random.Random
-) -> Iterator[tuple[Batch, int, list[tuple[Tensor, float]]]]:
+) -> Iterator[tuple[Batch, int, list[tuple[Tensor, Tensor]]]]:
     """``epochs`` times the episodes in a new order, cut into minibatches.
 
     Yields:
@@ -234,7 +234,7 @@ def figures(
     s, shown = settings, batch.pictures
     cost = picture_tokens(learner.model) if shown else 0
     looked = sum(u.looked for u in updates)
-    last = sum((u.moved for u in updates[-(len(updates) // s.epochs) :]), torch.zeros(4))
+    last: Any = sum((u.moved for u in updates[-(len(updates) // s.epochs) :]), torch.zeros(4))
     kl, clipped, value_error, compared = last.tolist()
     paid = batch.rewards.sum(1).view(-1, s.samples)  # the samples of a problem stand together
     sums = distributed.all_reduce_sums(

@@ -161,7 +161,8 @@ def rollout(
     if on_gpu and not together and engine is None:
         rows = episodes_at_once(model, longest, columns, rows)
     rows = max(rows, samples)
-    decoder, live, begun = None, [], 0
+    live: list[Episode] = []
+    decoder, begun = None, 0
     while distributed.any_process(live or begun < len(problems)):
         if engine is not None:  # it queues what does not fit, and remembers what it has read
             if begun == 0:
@@ -173,7 +174,9 @@ def rollout(
             answers, logps = engine.generate(said, max_new_tokens, temperature, top_p, int(dice))
             live = answered(live, answers, logps, tokenizer, task, tries, reward)
             continue
-        logits = [read_messages(decoder, processor, live, eot)] if decoder else []
+        logits: list[torch.Tensor] = (
+            [read_messages(decoder, processor, live, eot)] if decoder else []
+        )
         alone = not distributed.any_process(live)
         if decoder is None or (alone and not static):
             decoder = StaticDecoder(model, pad, rows, columns) if static else Decoder(model, pad)
@@ -205,7 +208,7 @@ def answered(
     reward: Callable[[Verdict], float] | None,
 ) -> list[Episode]:
     """Judge an answer of each live episode; returns those that go on."""
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+    texts: list[Any] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
     for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
         verdict = task.verify(episode.problem, text)
         points = verdict.reward if reward is None else reward(verdict)

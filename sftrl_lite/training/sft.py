@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
@@ -38,7 +41,9 @@ class AtSteps(TrainerCallback):
     def __init__(self, steps: Sequence[int], hook: Callable[[int], bool | None]):
         self.steps, self.hook = set(steps), hook
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         if state.global_step in self.steps:
             kwargs["model"].eval()
             control.should_training_stop |= bool(self.hook(state.global_step))
@@ -51,8 +56,15 @@ class Logged(TrainerCallback):
     def __init__(self, tell: Callable[[int, dict[str, float]], None]):
         self.tell = tell
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if "loss" in (logs or {}):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
             self.tell(state.global_step, logs)
 
 
@@ -67,10 +79,13 @@ class WholeCheckpoints(TrainerCallback):
     def __init__(self, out: Path):
         self.out = out
 
-    def on_save(self, args, state, control, **kwargs):
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         distributed.barrier()  # each process writes its own source of chance
         if distributed.is_main():
             before = sorted(self.out.glob("checkpoint-*"))
+            assert args.output_dir is not None
             draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             draft.rename(self.out / draft.name)
             for folder in before:
@@ -90,13 +105,19 @@ class ResumableTrainer(SFTTrainer):
     weights (seen with transformers 5.23). ``from_pretrained`` knows both names.
     """
 
-    def _save(self, output_dir=None, state_dict=None):
+    model: PreTrainedModel
+    init: PreTrainedModel | None  # what ``LeashedTrainer`` stays close to
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if adapters.adapter_names(self.model):
+            assert output_dir is not None
             adapters.save(self.model, Path(output_dir))
         else:
             super()._save(output_dir, state_dict)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
         if adapters.adapter_names(self.model):
             return adapters.load_weights(self.model, Path(resume_from_checkpoint))
         if distributed.sharding() and model is not None:  # split already, and never renamed
@@ -115,7 +136,13 @@ class LeashedTrainer(ResumableTrainer):
 
     init: PreTrainedModel
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         labels = inputs["labels"][:, 1:]
         answer, seen = labels >= 0, {k: v for k, v in inputs.items() if k != "labels"}
         outputs = model(**seen, use_cache=False)
@@ -184,6 +211,7 @@ def train_sft(
     rows = in_one_pass(mine, on_gpu=machine.gpu)
     if machine.gpu:
         checkpoint_layers(model)
+    off: dict[str, Any] = {CHECKPOINTING: False}  # trl's would keep a frozen tower's activations
     config = SFTConfig(
         output_dir=str(draft),
         max_steps=steps,
@@ -206,7 +234,7 @@ def train_sft(
         loss_type=loss,
         remove_unused_columns=False,
         disable_tqdm=not progress,
-        **{CHECKPOINTING: False},  # trl's way would keep a frozen tower's activations
+        **off,
     )
     config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
     if "prompt" in data.column_names:
@@ -225,6 +253,6 @@ def train_sft(
     if last and step_of(last) == steps:  # the trainer would train one step too many
         trainer._load_from_checkpoint(str(last))
     else:
-        trainer.train(resume_from_checkpoint=last and str(last))
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

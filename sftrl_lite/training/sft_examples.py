@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -74,7 +74,7 @@ def picture_demonstrations(
     chats = [[ask(task, p, first), {"role": "assistant", "content": answer(p)}] for p in problems]
 
     def draw(which: Sequence[int]) -> Pixels:
-        return to_pixels(processor, [task.picture(problems[i]) for i in which])
+        return to_pixels(processor, [cast(Image.Image, task.picture(problems[i])) for i in which])
 
     size = sum(tensor.nbytes for tensor in draw([0]).values())
     every = range(len(problems))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch._inductor.config
@@ -29,9 +29,13 @@ class LentLayer(StaticLayer):
     the buffers' format, like the values.
     """
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self, keys: torch.Tensor, values: torch.Tensor):
         super().__init__(max_cache_len=keys.shape[2])
-        self.whole, self.views = (keys, values), {}
+        self.whole = keys, values
+        self.views: dict[int, tuple[torch.Tensor, ...]] = {}
         self.at = torch.zeros(len(keys), 1, dtype=torch.long, device=keys.device)
         self.device, self.dtype, self.is_initialized = keys.device, keys.dtype, True
         self.show(keys.shape[2])
@@ -51,7 +55,9 @@ class LentLayer(StaticLayer):
         for whole, part in zip(self.whole, (keys, values), strict=True):
             whole[rows, :, : part.shape[2]] = part.to(whole.dtype).repeat_interleave(times, 0)
 
-    def update(self, key_states, value_states, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         for shown, new in ((self.keys, key_states), (self.values, value_states)):
             where = self.at[:, None, :, None].expand_as(new)
             shown.scatter_(2, where, new.to(self.dtype))
@@ -64,7 +70,7 @@ class Room:
 
     rows: int
     columns: int
-    layers: list[LentLayer | DynamicLayer]  # a layer that sees no picture has nothing to lend
+    layers: list[Any]  # LentLayer; DynamicLayer where a layer sees no picture: nothing to lend
     step: Callable  # a model's forward pass, compiled; not bound, so that the room dies with it
 
 
@@ -77,7 +83,7 @@ def across_layers(model: PreTrainedModel) -> Sequence[int]:
     return getattr(model.config.get_text_config(), "cross_attention_layers", ())
 
 
-def room_for(model: PreTrainedModel, like: list[DynamicLayer], rows: int, columns: int) -> Room:
+def room_for(model: PreTrainedModel, like: Sequence[Any], rows: int, columns: int) -> Room:
     """The model's room, made anew only where it is too small or of another shape.
 
     Args:
@@ -178,9 +184,10 @@ class StaticDecoder(Decoder):
 
     def admit(self, reader: Decoder, times: int = 1) -> None:
         """Move what a plain decoder has read into free rows of the room, ``times`` rows each."""
+        assert reader.mask is not None
         free = sorted(set(range(self.rows)) - set(self.live))[: times * len(reader.mask)]
         rows = torch.tensor(free, dtype=torch.long, device=self.count.device)
-        width, layers = reader.mask.shape[1], reader.cache.layers
+        width, layers = reader.mask.shape[1], cast(list[Any], reader.cache.layers)
         self.used = max(self.used, width)
         if self.room is None:
             self.room = room_for(self.model, layers, self.rows, max(self.columns, width + 1))
@@ -193,7 +200,7 @@ class StaticDecoder(Decoder):
         first, across = (first % width)[:, None, :, None], across_layers(self.model)
         for i, (old, new) in enumerate(zip(layers, self.room.layers, strict=True)):
             if old.is_initialized:
-                pair = old.keys, old.values
+                pair: Iterable[torch.Tensor] = (old.keys, old.values)
                 if i not in across:
                     pair = (states.take_along_dim(first, 2) for states in pair)
                 new.fill(*pair, rows)
@@ -228,6 +235,7 @@ class StaticDecoder(Decoder):
 
     def grow(self, fresh: torch.Tensor) -> torch.Tensor:
         """As for ``Decoder``; shows as many columns of the room as it takes."""
+        assert self.room is not None
         self.used += fresh.shape[1]
         if self.used >= self.room.columns:
             self.enlarge()
@@ -246,6 +254,7 @@ class StaticDecoder(Decoder):
 
     def enlarge(self) -> None:
         """Move into a room of twice as many columns."""
+        assert self.room is not None
         across = across_layers(self.model)
         old: list[Any] = []
         for i, layer in enumerate(self.room.layers):
@@ -265,6 +274,7 @@ class StaticDecoder(Decoder):
 
     def call(self, **inputs: Any) -> Any:
         """The forward pass, compiled where it is for one token a row."""
+        assert self.room is not None
         own = inputs["position_ids"]
         columns = torch.arange(self.shown, device=own.device)
         inputs["attention_mask"] = (columns <= own[..., None])[:, None]  # (rows, 1, width, shown)

@@ -49,9 +49,10 @@ def make_rollout(
         eot, limit = tokenizer.eos_token_id, settings.max_new_tokens
         pixels = to_pixels(processor, pictures) if pictures else {}
         hands = [by_question[question(chat[0])] for chat in prompts]
-        asked = tokenizer.apply_chat_template(prompts, add_generation_prompt=True)["input_ids"]
-        said = [[] for _ in prompts]  # tokens after the prompt
-        own = [[] for _ in prompts]  # 1: the model's token, 0: the verifier's
+        read: Any = tokenizer.apply_chat_template(prompts, add_generation_prompt=True)
+        asked = read["input_ids"]
+        said: list[list[int]] = [[] for _ in prompts]  # tokens after the prompt
+        own: list[list[int]] = [[] for _ in prompts]  # 1: the model's token, 0: the verifier's
         points = [0.0] * len(prompts)
         live = list(range(len(prompts)))
         for attempt in range(1, settings.tries + 1):
@@ -86,9 +87,9 @@ def make_rollout(
         for i in live:
             points[i] += task.over_budget
         unused = [[0.0] * len(row) for row in said]  # trl reads it only with vLLM
-        turns = {"prompt_ids": asked, "completion_ids": said, "logprobs": unused}
-        tiles = {name: list(pixels[name]) for name in TILES if pixels}
-        return turns | tiles | {"env_mask": own, "points": points}
+        turns: dict[str, list] = {"prompt_ids": asked, "completion_ids": said, "logprobs": unused}
+        shown = {name: list(pixels[name]) for name in TILES if pixels}
+        return turns | shown | {"env_mask": own, "points": points}
 
     return play
 
@@ -165,7 +166,7 @@ def make_trainer(
     episodes = settings.problems * settings.samples
     size = min(settings.minibatch, episodes)
     parts = episodes // size
-    arguments = dict(
+    arguments: dict[str, Any] = dict(
         max_steps=steps * settings.epochs * parts,
         per_device_train_batch_size=size,
         steps_per_generation=parts,
@@ -183,7 +184,7 @@ def make_trainer(
         logging_steps=1,
     )
     arguments[CHECKPOINTING] = False
-    quiet = dict(save_strategy="no", report_to=[], disable_tqdm=True)
+    quiet: dict[str, Any] = dict(save_strategy="no", report_to=[], disable_tqdm=True)
     play = make_rollout(task, problems, settings)
     chats = [[{"role": "user", "content": task.prompt(problem)}] for problem in problems]
     pictures = pictures_of([[ask(task, problem)] for problem in problems])
