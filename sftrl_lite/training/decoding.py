@@ -60,7 +60,7 @@ class Decoder:
         self.cache = DynamicCache(config=model.config)
         self.cache.layers = [RoomyLayer() for _ in self.cache.layers]
         self.mask = None
-        self.tiles = None  # (rows, 1, tiles) of the pictures, 1 where a tile is not empty
+        self.tiles: torch.Tensor | None = None  # (rows, 1, tiles) of the pictures, 1: not empty
         self.full = True  # whether all are
 
     def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:
