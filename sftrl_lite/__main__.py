@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -60,12 +61,13 @@ def train_command(
     from sftrl_lite.runs.run_config import rl_settings, settings_of
     from sftrl_lite.training import distributed
 
-    family = [name for name in METHODS if name.startswith(context.info_name)]
+    verb = str(context.info_name)
+    family = [name for name in METHODS if name.startswith(verb)]
     given = listed(**given)
     given["method"] = given["method"] or family[0]
     if given["method"] not in family:
         raise ValueError(f"unknown method {given['method']!r}; choose {', '.join(family)}")
-    if engine and context.info_name == "sft":
+    if engine and verb == "sft":
         raise ValueError("SFT does not sample while it trains; --engine is for rl and eval")
     if engine and record:
         raise ValueError("--record keeps what its command gives again; an engine does not")
@@ -80,13 +82,12 @@ def train_command(
     if distributed.is_main() and not (out / "model").is_dir():
         filled = run.filled()
         typer.echo(watch.configuration({"out": str(out), **filled.plain()} | settings_of(filled)))
-        settings = rl_settings(filled) if context.info_name == "rl" else None
+        settings = rl_settings(filled) if verb == "rl" else None
         typer.echo(watch.outlook(filled, settings, price))
     with tqdm(total=1.0, desc=run.method, bar_format=BAR, disable=not distributed.is_main()) as bar:
         show = lambda share: bar.update(share - bar.n)  # noqa: E731
-        target = ledger.LEDGER if record else None
-        options = dict(progress=show, record=target, watch=seen, anyway=anyway, engine=engine)
-        train(run, out, experiment=experiment, **options)
+        go = partial(train, run, out, experiment=experiment, anyway=anyway, engine=engine)
+        go(progress=show, record=ledger.LEDGER if record else None, watch=seen)
     if not distributed.is_main():
         return
     table = ledger.read(out / "rows.csv")
@@ -127,11 +128,11 @@ def init_command(
     from sftrl_lite.training import distributed
 
     usual = get_scale(given["scale"]).init
-    goal = dict(every=every, format_error=format_error)
-    goal["success"] = success and (success, max(success, usual.success[1]))
+    asked: dict[str, Any] = dict(every=every, format_error=format_error)
+    asked["success"] = success and (success, max(success, usual.success[1]))
     if min(every, format_error, success) < 0 or max(format_error, success) > 1:
         raise ValueError("every is a number of steps, success and format_error are shares, 0 to 1")
-    goal = replace(usual, **{name: x for name, x in goal.items() if x})
+    goal = replace(usual, **{name: x for name, x in asked.items() if x})
     run = Run("sft", lr=lr, steps=steps, **given)
 
     def tell(level: dict[str, float]) -> None:
@@ -213,7 +214,8 @@ def evaluate_command(
     decoding = decoding_name(o.eval_temperature, o.eval_top_p)
     playing = open_engine(engine, network, tokenizer, o.task)
     for split, judge in judges.items():
-        hands = held_out(judge, episodes or min(2 * row.eval_episodes, judge.population), o.seed)
+        many = episodes or int(min(2 * row.eval_episodes, judge.population))
+        hands = held_out(judge, many, o.seed)
         found, _ = evaluate(
             network,
             tokenizer,
@@ -306,9 +308,9 @@ def plan(
     from sftrl_lite.planning.fit import advice, fitting, here
     from sftrl_lite.planning.workload import Work
 
-    lengths = dict(prompt_tokens=prompt_tokens, answer_tokens=answer_tokens, together=together)
     tiles = given.pop("max_image_tiles")
-    work = Work(mode=mode, tiles=tiles, batch=batch, gpus=gpus, **lengths, **given)
+    given |= dict(prompt_tokens=prompt_tokens, answer_tokens=answer_tokens, together=together)
+    work = Work(mode=mode, tiles=tiles, batch=batch, gpus=gpus, **given)
     memory = memory or here()
     found = fitting(work, memory or math.inf)
     typer.echo(found)

@@ -111,7 +111,7 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
 
         @torch.inference_mode()
         @mixed
-        def decode(model: PreTrainedModel, name: str = name, spent: list | None = None) -> None:
+        def decode(model: PreTrainedModel, spent: list[float], name: str = name) -> None:
             made = Decoder(model, 0)
             if name == "static":
                 made = StaticDecoder(model, 0, rows, prompt + tokens)
@@ -122,7 +122,7 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
 
         spent: list[float] = []
         for _ in range(rounds + 1):
-            decode(model, spent=spent)
+            decode(model, spent)
         speed = rows * tokens / min(spent[1:])
         found.append((f"decode, {name} cache", speed, "tokens/s"))
     if peaks()[1]:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOTrainer
 
 from sftrl_lite.files import ROOT
@@ -28,7 +28,7 @@ from sftrl_lite.models.loading import load
 from sftrl_lite.models.tiny import CHAT_TEMPLATE
 from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.scales import RLSettings, get_scale
-from sftrl_lite.tasks.base import Playable, Problem, Verdict
+from sftrl_lite.tasks.base import Playable, Problem, Task, Verdict
 from sftrl_lite.tasks.environments import NavigationEnv
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.navigation import navigation
@@ -38,7 +38,7 @@ from sftrl_lite.tasks.solver import random_formula
 from sftrl_lite.tasks.street_view import panorama
 from sftrl_lite.tasks.verifier import FAILURE, REWARDS
 from sftrl_lite.training.rl import rl_step
-from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.training.rollouts import Episode, rollout
 from sftrl_lite.training.trl_grpo import make_trainer
 from sftrl_lite.training.updates import new_learner
 
@@ -137,7 +137,7 @@ def environment_hooks(
     by_prompt = {task.prompt(problem): problem for problem in problems}
 
     class Table:
-        def reset(self, prompt, **row) -> None:
+        def reset(self, prompt: list[dict[str, Any]], **row: Any) -> None:
             self.hand = by_prompt[prompt[0]["content"]]
             self.points, self.solved = 0.0, False
 
@@ -153,7 +153,7 @@ def environment_hooks(
             self.solved |= verdict.solved
             return verdict.message
 
-    def reward(completions, environments, **_) -> list[float]:
+    def reward(completions: list[Any], environments: list[Table], **_: Any) -> list[float]:
         for messages, table in zip(completions, environments, strict=True):
             for call in messages[-1].get("tool_calls") or ():  # trl does not execute the last
                 table.submit(call["function"]["arguments"]["answer"])
@@ -184,7 +184,7 @@ def trl_step(trainer: GRPOTrainer) -> tuple[float, float]:
         stamps.append(time.process_time())
         return result
 
-    trainer._generate = timed
+    trainer._generate = timed  # type: ignore[method-assign]  # to time it
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return stamps[1] - stamps[0], time.process_time() - stamps[0]
@@ -195,12 +195,13 @@ def episode_figures(
     processor: Processor,
     settings: RLSettings,
     rounds: int,
-    task: GeneralPoints = TEXT,
+    task: Task[Any] = TEXT,
 ) -> list[Figure]:
     """Verified episodes a second, ours and trl's: one step of GRPO each."""
     s, rng = replace(settings, method="rl-grpo"), random.Random(1)
     tokenizer = tokenizer_of(processor)
     problems = [task.sample(rng) for _ in range(s.problems)]
+    pictured = task.picture(problems[0]) is not None
     weights = copy.deepcopy(model.state_dict())
     tool_tokenizer = copy.deepcopy(tokenizer)
     tool_tokenizer.chat_template = TOOL_TEMPLATE
@@ -221,17 +222,17 @@ def episode_figures(
             return trl_step(make_trainer(model, reader, task, problems, s, folder, 0, 1, **hooks))
 
     ways = {"ours": ours, "trl rollout_func": lambda: trl(processor)}
-    if task.look is None:  # no environment for pictures: the trainer for Mllama wants a rollout
+    if not pictured:  # no environment for pictures: the trainer for Mllama wants a rollout
         ways["trl environment_factory"] = lambda: trl(
             tool_tokenizer, **environment_hooks(task, problems, s)
         )
-    seconds = {way: [] for way in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(rounds + 1):  # the first round warms up
         for way, work in ways.items():
             model.load_state_dict(weights)
             seconds[way].append(work())
     model.load_state_dict(weights)
-    figures, shown = [], "" if task.look is None else "pictures: "
+    figures, shown = [], "pictures: " if pictured else ""
     for part, name in enumerate((f"{shown}rollout", f"{shown}whole step")):
         own = statistics.median(row[part] for row in seconds["ours"][1:])
         for way, rows in seconds.items():
@@ -255,16 +256,16 @@ class Unsolvable(GeneralPoints):
 
 
 def tries_figures(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: RLSettings, rounds: int
+    model: PreTrainedModel, processor: Processor, settings: RLSettings, rounds: int
 ) -> list[Figure]:
     """Cost of a rollout against its tries: linear means a flat number of tokens a second."""
     task, rng, figures = Unsolvable(), random.Random(2), []
     problems = [task.sample(rng) for _ in range(settings.problems)]
     for tries in (1, 3, 5, 10):
-        episodes = []
+        episodes: list[Episode] = []
 
-        def play(tries: int = tries, episodes: list = episodes) -> None:
-            episodes[:] = rollout(model, tokenizer, task, problems, samples=8, tries=tries)
+        def play(tries: int = tries, episodes: list[Episode] = episodes) -> None:
+            episodes[:] = rollout(model, processor, task, problems, samples=8, tries=tries)
 
         seconds = typical(play, rounds)
         tokens = sum(len(turn.logps) for episode in episodes for turn in episode.turns)

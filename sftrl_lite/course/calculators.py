@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import ipywidgets as w
 import numpy as np
@@ -28,7 +28,8 @@ def training_table(points: pd.DataFrame) -> str:
     """What the slider would show, all of it: a row an evaluation, per cent and intervals."""
     rows = []
     for method, run in points.groupby("method", sort=False):
-        for share, part in run.groupby("share"):
+        for _, part in run.groupby("share"):
+            share = part["share"].iloc[0]
             cells = [plots.LOOKS[str(method)][3], f"{100 * share:.0f} %"]
             for _, row in part.iterrows():
                 interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
@@ -66,9 +67,9 @@ def training_slider(table: pd.DataFrame) -> None:
 def power_html(share: float, gain: float, episodes: int, seeds: int, spread: float) -> str:
     """What a comparison can see: its power, and the episodes for 80 %. All in per cent."""
     p1, p2 = share / 100, min(max((share + gain) / 100, 0.0), 1.0)
-    noise = dict(seeds=seeds, spread=spread / 100)
-    here = power(p1, p2, episodes, **noise)
-    enough = next((n for n in SIZES if power(p1, p2, n, **noise) >= 0.8), None)
+    seen = partial(power, p1, p2, seeds=seeds, spread=spread / 100)
+    here = seen(episodes)
+    enough = next((n for n in SIZES if seen(n) >= 0.8), None)
     needed = f"{enough:,} episodes a seed" if enough else "no number of episodes: more seeds"
     bar = (
         f'<span style="display:inline-block;height:1em;background:#0072B2;'

@@ -76,8 +76,8 @@ def walk_still(task: Navigation, route: Route) -> str:
     for i, step in enumerate(steps(route)):
         here = Decision(route, i)
         verdict = task.verify(here, task.demonstration(here))
-        cells = (there_html(task, here), f"<code>{task.action(step)}</code>", verdict.kind)
-        cells = (f"{i + 1}", *cells, f"{verdict.reward:+g}")
+        done = f"<code>{task.action(step)}</code>"
+        cells = (f"{i + 1}", there_html(task, here), done, verdict.kind, f"{verdict.reward:+g}")
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{n}</th>" for n in ("step", "seen", "action", "verdict", "reward"))
     orders = "".join(f"<li>{html.escape(order)}</li>" for order in task.instructions(route))

@@ -10,6 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ipywidgets as w
 import torch
@@ -30,7 +31,7 @@ CARD = BOX + "background:#ffffff;border:1px solid #767676;font-size:150%"
 
 def present(widget: w.Widget, still: str, words: str) -> None:
     """Show the widget where one can run, ``still`` elsewhere, ``words`` where no page is."""
-    bundle = {"text/html": still, "text/plain": words}
+    bundle: dict[str, Any] = {"text/html": still, "text/plain": words}
     if not os.environ.get("SFTRL_STATIC"):
         view = {"model_id": widget.model_id, "version_major": 2, "version_minor": 0}
         bundle["application/vnd.jupyter.widget-view+json"] = view
@@ -71,7 +72,8 @@ def table_html(hand: Hand, tries: Sequence[tuple[str, Verdict]]) -> str:
 def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
     """Deal a hand, type a formula, read verdict, reward and message; tries add up."""
     rng = random.Random(seed)
-    hand, tries = task.sample(rng), []
+    hand = task.sample(rng)
+    tries: list[tuple[str, Verdict]] = []
     values = list(map(str, hand.numbers))
     formulas = ["+".join(values), "*".join(values[:3]), best_formula(hand)]
     examples = [(formula, judge(task, hand, formula)) for formula in formulas]
@@ -130,7 +132,7 @@ def answer_html(
     (turn,) = episode.turns
     given: list[float | None] = [None] * turn.start
     chances = given + torch.tensor(turn.logps).exp().tolist()
-    boxes = tokens_html([tokenizer.decode([i]) for i in episode.ids], chances)
+    boxes = tokens_html([str(tokenizer.decode([i])) for i in episode.ids], chances)
     said = f"{turn.verdict.kind}, reward {turn.verdict.reward:+g}"
     return f"{boxes}<p>{turn.start} tokens read, {turn.end - turn.start} written: {said}</p>"
 
@@ -189,7 +191,7 @@ def episode_html(
     cards = "".join(f'<span style="{CARD}">{html.escape(card)}</span>' for card in hand.cards)
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     asked = tokenizer.decode(episode.ids[: episode.turns[0].start], skip_special_tokens=True)
-    return f'<p title="{html.escape(asked)}">{cards} {rule_words(hand)}</p>{table}'
+    return f'<p title="{html.escape(str(asked))}">{cards} {rule_words(hand)}</p>{table}'
 
 
 def step_through(episodes: Sequence[Episode], page_of: Callable[..., str], still: int) -> None:
@@ -304,7 +306,9 @@ def picture_episode_html(task: GeneralPoints, episode: Episode, upto: int | None
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     names = ("try", "cards read", "numbers", "formula", "verdict", "reward", "message")
     head = "".join(f"<th>{name}</th>" for name in names)
-    shown = picture_html(task.picture(hand), picture_words(hand))
+    picture = task.picture(hand)
+    assert picture is not None  # these are episodes about pictures
+    shown = picture_html(picture, picture_words(hand))
     table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
     return f"<p>{shown}</p><p>{rule_words(hand)}</p>{table}"
 

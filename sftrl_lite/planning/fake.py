@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,9 @@ class Live(TorchDispatchMode):
         self.now = self.recent = self.peak = self.flops = 0
         self.held = {tensor.untyped_storage()._cdata for tensor in known}
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         out = function(*args, **(kwargs or {}))
         if cost := COSTS.get(function._overloadpacket):
             self.flops += cost(*args, **(kwargs or {}), out_val=out)
@@ -132,7 +135,7 @@ def pictures_like(config: PreTrainedConfig, number: int) -> Pixels:
     """Tensors like the image processor's, of ``number`` pictures."""
     tower = config.vision_config
     if config.model_type != "mllama":
-        shape = number, 1, tower.image_size, tower.image_size
+        shape: tuple[int, ...] = number, 1, tower.image_size, tower.image_size
         return {
             "pixel_values": torch.ones(number, 1, 3, *shape[2:]),
             "pixel_attention_mask": torch.ones(shape, dtype=torch.long),

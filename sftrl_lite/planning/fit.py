@@ -307,7 +307,7 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
         for mode, batch in GRID:
             for tiles in (1, 4):
                 for adapter in ADAPTERS:
-                    work = Work(scale, task, mode, adapter, "frozen", tiles, batch)
+                    work = Work(get_scale(scale), task, mode, adapter, "frozen", tiles, batch)
                     if mode == "sft":  # its evaluations can play as few as these
                         work = replace(work, together=FEWEST)
                     found = make_plan(work)

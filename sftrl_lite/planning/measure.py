@@ -126,13 +126,13 @@ def measured(work: Work, layers: dict[str, float], kind: str) -> dict[str, float
         layers: of each kind, and ``pieces`` of logits in an update, all of them if not given.
         kind: measure only what depends on layers of this kind; empty: everything.
     """
-    n, few, plain = sizes_of(work), tuple(layers.items()), Work(work.scale, work.task)
-    chosen = dict(mode=work.mode, vision=work.vision, tiles=work.tiles)
-    found = {}
+    n, few = sizes_of(work), tuple(layers.items())
+    plain = Work(work.scale, work.task, work.mode, vision=work.vision, tiles=work.tiles)
+    found: dict[str, float] = {}
     if kind != PIECES:
-        found |= counted(replace(plain, adapter=work.adapter, **chosen), few)
+        found |= counted(replace(plain, adapter=work.adapter), few)
     if kind in ("", "text", PIECES) or work.task.endswith("-vl"):
-        alike = replace(plain, adapter=ALIKE[work.adapter], gpus=1 + work.sharded, **chosen)
+        alike = replace(plain, adapter=ALIKE[work.adapter], gpus=1 + work.sharded)
         shown = min(n.pictures, n.rows)
         found |= traced(alike, few, kind, replace(n, pictures=shown, **UNTRACED))
         if kind != PIECES:
@@ -164,15 +164,16 @@ def named(name: str, numbers: Trace | Played) -> dict[str, float]:
 
 def passed(work: Work, layers: dict[str, float]) -> PreTrainedConfig:
     """A shallow model; where there are no pictures, with one of each layer that they pass."""
-    if not work.task.endswith("-vl"):
-        layers = {kind: number if kind == "text" else 1 for kind, number in layers.items()}
-    return cut(config_of(work.scale, work.task, work.tiles), layers)
+    seeing = work.task.endswith("-vl")
+    few = {kind: int(n) if seeing or kind == "text" else 1 for kind, n in layers.items()}
+    return cut(config_of(work.scale, work.task, work.tiles), few)
 
 
 @cache
 def counted(work: Work, layers: tuple[tuple[str, float], ...]) -> dict[str, float]:
     """Weights and what belongs to them, and the bytes of a token and a picture in the cache."""
-    config = cut(config_of(work.scale, work.task, work.tiles), dict(layers))
+    config = config_of(work.scale, work.task, work.tiles)
+    config = cut(config, {kind: int(number) for kind, number in layers})
     model = nothing(config, work)
     weights = list(model.parameters())
     found = {name: float(size) for name, size in states(model, work).items()}
@@ -202,7 +203,8 @@ def traced(
 ) -> dict[str, float]:
     """The other passes of ``work``: the tower on its own; an update, and the distance from Init."""
     config, parts = passed(work, dict(layers)), dict(layers).get(PIECES)
-    seeing, learn, found = work.task.endswith("-vl"), work.mode != "eval", {}
+    seeing, learn = work.task.endswith("-vl"), work.mode != "eval"
+    found: dict[str, float] = {}
     with fake(config, work) as model:
         if kind in ("", "tower", "overview") and seeing:
             found |= named("tower", glance(model, few_pictures(config, PART), learn))

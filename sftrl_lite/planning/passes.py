@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import mixed
@@ -75,7 +76,7 @@ def trace(
     views = None if encoded or not pictures else states_like(model, pictures)
     live = Live(known if views is None else [*known, views])
 
-    def after_body(module, args, output) -> None:
+    def after_body(module: nn.Module, args: Any, output: Any) -> None:
         found.reading, found.kept = live.recent, live.restart()
         if output.last_hidden_state.requires_grad:
             output.last_hidden_state.register_hook(after_head)
@@ -102,7 +103,7 @@ def trace(
             found.back = live.recent
         found.text = live.flops - looks
         live.restart()
-        if learn and encoded and views is not None and views.requires_grad:
+        if learn and encoded and views is not None and shared is not None and views.requires_grad:
             views.backward(shared.grad)
     hook.remove()
     found.looking_back, found.looks = live.recent, live.flops - found.text
@@ -114,6 +115,7 @@ def sft_loss(model: PreTrainedModel, batch: Batch, views: Tensor | None) -> Tens
     """trl's loss: log-probabilities in chunks, logits never whole; padded rows need a mask."""
     ids, seen = batch.ids, {"input_ids": batch.ids}
     if views is not None:
+        assert batch.pixels is not None and batch.picture is not None  # where views are
         seen = look(model, ids, views, batch.pixels, batch.picture)
     rows, width = ids.shape
     mask = torch.ones(rows, 1, width, width, dtype=torch.bool, device=ids.device)
@@ -132,10 +134,10 @@ def rl_batch(ids: Tensor, pixels: Pixels, which: Tensor, answers: int = 0) -> Ba
     ask = turn[:, :1]
     zeros = torch.zeros(ids.shape, device=ids.device)
     played = torch.ones_like(ask, dtype=torch.bool)
-    answers = torch.arange(answers or turn[:, 1:].numel(), device=ids.device)
+    places = torch.arange(answers or turn[:, 1:].numel(), device=ids.device)
     turns = (zeros[:, :1],) * 3  # values, advantages, targets
     shown = pixels or None, which
-    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, answers, *turns, *shown)
+    return Batch(ids, turn, ask, zeros, zeros[:, :1], played, places, *turns, *shown)
 
 
 @dataclass
@@ -170,10 +172,10 @@ def play(
     views = states_like(model, pictures) if pictures else None
     known = [*model.parameters(), *model.buffers(), ids, again, *pixels.values()]
 
-    def before_layer(module, args) -> None:
+    def before_layer(module: nn.Module, args: Any) -> None:
         live.restart()
 
-    def after_layer(module, args, output) -> None:
+    def after_layer(module: nn.Module, args: Any, output: Any) -> None:
         found.inside = max(found.inside, live.recent - live.now)
 
     hooks = []

@@ -49,7 +49,7 @@ MOMENTS = (
 def at_once(parts: dict[str, float]) -> dict[str, float]:
     """The parts at the highest moment: a rollout's and an update's are never there together."""
     sizes = {group: sum(parts.get(name, 0.0) for name in group) for group in MOMENTS}
-    highest = max(sizes, key=sizes.get)
+    highest = max(sizes, key=sizes.__getitem__)
     return {
         name: gib
         for name, gib in parts.items()

@@ -72,7 +72,8 @@ def vary_rules(
     task: Task[Problem], problems: Sequence[Problem], seed: int, n: int
 ) -> list[tuple[Task[Problem], Problem]]:
     """The same problems under rules drawn anew (never a held-out rule), each with its task."""
-    rng, varied = stream(seed, "varied rules"), []
+    rng = stream(seed, "varied rules")
+    varied: list[tuple[Task[Problem], Problem]] = []
     while len(varied) < n:
         try:
             varied.append(task.vary(rng, rng.choice(problems)))

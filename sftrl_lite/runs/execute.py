@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from sftrl_lite.files import full_disk_in_one_line, remove
 from sftrl_lite.models.loading import save
-from sftrl_lite.models.vision import tokenizer_of
+from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
 from sftrl_lite.results import ledger
@@ -24,7 +26,7 @@ from sftrl_lite.runs.watch import SHOWN, Log, Watch
 from sftrl_lite.runs.weights import load_init
 from sftrl_lite.scales import SFTSettings
 from sftrl_lite.seeds import seed_all, stream
-from sftrl_lite.tasks.base import Measurable, Problem, Task, Teachable
+from sftrl_lite.tasks.base import Measurable, Playable, Problem, Task, Teachable
 from sftrl_lite.tasks.registry import check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import flops, picture_tokens
@@ -80,7 +82,15 @@ def train(
     return read_rows(out)
 
 
-def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
+def _train(
+    run: Run,
+    out: Path,
+    experiment: str,
+    progress: Progress,
+    watch: Watch,
+    anyway: bool,
+    engine: str,
+) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
     if engine:
@@ -94,22 +104,30 @@ def _train(run, out, experiment, progress, watch, anyway, engine) -> None:
     few = 1 if run.imitates_file else run.hands
     hands = train_hands(task.half(1) if run.fresh else task, few, run.seed)
     recorder = Recorder(run, out, experiment, model, processor, hands, together)
+    taught: Task[Any] | Given = task
     if run.imitates_file:
-        task, hands = Given(recorder.pictured), examples(run, processor)
+        taught, hands = Given(recorder.pictured), examples(run, processor)
     recorder.kept = watch.checkpoints
     log = Log(out, watch, run.plain() | settings_of(run))
-    parts = (run, out, model, processor, task, hands, recorder, log, progress)
+    parts, told = (run, out, model, processor), (recorder, log, progress)
     if mode == "sft":
-        _train_sft(*parts)
+        _train_sft(*parts, taught, hands, *told)
     else:
-        _train_rl(*parts, anyway, engine)
+        _train_rl(*parts, task, hands, *told, anyway, engine)
     log.close()
     distributed.sync_weights(recorder.rollout_model, model)
     if distributed.is_main():
         save(recorder.rollout_model, processor, out / "model")
 
 
-def look(step, run, recorder, log, task: Measurable[Problem], hands: Sequence[Problem]) -> None:
+def look(
+    step: int,
+    run: Run,
+    recorder: Recorder,
+    log: Log,
+    task: Measurable[Problem],
+    hands: Sequence[Problem],
+) -> None:
     """Write down greedy answers to the same few training problems, where it is time to."""
     if log.due(step):
         distributed.sync_weights(recorder.rollout_model, recorder.model)
@@ -118,30 +136,35 @@ def look(step, run, recorder, log, task: Measurable[Problem], hands: Sequence[Pr
 
 
 def _train_sft(
-    run,
-    out,
-    model,
-    processor,
+    run: Run,
+    out: Path,
+    model: PreTrainedModel,
+    processor: Processor,
     task: Task[Any] | Given,
     hands: Sequence[Any],
-    recorder,
-    log,
-    progress,
+    recorder: Recorder,
+    log: Log,
+    progress: Progress,
 ) -> None:
-    batch, sampled, shown = run.scale.sft.batch, 0, (task, hands)
+    batch, sampled, shown = run.scale.sft.batch, 0, None
     schedule = run.schedule or run.scale.sft.schedule
     leashed = run.method == "sft-kl"
-    if run.method == "sft-varied":
-        hands = vary_rules(task, hands, run.seed, 20 * len(hands))
-        task = EachItsOwn()
-    if run.method == "sft-verified":
-        longest = run.scale.rl.max_new_tokens
-        ways = dict(seed=run.seed, max_new_tokens=longest)
-        with distributed.on_device(recorder.init) as init:
-            hands, sampled = verified(init, processor, task, hands, **ways)
-        task = Answered(task)
-    answer = task.base_demonstration if run.method == "sft-own" else None
-    data, pixels = training_rows(processor, task, hands, answer)
+    taught: Teachable[Any] = task
+    answer: Callable[[Any], str] | None = None
+    if not isinstance(task, Given):  # a file's examples have no verifier, and one answer each
+        shown = task, hands
+        if run.method == "sft-varied":
+            taught, hands = EachItsOwn(), vary_rules(task, hands, run.seed, 20 * len(hands))
+        elif run.method == "sft-verified":
+            longest = run.scale.rl.max_new_tokens
+            with distributed.on_device(recorder.init) as start:
+                hands, sampled = verified(
+                    start, processor, task, hands, run.seed, max_new_tokens=longest
+                )
+            taught = Answered(task)
+        elif run.method == "sft-own":
+            answer = task.base_demonstration
+    data, pixels = training_rows(processor, taught, hands, answer)
     tokens = sum(map(len, data["input_ids"])) / len(data)
     if pixels is not None:
         tokens += picture_tokens(model)
@@ -156,7 +179,8 @@ def _train_sft(
             seen = round(step * batch * tokens)
             costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
             recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
-        look(step, run, recorder, log, *shown)
+        if shown:
+            look(step, run, recorder, log, *shown)
 
     def tell(step: int, figures: dict[str, float]) -> None:
         """A row for every ten steps: their means, evaluations among their seconds."""
@@ -190,17 +214,17 @@ def _train_sft(
 
 
 def _train_rl(
-    run,
-    out,
-    model,
-    processor,
+    run: Run,
+    out: Path,
+    model: PreTrainedModel,
+    processor: Processor,
     task: Task[Problem],
     hands: Sequence[Problem],
-    recorder,
-    log,
-    progress,
-    anyway,
-    engine,
+    recorder: Recorder,
+    log: Log,
+    progress: Progress,
+    anyway: bool,
+    engine: str,
 ) -> None:
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
@@ -233,7 +257,7 @@ def _train_rl(
         note(end=True, more={})
         look(0, run, recorder, log, task, hands)
     while (before := share()) < 1:
-        judge = task
+        judge: Playable[Problem] = task
         if run.method == "rl-random":
             # each process has a coin; so this control alone depends on their number
             judge = Coin(task, stream(run.seed, "coin", learner.step, distributed.rank()))
@@ -241,8 +265,8 @@ def _train_rl(
         stats = rl_step(learner, processor, judge, hands, settings, run.seed, engine=playing)
         took = dict(seconds=time.time() - began, tokens=stats["trained"] + stats["generated"])
         log.step(learner.step, stats | took)
-        trained += stats["trained"]
-        generated += stats["generated"]
+        trained += int(stats["trained"])
+        generated += int(stats["generated"])
         signals.append(stats["signal"])
         after = share()
         progress(min(after, 1.0))
@@ -254,7 +278,14 @@ def _train_rl(
             suspend(learner, out, trained, generated, signals)
 
 
-def warm_up(run, out, model, processor, task: Teachable[Problem], hands: Sequence[Problem]) -> None:
+def warm_up(
+    run: Run,
+    out: Path,
+    model: PreTrainedModel,
+    processor: Processor,
+    task: Teachable[Problem],
+    hands: Sequence[Problem],
+) -> None:
     """SFT of ``model`` in place, as the method ``sft`` does it; interrupted, it starts again."""
     data, pixels = training_rows(processor, task, hands)
     settings = SFTSettings(run.warmup_lr, run.scale.sft.batch, run.hands)

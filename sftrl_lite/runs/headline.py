@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+from functools import partial
+from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -19,7 +22,9 @@ from sftrl_lite.scales import Scale, get_scale
 BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
 
 
-def _worker(name: str, run: Run, out: Path, messages, experiment: str, record) -> None:
+def _worker(
+    name: str, run: Run, out: Path, messages: Queue[Any], experiment: str, record: Path | None
+) -> None:
     import torch
 
     torch.set_num_threads(1)  # two processes on two cores: more threads only collide
@@ -104,6 +109,6 @@ def headline(
         out: folder of the two runs; a second call continues or only reads it.
     """
     row = get_scale(scale)
-    brief = dict(points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
-    runs = {m: Run(m, seed=seed, scale=row, **brief) for m in ("sft", "rl-ppo")}
+    brief = partial(Run, points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
+    runs = {m: brief(m, seed=seed, scale=row) for m in ("sft", "rl-ppo")}
     return side_by_side(runs, Path(out) / f"{row.name}-seed{seed}", "headline")

@@ -17,9 +17,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
 from sftrl_lite.models.loading import save
-from sftrl_lite.models.vision import tokenizer_of
+from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
 from sftrl_lite.runs.resume import claim
@@ -116,7 +118,13 @@ def made_before(run: Run, folder: Path, goal: InitSettings) -> dict[str, Any]:
     return report
 
 
-def _make(run, making, folder, goal, progress) -> dict[str, Any]:
+def _make(
+    run: Run,
+    making: Path,
+    folder: Path,
+    goal: InitSettings,
+    progress: Callable[[Level], None],
+) -> dict[str, Any]:
     seed_all(run.seed)
     check_base(run.base, run.task)
     check(work_of(run, "sft"))
@@ -139,7 +147,7 @@ def _make(run, making, folder, goal, progress) -> dict[str, Any]:
         return meets(next(known for known in levels if known["step"] == step), goal)
 
     # killed between its last measurement and the end: no step more
-    end = levels[-1]["step"] if levels and meets(levels[-1], goal) else run.steps
+    end = int(levels[-1]["step"]) if levels and meets(levels[-1], goal) else run.steps
     if not reached(0):
         data, pixels = training_rows(processor, task, problems)
         train_sft(
@@ -178,7 +186,11 @@ def read_levels(making: Path) -> list[Level]:
 
 
 def level(
-    run: Run, model, processor, task: Measurable[Problem], problems: Sequence[Problem]
+    run: Run,
+    model: PreTrainedModel,
+    processor: Processor,
+    task: Measurable[Problem],
+    problems: Sequence[Problem],
 ) -> Level:
     """Shares of illegal answers and of solved problems, played as RL plays."""
     s = run.scale.rl

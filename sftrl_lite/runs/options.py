@@ -22,8 +22,8 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters
-        own = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+        known = inspect.signature(command, eval_str=True).parameters.items()
+        own = {name: p for name, p in known if p.kind is not p.VAR_KEYWORD}
         kinds, taken = get_type_hints(Run), {}
         for field in fields(Run):
             if field.name in own or (names and field.name not in names):
@@ -43,7 +43,8 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 annotation=Annotated[kind, option],
             )
         given = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
-        command.__signature__ = inspect.Signature([*taken.values(), *given])
+        signature = inspect.Signature([*taken.values(), *given])
+        command.__signature__ = signature  # type: ignore[attr-defined]  # what inspect looks for
         command.__annotations__ = {p.name: p.annotation for p in [*taken.values(), *given]}
         return command
 

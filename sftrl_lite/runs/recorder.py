@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedModel
 
 from sftrl_lite.files import remove
 from sftrl_lite.models.loading import save
-from sftrl_lite.models.vision import to_pixels, tokenizer_of
+from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
@@ -53,11 +53,18 @@ class Recorder:
     kept = 1  # models of the last evaluations, where more than one
 
     def __init__(
-        self, run: Run, out: Path, experiment: str, model, processor, train, together: int = 0
+        self,
+        run: Run,
+        out: Path,
+        experiment: str,
+        model: PreTrainedModel,
+        processor: Processor,
+        train: Sequence[Any],
+        together: int = 0,
     ):
         self.together = together  # episodes that fit into memory at once; 0: nothing bounds them
         self.run, self.out, self.model, self.processor = run, out, model, processor
-        self.train: Sequence[Any] = train
+        self.train = train
         self.rollout_model = (
             model  # what is evaluated and saved: a whole copy where ``model`` is split
         )
@@ -67,7 +74,8 @@ class Recorder:
         self.parameters = text_parameters(model, self.pictured)
         self.init_said: dict[str, list[Episode]] = {}  # by split: Init's own first answers
         self.main = decoding_name(run.eval_temperature, run.eval_top_p)
-        self.same = dict(  # in every row; found once, since git and files are asked for it
+        # in every row; found once, since git and files are asked for it
+        self.same: dict[str, Any] = dict(
             experiment=experiment,
             task=run.task,
             method=run.method,
@@ -140,10 +148,10 @@ class Recorder:
 
     def init_measured(self) -> Found:
         """``measured`` of Init, once for all runs beside this one that would measure the same."""
-        run, names = self.run, ("task", "scale", "seed", "base", "hands", "feedback", "data")
-        names += ("skip_bad", "adapter", "vision", "max_image_tiles", "load_format", "splits")
-        names += ("eval_tries", "final_episodes", "pass_samples", "curve_episodes")
-        names += ("eval_temperature", "eval_top_p", "prompt", "picture")
+        run, names = self.run, ["task", "scale", "seed", "base", "hands", "feedback", "data"]
+        names += ["skip_bad", "adapter", "vision", "max_image_tiles", "load_format", "splits"]
+        names += ["eval_tries", "final_episodes", "pass_samples", "curve_episodes"]
+        names += ["eval_temperature", "eval_top_p", "prompt", "picture"]
         same = {name: getattr(run, name) for name in names} | {"tflop": 1.0, "method": "rl-ppo"}
         if run.imitates_file:  # its problems are in no split
             same["method"] = "sft"
@@ -163,7 +171,8 @@ class Recorder:
 
     def measured(self, end: bool) -> Found:
         """All metrics of all splits, by split, metric and decoding."""
-        run, found = self.run, {}
+        run = self.run
+        found: Found = {}
         n = run.final_episodes if end else run.eval_episodes
         trained = () if run.imitates_file else ("train",)  # a file's examples have no verifier
         for split in (*trained, *run.splits):
@@ -249,9 +258,9 @@ class Recorder:
 
     def looked_at(self, task: Shown[Any], episode: Episode) -> Episode:
         """The episode with its picture, also if another process played it."""
-        if not self.pictured or episode.pixels is not None:
-            return episode
-        return replace(episode, pixels=to_pixels(self.processor, [task.picture(episode.problem)]))
+        if episode.pixels is None and (picture := task.picture(episode.problem)) is not None:
+            return replace(episode, pixels=to_pixels(self.processor, [picture]))
+        return episode
 
 
 def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
@@ -263,5 +272,5 @@ def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
 
 def read_rows(out: Path) -> list[ledger.Row]:
     """What the run in ``out`` has measured so far."""
-    table = ledger.read(out / "rows.csv")
-    return [ledger.Row(**row) for row in table.to_dict("records")]
+    rows = cast(list[dict[str, Any]], ledger.read(out / "rows.csv").to_dict("records"))
+    return [ledger.Row(**row) for row in rows]

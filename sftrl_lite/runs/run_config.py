@@ -17,6 +17,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sftrl_lite.files import ROOT, digest
 from sftrl_lite.models.checkpoints import SUMS, find
 from sftrl_lite.results.ledger import decoding_name
 from sftrl_lite.scales import ADAPTERS, VISION, RLSettings, Scale, get_scale
+from sftrl_lite.tasks.base import Task
 from sftrl_lite.tasks.registry import budget, make_task, reported
 
 SFT_METHODS = ("sft", "sft-varied", "sft-own", "sft-dft", "sft-kl", "sft-verified")
@@ -179,11 +181,18 @@ class Run:
         """The folder of real routes, if ``data`` is one."""
         return "" if self.imitates_file else self.data
 
-    def make(self, split: str) -> Any:
+    def make(self, split: str) -> Task[Any]:
         """The task of this run on a split."""
-        options = dict(data=self.folder, skip_bad=self.skip_bad, feedback=self.feedback)
-        shown = dict(prompt=self.prompt, picture=self.picture)
-        return make_task(self.task, split, self.scale, **options, **shown)
+        return make_task(
+            self.task,
+            split,
+            self.scale,
+            data=self.folder,
+            skip_bad=self.skip_bad,
+            prompt=self.prompt,
+            picture=self.picture,
+            feedback=self.feedback,
+        )
 
     def filled(self) -> Run:
         """The same run with every 0 or empty field taken from its scale.
@@ -203,11 +212,13 @@ class Run:
             start = scale.pretrained_for if random_weights else scale.shared_init
             base = (scale.init_for if base else start)(self.task)
         splits = self.splits or reported(self.task, self.folder)
-        most = min((self.make(split).population for split in splits), default=0)
+        there = min((self.make(split).population for split in splits), default=0)
+        most = int(min(scale.eval_episodes, there))
+        usual: dict[str, Any] = {n: 0 for n in SIZES if getattr(self, n) == getattr(scale.rl, n)}
         return replace(
             self,
-            eval_episodes=self.eval_episodes or min(scale.eval_episodes, most),
-            final_episodes=self.final_episodes or min(scale.eval_episodes, most),
+            eval_episodes=self.eval_episodes or most,
+            final_episodes=self.final_episodes or most,
             temperature=self.temperature or (scale.rl.temperature if family == "rl" else 0.0),
             base=base,
             lr=self.lr or scale.lr(self.task, family, adapter),
@@ -219,7 +230,7 @@ class Run:
             splits=splits,
             warmup_lr=self.warmup_lr
             or (scale.lr(self.task, "sft", adapter) if self.warmup else 0.0),
-            **{name: 0 for name in SIZES if getattr(self, name) == getattr(scale.rl, name)},
+            **usual,
         )
 
     @property
@@ -273,9 +284,9 @@ def unusual(run: Run) -> dict[str, Any]:
 def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
-    chosen = dict(method=method, lr=run.lr, tries=run.tries, temperature=run.temperature)
-    chosen |= {name: getattr(run, name) for name in SIZES if getattr(run, name)}
-    rl = replace(run.scale.rl, **chosen)
+    sizes: dict[str, Any] = {name: x for name in SIZES if (x := getattr(run, name))}
+    chosen = replace(run.scale.rl, method=method, lr=run.lr, tries=run.tries)
+    rl = replace(chosen, temperature=run.temperature, **sizes)
     if method == "rl-grpo" and rl.samples == 1:  # GRPO compares samples of one problem
         rl = replace(rl, samples=rl.group, problems=max(rl.problems // rl.group, 1))
     return rl
@@ -288,10 +299,10 @@ def commit() -> str:
     """
     try:
         git = ["git", "-C", str(ROOT)]
-        ask = dict(capture_output=True, text=True, check=True)
-        name = subprocess.run([*git, "rev-parse", "--short=7", "HEAD"], **ask).stdout.strip()
+        ask = partial(subprocess.run, capture_output=True, text=True, check=True)
+        name = ask([*git, "rev-parse", "--short=7", "HEAD"]).stdout.strip()
         where = ["--", ".", ":!results/ledger.csv"]
-        changed = subprocess.run([*git, "diff", "--name-only", "HEAD", *where], **ask).stdout
+        changed = ask([*git, "diff", "--name-only", "HEAD", *where]).stdout
         return name + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""

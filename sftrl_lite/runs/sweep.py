@@ -81,8 +81,8 @@ def checked(name: str, value: Any) -> Any:
     value = float(value) if kind is float and type(value) is int else value
     value = tuple(value) if kind is tuple and isinstance(value, list) else value
     if type(value) is not kind:
-        kind = "list in a list" if kind is tuple else kind.__name__
-        raise ValueError(f"{name} is {value!r}; it has to be a {kind}")
+        wanted = "list in a list" if kind is tuple else kind.__name__
+        raise ValueError(f"{name} is {value!r}; it has to be a {wanted}")
     return value
 
 
