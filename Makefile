@@ -75,7 +75,7 @@ gpu-bench: setup  ## memory and speed of the 11B model on this machine's GPU
 ##@ Tidy
 
 clean:  ## remove .venv and caches; keep runs, data and results
-	rm -rf .venv build _build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build _build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -71,7 +71,7 @@ def full_disk_in_one_line(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause = error
+        cause: BaseException | None = error
         while cause is not None:
             number = getattr(cause, "errno", None)
             if number in FULL or any(f"(os error {n})" in str(cause) for n in FULL):

@@ -21,4 +21,5 @@ def seed_all(seed: int) -> None:
     set_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nobody reads memory before writing it; filling it would take half of SFT's time at tiny.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # Types do not know the module's properties.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -180,7 +180,7 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         ValueError: it was made for another model, or is damaged.
     """
-    base, config = adapter_info(folder)["base"], LoraConfig.from_pretrained(folder)
+    base, config = adapter_info(folder)["base"], LoraConfig.from_pretrained(str(folder))
     try:
         add(model, config=config)
         load_weights(model, folder)
@@ -215,4 +215,4 @@ def to_nf4(model: PreTrainedModel, compute: torch.dtype) -> None:
             small.support_avx512bf16_for_cpu = False  # see models._weights
             small.weight = bnb.nn.Params4bit(layer.weight.data, requires_grad=False, **bits)
             model.get_decoder().set_submodule(name, small.to(layer.weight.device))
-    model.is_loaded_in_4bit = True
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # torch: only tensors and modules

@@ -55,7 +55,7 @@ def render(processor: Any, chat: Chat, prompt: bool = False) -> str:
     Raises:
         ValueError: the model has no chat template.
     """
-    tokenizer = tokenizer_of(processor)
+    tokenizer: Any = tokenizer_of(processor)  # its types know only messages in text
     if not tokenizer.chat_template:
         raise ValueError(f"{tokenizer.name_or_path} has no chat template; take an instruct model")
 

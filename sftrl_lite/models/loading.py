@@ -117,7 +117,9 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
     return model, processor
 
 
-def _read_adapter(base: str, folder: Path, adapter: str, tiles: int):
+def _read_adapter(
+    base: str, folder: Path, adapter: str, tiles: int
+) -> tuple[PreTrainedModel, Processor]:
     """The base that an adapter names, wearing it."""
     made_for = adapters.adapter_info(folder)
     kept = made_for["adapter"] == "qlora" and adapter != "none"  # else it is merged, in full
@@ -148,7 +150,8 @@ def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTraine
     )
     for layer in model.modules():  # a CPU may repack four-bit weights, to slightly others
         if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.support_avx512bf16_for_cpu = False
+            # torch's types let a module have only tensors and modules
+            layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
     return model
 
 
@@ -172,8 +175,8 @@ def _made_up_processor(model: PreTrainedModel) -> Processor:
 def _why(base: str, error: BaseException) -> str:
     """One line on what went wrong with a model of the Hub, and what to do."""
     chain = [error]
-    while error := error.__cause__ or error.__context__:
-        chain.append(error)
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
     told = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
     if isinstance(told, GatedRepoError):
         page = f"https://huggingface.co/{base}"
@@ -220,7 +223,7 @@ def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
     """
     with whole(folder) as draft:
         if adapters.adapter_names(model):
-            base = find(model.name_or_path)
+            base = find(str(model.name_or_path))
             adapters.save(model, draft, fingerprint(base) if base else "")
         else:
             model.save_pretrained(draft)

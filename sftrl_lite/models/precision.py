@@ -119,7 +119,7 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     of text and tower require gradients, for an older kind of checkpointing: then a frozen
     tower keeps all its activations, some 6 GiB for a picture of four tiles. That is undone.
     """
-    older = getattr(model, "gradient_checkpointing_enable", None)  # its name before 5.23
+    older: Any = getattr(model, "gradient_checkpointing_enable", None)  # its name before 5.23
     getattr(model, "activation_checkpointing_enable", older)({"use_reentrant": False})
     model.disable_input_require_grads()
     tower = getattr(model.model.vision_model, "transformer", None)

@@ -20,7 +20,9 @@ from sftrl_lite.models.vision import IMAGE
 try:
     from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 except ImportError:  # its name in transformers 5.0, which Kaggle has
-    from transformers import MllamaImageProcessor as MllamaImageProcessorPil
+    from transformers import (  # type: ignore[assignment]  # there it is another class
+        MllamaImageProcessor as MllamaImageProcessorPil,
+    )
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",
@@ -147,7 +149,7 @@ def tiny_config(vocab_size: int, picture: int = 0) -> MllamaConfig:
             intermediate_layers_indices=[1],
             vision_output_dim=128,
         )
-    return MllamaConfig(
+    return MllamaConfig(  # type: ignore[call-arg]  # pad_token_id is one of its other options
         text_config=text, vision_config=vision, image_token_index=vocab_size, pad_token_id=0
     )
 

@@ -68,8 +68,8 @@ def open_picture(path: str | Path) -> Image.Image:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no picture here")
     try:
-        with Image.open(path) as picture:
-            picture = picture.convert("RGB")
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is no picture or is broken: {error}") from None
     if min(picture.size) < 16:
@@ -186,7 +186,8 @@ def limit_tiles(model: PreTrainedModel, processor: Any, tiles: int) -> None:
         tower.post_tile_positional_embedding.embedding,
     ):
         cut = table.weight.data.unflatten(1, (known, -1))[rows, :tiles].flatten(1)
-        table.weight.data, table.num_embeddings, table.embedding_dim = cut, *cut.shape
+        table.weight.data = cut
+        table.num_embeddings, table.embedding_dim = cut.shape
     for part in tower.modules():
         if hasattr(part, "max_num_tiles"):
             part.max_num_tiles = tiles

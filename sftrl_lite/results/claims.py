@@ -9,7 +9,7 @@ verdict says what is left of it after Holm's correction for the number of claims
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,6 +74,7 @@ TASKS = {  # chapter, prefix of its experiments, metric
     "streets in text": (7, "virl-l-", "per_step"),
     "streets in pictures": (8, "virl-vl-", "per_step"),
 }
+Options = dict[str, Any]  # of ``value``, by name
 NO_RISE = 5.0  # points that a coin-paid learner may gain; fixed before it was recorded
 
 
@@ -113,26 +114,29 @@ def bars(what: str, chapter: int, experiment: str, split: str, metric: str) -> l
 def controls(what: str, chapter: int, prefix: str, metric: str) -> list[Claim]:
     """What the control runs of a task are for."""
     runs, sft = f"{prefix}controls", value(metric, f"{prefix}headline", "sft")
-    coin = [value(metric, runs, "rl-random", "id", at) for at in ("end", "start")]
+    end, start = (value(metric, runs, "rl-random", "id", at) for at in ("end", "start"))
     mild = f"{what}: RL paid by a coin gains less than {NO_RISE:.0f} points in distribution"
     own, varied = (value(metric, runs, f"sft-{kind}") for kind in ("verified", "varied"))
     return [
-        Claim(mild, OURS, chapter, *coin, -1, NO_RISE),
+        Claim(mild, OURS, chapter, end, start, -1, NO_RISE),
         Claim(f"{what}: SFT on own verified answers keeps what SFT loses", CHEN, chapter, own, sft),
         Claim(f"{what}: varied rules keep what SFT loses", LIN, chapter, varied, sft),
     ]
 
 
-def budgets(told: str, length: str, steps: Setting, one: dict, ten: dict) -> list[Claim]:
+def budgets(told: str, length: str, steps: Setting, one: Options, ten: Options) -> list[Claim]:
     """Whether ten tries teach more than one, read in two ways.
 
     Args:
         one, ten: settings of the runs with either budget.
     """
-    few, many = (
-        partial(value, experiment=TRIES, tries=tries, steps=steps, **settings)
-        for tries, settings in ((1, one), (10, ten))
-    )
+
+    def few(metric: str, at: str = "end") -> Measure:
+        return value(metric, TRIES, at=at, tries=1, steps=steps, **one)
+
+    def many(metric: str, at: str = "end") -> Measure:
+        return value(metric, TRIES, at=at, tries=10, steps=steps, **ten)
+
     since = many("success@10", at="start"), few("success@1", at="start")
     grow = f"{told}10 tries let RL grow more than 1 at {length}"
     return [
@@ -150,9 +154,10 @@ def budgets(told: str, length: str, steps: Setting, one: dict, ten: dict) -> lis
 
 
 LENGTHS: dict[str, Setting] = {"equal compute": 0, "equal steps": True}
-PLAIN = dict(base="data/tiny-gp-l", temperature=(0, 1.0))
-HASTY = dict(base="data/tiny-gp-l-hasty", temperature=0.2)  # first tries are hardly ever right
-REGIMES = {  # with one try no message is ever read
+PLAIN: Options = dict(base="data/tiny-gp-l", temperature=(0, 1.0))
+# whose first tries are hardly ever right
+HASTY: Options = dict(base="data/tiny-gp-l-hasty", temperature=0.2)
+REGIMES: dict[str, tuple[Options, Options]] = {  # with one try no message is ever read
     "": (PLAIN, PLAIN | dict(feedback=(0, "binary"))),
     "hasty base, temperature 0.2, leaky messages: ": (HASTY, HASTY | dict(feedback="leaky")),
 }
@@ -299,15 +304,16 @@ def claims_table(rows: pd.DataFrame | None = None) -> pd.DataFrame:
     rows = ledger.read() if rows is None else rows
     claims = sorted(CLAIMS, key=lambda claim: claim.chapter)
     judged = [judge(claim, rows) for claim in claims]
-    counted = [i for i, (_, verdict) in enumerate(judged) if verdict in ("holds", "fails", "open")]
-    corrected = dict(zip(counted, holm([judged[i][0].p for i in counted]), strict=True))
+    known = ("holds", "fails", "open")
+    counted = {i: one.p for i, (one, verdict) in enumerate(judged) if one and verdict in known}
+    corrected = dict(zip(counted, holm([*counted.values()]), strict=True))
     lines = []
     for i, (claim, (found, verdict)) in enumerate(zip(claims, judged, strict=True)):
         p, after, shown = "–", verdict, "–"
         if found:
             interval = f"[{found.low:+.1f}, {found.high:+.1f}]"
             shown = f"{found.value:+.1f} {interval} {claim.unit or 'points'}"
-        if i in corrected:
+        if found and i in corrected:
             p, after = p_text(found.p), verdict if corrected[i] < 0.05 else "open"
         lines.append(
             {

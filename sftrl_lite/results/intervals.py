@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, fisher_exact, norm
 from scipy.stats import t as student
 
@@ -165,17 +166,17 @@ def contrast(
     Raises:
         ValueError: fewer than two seeds.
     """
-    x, weights = np.asarray(values, float), np.asarray(weights, float)
+    x, w = np.asarray(values, float), np.asarray(weights, float)
     seeds = x.shape[1]
     if seeds < 2:
         raise ValueError("one seed has no interval over seeds")
     rng = np.random.default_rng(0)  # the same data, the same interval
-    sums = weights @ x
+    sums = w @ x
     seen, between, problems = sums.var(ddof=1), 1.0, 0.0
     if counts is not None:
         n = np.asarray(counts, int)
         smooth = (n * x + 0.5) / (n + 1)  # no share is certain, not even 0 or 1
-        problems = (weights**2 @ (smooth * (1 - smooth) / n)).mean()
+        problems = (w**2 @ (smooth * (1 - smooth) / n)).mean()
         between = max(1 - problems / seen, 0.0) if seen > 0 else 0.0
     middle = (x if counts is None else smooth).mean(1, keepdims=True)
     # seeds / (seeds - 1): a sample drawn from k values varies by less than what they came from
@@ -184,7 +185,7 @@ def contrast(
     sampled = shrunk[:, chosen]
     if counts is not None:
         sampled = rng.binomial(n[:, chosen], sampled.clip(0, 1)) / n[:, chosen]
-    error = np.tensordot(weights, sampled, 1).mean(1).std()
+    error = np.tensordot(w, sampled, 1).mean(1).std()
     mean = float(sums.mean())
     if error == 0:
         return Tested(mean, seeds, mean, mean, float(mean == null))
@@ -193,13 +194,13 @@ def contrast(
     half = student.ppf(0.975, freedom) * error
     low, high = mean - half, mean + half
     if counts is not None:  # sums of shares have ends
-        ends = weights.clip(max=0).sum(), weights.clip(min=0).sum()
+        ends = w.clip(max=0).sum(), w.clip(min=0).sum()
         low, high = np.clip([low, high], *ends)
     p = 2 * student.sf(abs(mean - null) / error, freedom)
     return Tested(mean, seeds, float(low), float(high), float(p))
 
 
-def over_seeds(values: Sequence[float], counts: Sequence[int] | None = None) -> Tested:
+def over_seeds(values: ArrayLike, counts: ArrayLike | None = None) -> Tested:
     """Mean of one value a seed, with a 95 % interval that holds both sources of noise.
 
     Args:

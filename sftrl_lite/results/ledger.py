@@ -64,7 +64,7 @@ class Row:
 
 
 COLUMNS = [f.name for f in fields(Row)]
-TYPES = {f.name: {"str": str, "int": int, "float": float}[f.type] for f in fields(Row)}
+TYPES = {f.name: {"str": str, "int": int, "float": float}[str(f.type)] for f in fields(Row)}
 
 
 def append(rows: list[Row], path: Path = LEDGER) -> None:

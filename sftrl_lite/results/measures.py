@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def measured(
     part = rows[kept & (rows["decoding"] == decoding_of(metric, decoding))]
     if part.duplicated(["seed", "step"]).any():
         raise ValueError(f"two runs of {method} share a seed; choose one of their settings")
-    keep = "first" if at == "start" else "last"
+    keep: Literal["first", "last"] = "first" if at == "start" else "last"
     ends = part.sort_values("step").drop_duplicates("seed", keep=keep).set_index("seed")
     return ends[["metric", "decoding", "value", "n"]].sort_index()
 

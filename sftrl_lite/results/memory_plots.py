@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -45,8 +47,8 @@ def memory_bars(plans: dict[str, dict[str, float]], gpus: dict[str, float]) -> F
         for part, (colour, hatch) in PARTS.items():
             sizes = np.array([parts.get(part, 0.0) for parts in plans.values()])
             if sizes.any():
-                look = dict(color=colour, hatch=hatch, edgecolor="white", lw=0.5, label=part)
-                axis.barh(places, sizes, left=left, height=0.7, **look)
+                look: dict[str, Any] = dict(color=colour, hatch=hatch, label=part)
+                axis.barh(places, sizes, left=left, height=0.7, edgecolor="white", lw=0.5, **look)
                 left += sizes
         for place, total in zip(places, left, strict=True):
             axis.annotate(

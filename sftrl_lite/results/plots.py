@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,7 +51,7 @@ TEMPERATURES = {"0": 0.0, "0.3": 0.3, PAPER: 0.6, "1": 1.0}  # measured at both 
 INIT, BEST = "Init", "Init at its best temperature"
 ALL = [*LOOKS.values(), ("#222222", "*", "-", INIT)]
 DASHES = {"-": "", "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
-DRAWN = {  # the looks in seaborn's words, by the label
+DRAWN: dict[str, dict[str, Any]] = {  # the looks in seaborn's words, by the label
     "palette": {label: colour for colour, _, _, label in ALL},
     "markers": {label: marker for _, marker, _, label in ALL},
     "dashes": {label: DASHES[line] for _, _, line, label in ALL},
@@ -171,7 +172,8 @@ def summary_table(
     shown = pd.concat([starts, ends])
     shown["text"] = [per_cent(*row) for row in shown[["mean", "low", "high"]].to_numpy(float)]
     wide = shown.pivot(index="who", columns=["metric", "split"], values="text")
-    for metric, split in wide.columns:
+    pairs: Any = wide.columns
+    for metric, split in pairs:
         if best := best_of_init(rows, metric, split):
             way, e = best
             wide.loc[BEST, (metric, split)] = f"{per_cent(e.value, e.low, e.high)} {spoken(way)}"
@@ -187,7 +189,9 @@ def per_cent(mean: float, low: float, high: float) -> str:
 # --- curves -------------------------------------------------------------------------------
 
 
-def draw_lines(axis: Axes, table: pd.DataFrame, x: str, **look) -> list[tuple[float, str, str]]:
+def draw_lines(
+    axis: Axes, table: pd.DataFrame, x: str, **look: Any
+) -> list[tuple[float, str, str]]:
     """A line for each name in ``who``, with the intervals that the table holds.
 
     Args:
@@ -203,7 +207,7 @@ def draw_lines(axis: Axes, table: pd.DataFrame, x: str, **look) -> list[tuple[fl
     return [(end, "", DRAWN["palette"][who]) for end, who in last[["mean", "who"]].to_numpy()]
 
 
-def as_given(table: pd.DataFrame, x: str) -> dict[str, object]:
+def as_given(table: pd.DataFrame, x: str) -> dict[str, Any]:
     """Arguments with which seaborn draws estimates and their intervals as they are.
 
     It sees each estimate as three rows, whose median and whole range are mean and interval:
@@ -311,8 +315,8 @@ def legend_below(figure: Figure) -> None:
     """One legend of all panels, below them, instead of one in each."""
     drawn: dict[str, Artist] = {}
     for axis in figure.axes:
-        if axis.get_legend():
-            axis.get_legend().remove()
+        if legend := axis.get_legend():
+            legend.remove()
         handles, labels = axis.get_legend_handles_labels()
         drawn |= dict(zip(labels, handles, strict=True))
     if drawn:

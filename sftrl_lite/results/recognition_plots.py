@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -77,11 +79,12 @@ def recognition_path(
             1, len(splits), figsize=size, squeeze=False, sharex=True, sharey=True
         )
         for axis, split in zip(axes[0], splits, strict=True):
-            here = points.loc[split] if split in points.index else points.iloc[:0].droplevel(0)
+            here = points[points.index.get_level_values("split") == split].droplevel("split")
             shown = [m for m in methods if m in here.index.get_level_values("method")]
             if shown:
-                draw_paths(axis, here.loc[shown], metric)
-                start = here.loc[shown].xs(0, level="point").mean()
+                runs = here.loc[shown]
+                draw_paths(axis, runs, metric)
+                start = runs[runs.index.get_level_values("point") == 0].mean()
                 cross(axis, start, metric, "#222222", 0.5)
                 at = start["recognised", "mean"], start[metric, "mean"]
                 axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label=INIT)
@@ -96,7 +99,7 @@ def recognition_path(
     return figure
 
 
-def draw_paths(axis, runs: pd.DataFrame, metric: str) -> None:
+def draw_paths(axis: Axes, runs: pd.DataFrame, metric: str) -> None:
     """The methods' ways through the plane; a marker is larger the later it is."""
     means = runs.xs("mean", axis=1, level=1).reset_index()
     means["who"] = means["method"].map(LABELS)
@@ -110,10 +113,10 @@ def draw_paths(axis, runs: pd.DataFrame, metric: str) -> None:
         cross(axis, run.iloc[-1], metric, DRAWN["palette"][LABELS[str(who)]], 0.7)
 
 
-def cross(axis, point: pd.Series, metric: str, colour: str, alpha: float) -> None:
+def cross(axis: Axes, point: pd.Series, metric: str, colour: str, alpha: float) -> None:
     """Intervals of a point in both directions."""
     x, y = point["recognised"], point[metric]
-    look = dict(color=colour, alpha=alpha, lw=1.2, solid_capstyle="butt")
+    look: dict[str, Any] = dict(color=colour, alpha=alpha, lw=1.2, solid_capstyle="butt")
     axis.plot([x["low"], x["high"]], [y["mean"]] * 2, **look)
     axis.plot([x["mean"]] * 2, [y["low"], y["high"]], **look)
 
@@ -130,9 +133,10 @@ def recognition_alt(
     said, lines = [], []
     for split in splits:
         for method in methods:
-            if (split, method) not in points.index.droplevel("point"):
+            if (split, method) not in points.droplevel("point").index:
                 continue
-            run, numbers, ways = points.loc[split, method], [], []
+            run: Any = points.loc[split, method]  # a table, by point
+            numbers, ways = [], []
             for name, word in (("recognised", "recognises"), (metric, "solves")):
                 start, end = 100 * run[name, "mean"].iloc[[0, -1]]
                 way = direction(change(table, name, method, split, decoding))

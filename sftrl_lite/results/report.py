@@ -172,7 +172,11 @@ def ledger_page() -> str:
             }
         )
         table.index = table.index.map("`{}`".format)
-        parts += [f"## {experiment}", f"Made by {made_by([experiment])}.", markdown(table, "run")]
+        parts += [
+            f"## {experiment}",
+            f"Made by {made_by([str(experiment)])}.",
+            markdown(table, "run"),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -110,7 +111,7 @@ def main_table(rows: pd.DataFrame, columns: Columns = COLUMNS) -> pd.DataFrame:
     wide = pd.DataFrame(parts, columns=list(columns.values()))
     order = [plots.INIT, plots.BEST, *(look[3] for look in plots.LOOKS.values())]
     wide = wide.reindex([who for who in order if who in wide.index]).fillna("–")
-    seeds = {plots.LOOKS[m][3]: part["seed"].nunique() for m, part in rows.groupby("method")}
+    seeds = {plots.LOOKS[str(m)][3]: part["seed"].nunique() for m, part in rows.groupby("method")}
     return wide.assign(seeds=[seeds.get(who, max(seeds.values())) for who in wide.index])
 
 
@@ -236,10 +237,10 @@ def tries_table(rows: pd.DataFrame, metric: str = "success@{}") -> pd.DataFrame:
     Args:
         metric: what is judged; braces stand for the run's own budget.
     """
-    lines = {}
+    lines: dict[str, dict[str, Any]] = {}
     for (regime, tries), part in regimes(rows).groupby(["regime", "tries"], sort=False):
         found = gap(part, "ood-rule", "rl-ppo", "init", metric.format(tries))
-        line = lines.setdefault(regime, {"seeds": 0})
+        line = lines.setdefault(str(regime), {"seeds": 0})
         line[f"{tries} {'try' if tries == 1 else 'tries'}"] = in_words(found)
         line["seeds"] = max(line["seeds"], part["seed"].nunique())
     table = pd.DataFrame(lines, dtype=object).T.fillna("–")

@@ -21,6 +21,7 @@ from sftrl_lite.tasks.cards import FACES, PIPS, RANKS
 SUITS = {"black": "♠♣", "red": "♥♦", "mixed": "♠♣♥♦", "four-colour": "♣♦"}
 DECKS = ("classic", "serif", "jumbo")
 LAYOUTS = ("square", "row")
+Ink = tuple[int, int, int]  # red, green and blue, from 0 to 255
 INK = {"♠": (25, 25, 30), "♣": (25, 25, 30), "♥": (200, 25, 40), "♦": (200, 25, 40)}
 FOUR_COLOUR = {"♣": (0, 120, 60), "♦": (20, 70, 200)}  # as in four-colour decks
 TABLE = (38, 92, 66)
@@ -64,8 +65,8 @@ class Look:
         if not all(0 <= x < 90 for x in (self.stray, self.turn, self.zoom, self.noise)):
             raise ValueError("stray, turn, zoom and noise are amounts from 0 to 90")
 
-    def ink(self, suit: str) -> tuple[int, int, int]:
-        """The colour of a suit, red, green and blue from 0 to 255."""
+    def ink(self, suit: str) -> Ink:
+        """The colour of a suit."""
         return FOUR_COLOUR[suit] if self.suits == "four-colour" else INK[suit]
 
 
@@ -74,7 +75,7 @@ RELEASED = Look(stray=0, turn=0, zoom=0, noise=0, layout="row")
 RELEASED_SIZE = 1200
 
 
-def draw_suit(draw: ImageDraw.ImageDraw, suit: str, x: float, y: float, r: float, ink) -> None:
+def draw_suit(draw: ImageDraw.ImageDraw, suit: str, x: float, y: float, r: float, ink: Ink) -> None:
     """A suit's symbol around (x, y), about 2r wide and high."""
 
     def disc(dx: float, dy: float, radius: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
@@ -44,7 +45,7 @@ class Rule:
             raise ValueError(f"unknown card {rank!r}; cards are {', '.join(RANKS)}")
         return (self.jack, self.queen, self.king)[FACES.index(rank)]
 
-    def values(self, cards: tuple[str, ...] | list[str]) -> tuple[int, ...]:
+    def values(self, cards: Sequence[str]) -> tuple[int, ...]:
         """Points of a hand, in the order of the cards."""
         return tuple(self.value(rank) for rank in cards)
 
@@ -67,10 +68,10 @@ def parse_rule(text: str) -> Rule:
         ValueError: anything else, in one line that shows the accepted forms.
     """
     named = re.fullmatch(r"J=(\d{1,2}),\s*Q=(\d{1,2}),\s*K=(\d{1,2})", text, re.ASCII)
-    plain = re.fullmatch(r"(\d{1,2})(?:-(\d{1,2})-(\d{1,2}))?", text, re.ASCII)
-    if not (named or plain):
+    found = named or re.fullmatch(r"(\d{1,2})(?:-(\d{1,2})-(\d{1,2}))?", text, re.ASCII)
+    if found is None:
         raise ValueError(f"unknown rule {text!r}; write 10, 11-12-13 or J=7,Q=3,K=12")
-    values = [int(v) for v in (named or plain).groups() if v is not None]
+    values = [int(v) for v in found.groups() if v is not None]
     return Rule(*values) if len(values) == 3 else Rule(*values * 3)
 
 

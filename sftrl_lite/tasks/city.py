@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sftrl_lite.files import ROOT
 from sftrl_lite.tasks.routes import Leg, Place, Route, bearing, side
@@ -206,7 +207,7 @@ def write_city(city: City, folder: Path) -> Path:
     return path
 
 
-def _tuples(value: object) -> object:
+def _tuples(value: Any) -> Any:
     """JSON lists as tuples, all the way down."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 

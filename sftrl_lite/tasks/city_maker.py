@@ -97,10 +97,10 @@ def draw_route(city: City, rng: random.Random) -> tuple[float, tuple[int, ...]]:
             if not ok or leg == turns:
                 break
             leaving = {e: h for e, h, _, _ in city.openings(goal) if e != street}
-            street = _turn(rng, way, leaving)
-            if street is None:
+            if (onward := _turn(rng, way, leaving)) is None:
                 ok = False
                 break
+            street = onward
             sign_ = 1 if city.streets[street][0] == goal else -1
         if ok and len(set(path)) == len(path):
             off = rng.choice((rng.randint(16, 42), rng.randint(48, 150))) * rng.choice((1, -1))
@@ -149,15 +149,16 @@ def make_city(name: str, seed: int, style: Style, routes: int = 0) -> City:
                 continue
             score = {a: sum(60 <= (a - way) % 180 <= 120 for way in ways) for a in angles}
             best = [a for a in angles if score[a] == max(score.values())]
-            angle = rng.choice(best)
+            angle: float = rng.choice(best)
         elif (spot - len(crossings)) % 3 == 1 or rng.random() < 0.45:
             continue  # a walk begins at the middle spot: nothing is there
         else:
             angle = ways[0] + rng.choice((90, -90)) + rng.uniform(-20, 20)
-        place = x + 10 * math.sin(math.radians(angle)), y + 10 * math.cos(math.radians(angle))
+        east = round(x + 10 * math.sin(math.radians(angle)), 1)
+        north = round(y + 10 * math.cos(math.radians(angle)), 1)
         if len(landmarks) % len(KINDS) == 0:  # every kind equally often
             deck = rng.sample(range(len(KINDS)), len(KINDS))
-        landmarks.append((spot, deck.pop(), *(round(v, 1) for v in place)))
+        landmarks.append((spot, deck.pop(), east, north))
     whole = City(name, seed, style, bare.crossings, bare.streets, tuple(landmarks))
     walks: dict[tuple[int, ...], float] = {}
     often: Counter[str] = Counter()

@@ -54,7 +54,8 @@ class GeneralPointsEnv(gym.Env[str, str]):
         ValueError: an unknown setting, or fewer than one try.
     """
 
-    metadata: ClassVar = {"render_modes": ["ansi"], "render_fps": 1}
+    # gymnasium declares it as if each instance had its own
+    metadata: ClassVar = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -138,7 +139,8 @@ class NavigationEnv(gym.Env[str, str]):
         ValueError: an unknown setting, or fewer than one try.
     """
 
-    metadata: ClassVar = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}
+    # gymnasium declares it as if each instance had its own
+    metadata: ClassVar = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # type: ignore[misc]
 
     def __init__(
         self,

@@ -141,7 +141,8 @@ class GeneralPoints:
         Raises:
             ValueError: there are fewer (50,000 hands in a row were none or known).
         """
-        task, found, misses = replace(self, part="test"), {}, 0
+        task, misses = replace(self, part="test"), 0
+        found: dict[tuple[str, ...], Hand] = {}
         while len(found) < n:
             hand = task.sample(rng)
             misses = misses + 1 if hand.cards in found else 0
@@ -177,6 +178,7 @@ class GeneralPoints:
 
     def show(self, hand: Hand, rng: random.Random) -> Hand:
         """The same hand as a picture: suits and appearance are drawn."""
+        assert self.look is not None, "a task in text shows nothing"
         suits = tuple(rng.choices(SUITS[self.look.suits], k=len(hand.cards)))
         return replace(hand, suits=suits, look=self.look, seed=rng.getrandbits(32))
 
@@ -222,7 +224,7 @@ SPLITS = {
 
 
 def general_points(
-    split: str = "id", pictures: bool = False, look: Look | None = None, **options: object
+    split: str = "id", pictures: bool = False, look: Look | None = None, **options: Any
 ) -> GeneralPoints:
     """The paper's splits: ``train`` and ``id`` announce J=Q=K=10, ``ood-rule`` 11, 12, 13.
 
@@ -244,7 +246,7 @@ def general_points(
     rule, suits = SPLITS[split]
     shown = replace(look or Look(), suits=suits) if pictures else None
     part = "train" if split == "train" else "test"
-    return GeneralPoints(rule, face=rule != ID_RULE, look=shown, **{"part": part} | options)
+    return GeneralPoints(rule, face=rule != ID_RULE, look=shown, **{"part": part, **options})
 
 
 def vocabulary(pictures: bool = False) -> list[str]:

@@ -136,7 +136,8 @@ class Navigation:
 
     def draw(self, rng: random.Random, n: int) -> list[Decision]:
         """n decisions: all of the routes once, in random order, then all of them again."""
-        found, every = [], decisions(self.routes)
+        found: list[Decision] = []
+        every = decisions(self.routes)
         while len(found) < n:
             found += rng.sample(every, min(n - len(found), len(every)))
         return found
@@ -276,9 +277,9 @@ class Navigation:
         return self.template.tell(verdict, self.feedback, REASONS, FAILURE)
 
     def _judge(self, action: object, step: Step) -> str:
-        short = isinstance(action, str) and len(action) <= MAX_ACTION
-        legal = ACTION.fullmatch(action.strip()) if short else None
-        if legal is None:
+        if not isinstance(action, str) or len(action) > MAX_ACTION:
+            return "illegal"
+        if (legal := ACTION.fullmatch(action.strip())) is None:
             return "illegal"
         word = legal[2] if legal[1] is None else None
         plain = f"{legal[1]}()" if legal[1] else f"{TURN}{word})"
@@ -345,5 +346,5 @@ def with_words(task: Navigation, actions: Directions) -> Navigation:
 
     For a base's corpus, in which more than one rule must be announced.
     """
-    place = "turns" if actions.relative else "faces"
-    return replace(task, actions=actions, **{place: actions})
+    turns, faces = (actions, task.faces) if actions.relative else (task.turns, actions)
+    return replace(task, actions=actions, turns=turns, faces=faces)

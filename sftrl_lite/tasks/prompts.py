@@ -136,8 +136,8 @@ class Template:
         Raises:
             ValueError: a place is missing, or the prompt names the cards of a picture.
         """
-        said = {"rule": VALUES, "same": ("face",) if self.same else (), "retry": ("message",)}
-        said |= {"prompt": ASKED[task]}
+        said: dict[str, tuple[str, ...]] = {"rule": VALUES, "same": ("face",) if self.same else ()}
+        said |= {"retry": ("message",), "prompt": ASKED[task]}
         said |= {"answer": ANSWERED[task.partition("-")[0]] if self.answer else ()}
         for name, wanted in said.items():
             there = {place[2] for place in PLACE.finditer(getattr(self, name))}

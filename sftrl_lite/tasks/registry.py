@@ -26,8 +26,9 @@ from sftrl_lite.tasks.street_view import RELEASED_SIZE as RELEASED_VIEWS
 def _tested(answer: str) -> bool:
     """Whether an answer is about cards that are reserved for tests."""
     cards = (read_answer(answer) or {}).get("cards")
-    known = isinstance(cards, list) and set(map(str, cards)) <= set(RANKS)
-    return known and reserved([str(card) for card in cards])
+    if not isinstance(cards, list) or not set(map(str, cards)) <= set(RANKS):
+        return False
+    return reserved([str(card) for card in cards])
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def make_task(
     if prompt:
         options["template"] = template_for(name, prompt)
     if pictures:
-        options = (entry.release if picture else {"size": get_scale(scale).picture}) | options
+        usual = entry.release if picture else {"size": get_scale(scale).picture}
+        options = {**usual, **options}
     if data:
         return streets(data, pictures, skip_bad).task(split, pictures, **options)
     return entry.make(split, pictures, **options)

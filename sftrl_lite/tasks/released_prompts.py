@@ -134,7 +134,8 @@ def _listed(text: str, items: Sequence[Any], name: str) -> dict[str, str]:
 
 
 def _card_facts(example: Any, found: dict[str, Any]) -> Facts:
-    cards, number, formula = (found.get(name) for name in ANSWERED["gp"])
+    said: list[Any] = [found.get(name) for name in ANSWERED["gp"]]
+    cards, number, formula = said
     if not (isinstance(cards, list) and cards and set(map(str, cards)) <= set(RANKS)):
         raise ValueError("its answer does not list the cards")
     claim = CLAIM.fullmatch(formula.partition("=")[2]) if isinstance(formula, str) else None
@@ -174,7 +175,8 @@ def statements(text: str) -> Iterator[tuple[str, Rule, str, str]]:
 
 
 def _street_facts(example: Any, found: dict[str, Any]) -> Facts:
-    said = [found.get(key) for key in ("current observation", "current instruction", "action")]
+    keys = ("current observation", "current instruction", "action")
+    said: list[Any] = [found.get(key) for key in keys]
     if not all(isinstance(text, str) for text in said):
         raise ValueError("its answer has no observation, instruction or action")
     seen, instruction, action = said
@@ -196,7 +198,7 @@ def _street_facts(example: Any, found: dict[str, Any]) -> Facts:
     # the instruction first: it may name the landmark that is observed
     in_answer = {place: escaped(instruction), "{observation}": escaped(seen)}
     in_answer |= {"{action}": escaped(action)}
-    marks = re.match("['\"]?", piece)[0]
+    marks = piece[0] if piece[0] in "'\"" else ""
     in_prompt = {"{history}": walk[0], "{instructions}": numbered(told)}
     return asked, answered, in_prompt | {f"{{{marks}actions{marks}}}": piece}, in_answer
 

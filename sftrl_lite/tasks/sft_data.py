@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -82,7 +83,7 @@ def _demonstrations(
             warnings.warn(line, stacklevel=3)
 
 
-def _images(named: object, folder: Path) -> tuple[Path, ...]:
+def _images(named: Any, folder: Path) -> tuple[Path, ...]:
     """The files of an entry's ``image``; none of them outside the folder."""
     names = [] if named is None else named if isinstance(named, list) else [named]
     if not all(isinstance(name, str) and name for name in names):

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sftrl_lite.tasks.city import DATA, City, Style, read_city, write_city
 from sftrl_lite.tasks.city_maker import make_city
@@ -18,10 +19,10 @@ def _style(line: str) -> Style:
     sky, facades, glass, panes, road, pavement, marking, heights, *rest = line.split()
     width, furniture, plant, haze, noise = rest
 
-    def numbers(text: str) -> tuple[float, ...]:
+    def numbers(text: str) -> tuple[Any, ...]:  # as long as the field wants it
         return tuple(map(float, text.split(",")))
 
-    def colours(text: str) -> tuple[str, ...]:
+    def colours(text: str) -> tuple[Any, ...]:
         return tuple(f"#{colour}" for colour in text.split(","))
 
     return Style(

@@ -101,8 +101,9 @@ def _solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
                 ("/", True, combine("/", a, goal)),
                 ("/", False, combine("*", goal, a)),
             ):
-                b_term = b_terms.get(b) if b is not None else None
-                if b_term is None or (op == "/" and (b if a_first else a)[0] == 0):
+                if b is None or (b_term := b_terms.get(b)) is None:
+                    continue
+                if op == "/" and (b if a_first else a)[0] == 0:
                     continue
                 pair = (a_term, b_term) if a_first else (b_term, a_term)
                 found.setdefault(write(op, *pair)[0])

@@ -79,7 +79,7 @@ def _get(raw: object, *keys: str) -> Any:
     return raw
 
 
-def _place(value: object, field: str) -> Place:
+def _place(value: Any, field: str) -> Place:
     if not _is_place(value):
         raise ValueError(f"{field} is {value!r}, not a finite latitude and longitude")
     return float(value[0]), float(value[1])
@@ -123,7 +123,7 @@ def _between(
 
 
 def make_route(
-    raw: object, city: str, name: str, panoramas: Panoramas | None = None, seed: int = 0
+    raw: Any, city: str, name: str, panoramas: Panoramas | None = None, seed: int = 0
 ) -> Route:
     """One entry of ``route_infos.json`` as a ``Route``.
 
@@ -190,7 +190,7 @@ class StreetFolder:
             DataError: there is none, or it cannot be read.
         """
         number = self.panoramas.near(step.place) if self.panoramas else None
-        if number is None:
+        if self.panoramas is None or number is None:
             raise DataError(f"{self.name}, route {route.name}: no panorama at {step.place}")
         return self.panoramas.read(number)
 
@@ -277,7 +277,9 @@ def _check_photographs(route: Route, panoramas: Panoramas) -> None:
     for leg in route.legs:
         places += [*(place for place, _ in leg.between), leg.end]
     for place in places:
-        name = panoramas.ids[panoramas.near(place)]
+        number = panoramas.near(place)
+        assert number is not None, "make_route moves every place to a panorama"
+        name = panoramas.ids[number]
         for suffix in (".jpg", ".metadata.json"):
             if not (panoramas.folder / "street_views" / f"{name}{suffix}").is_file():
                 raise ValueError(f"street_views/{name}{suffix} is missing")

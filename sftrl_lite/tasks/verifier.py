@@ -139,18 +139,19 @@ def _judge(formula: object, numbers: tuple[int, ...], target: int) -> tuple[str,
     return "solved" if met else "wrong_value", used
 
 
-def _hint(kind: str, formula: str, used: list[int], numbers: tuple[int, ...], target: int) -> str:
+def _hint(
+    kind: str, formula: object, used: list[int], numbers: tuple[int, ...], target: int
+) -> str:
     """What the released code tells the model: numbers under the rule, a correct start."""
     missing = list((Counter(numbers) - Counter(used)).elements())
     if kind == "wrong_numbers" and missing:
         return f"{REASONS[kind]}{HINTS[0]} {missing}"
-    if kind == "wrong_value":
+    if kind == "wrong_value" and isinstance(formula, str):
         written = TOKEN.findall(formula.translate(SIGNS).partition("=")[0])
         found = map(TOKEN.findall, solutions(numbers, target))
         shared = (commonprefix([written, tokens]) for tokens in found)  # noqa: RUF071, not paths
-        start = "".join(max(shared, key=len, default=[]))
-        if start:
-            return f"{REASONS[kind]}{HINTS[1]} {start}"
+        if start := max(shared, key=len, default=[]):
+            return f"{REASONS[kind]}{HINTS[1]} {''.join(start)}"
     return REASONS[kind]
 
 
@@ -187,9 +188,9 @@ def verify_formula(
     found = read_answer(answer) or {}
     formula = found.get("formula")
     kind, used = _judge(formula, numbers, target)
-    read, seen = found.get("number"), found.get("cards")
-    plain = isinstance(read, list) and set(map(type, read)) <= {int}  # a bool is no number
-    read = tuple(read) if plain else None
+    listed, seen, read = found.get("number"), found.get("cards"), None
+    if isinstance(listed, list) and set(map(type, listed)) <= {int}:  # a bool is no number
+        read = tuple(listed)
     reward, recognised = REWARDS[kind], None
     if cards is not None:
         recognised = isinstance(seen, list) and sorted(map(str, seen)) == sorted(cards)
