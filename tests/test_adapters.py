@@ -146,7 +146,7 @@ def test_a_damaged_adapter_is_one_line(worn, tokenizer, tmp_path):
 
 
 def test_unknown_words_list_the_choices(base):
-    with pytest.raises(ValueError, match="choose lora, qlora, none"):
+    with pytest.raises(ValueError, match="choose none, lora, qlora"):
         loading.load(base, "dora")
     with pytest.raises(ValueError, match="choose trained, frozen"):
         loading.load(base, vision="closed")

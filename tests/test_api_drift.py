@@ -14,7 +14,7 @@ import pytest
 from sftrl_lite.models.tiny import tiny_config
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "sftrl_lite").glob("*.py")) + sorted(
+FILES = sorted((ROOT / "sftrl_lite").rglob("*.py")) + sorted(
     (ROOT / "notebooks/source").glob("*.py")
 )
 LIBRARIES = ("transformers", "trl", "peft")

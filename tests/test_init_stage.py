@@ -125,7 +125,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
         taught.extend(problems)
         return real(processor, task, problems)
 
-    monkeypatch.setattr(init, "taught", keep)
+    monkeypatch.setattr(init, "training_rows", keep)
 
     def level(run, model, processor, task, problems):
         asked.extend(problems)

@@ -264,7 +264,7 @@ def test_float16_trains_with_scaled_gradients(
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("adapter", "dora", "unknown adapter 'dora'; choose lora, qlora, none"),
+        ("adapter", "dora", "unknown adapter 'dora'; choose none, lora, qlora"),
         ("vision", "shut", "unknown vision 'shut'; choose trained, frozen"),
         ("load_format", "gguf", "unknown load_format 'gguf'; choose dummy"),
         ("max_image_tiles", -1, "max_image_tiles is -1"),

@@ -13,7 +13,7 @@ from conftest import make_seeing
 from sftrl_lite import scales
 from sftrl_lite.models import loading
 from sftrl_lite.results import intervals, ledger
-from sftrl_lite.runs import execute, recorder, resume, run_config, weights
+from sftrl_lite.runs import execute, recorder, resume, weights
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run
@@ -383,7 +383,7 @@ def test_what_was_measured_of_another_init_is_not_taken(other, base, tmp_path, m
         return {("id", "success", "0.6/0.9"): intervals.Estimate(0.5, len(asked), 0.4, 0.6)}
 
     loaded = loading.load(base)  # what it does not look at need not be made again
-    for module in execute, run_config:
+    for module in execute, weights:
         monkeypatch.setattr(module, "load_init", lambda run: loaded)
     monkeypatch.setattr(recorder.Recorder, "measured", measured)
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS | dict(splits=("id",)))

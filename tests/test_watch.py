@@ -221,7 +221,7 @@ def test_the_configuration_comes_before_the_first_step(call, monkeypatch):
     def stop(*args, **options):
         raise ValueError("stopped here")
 
-    monkeypatch.setattr(recorder, "train", stop)
+    monkeypatch.setattr(execute, "train", stop)
     status, out, err = call("rl", "--samples", "16", "--steps", "7", "--price", "2")
     assert status == 2 and "stopped here" in err
     lines = dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)
@@ -273,7 +273,8 @@ def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     for module in (execute, init):
         monkeypatch.setattr(module, "check_base", lambda *given: None)
         monkeypatch.setattr(module, "check", stopped)
-    monkeypatch.setattr(fit, "make_plan", stopped)
+    for module in (fit, plan):
+        monkeypatch.setattr(module, "make_plan", stopped)
     words = tmp_path / "long.toml"
     sentence = "Reach {target}. "  # 10 characters with its number
     words.write_text(f"prompt = '''{400 * sentence}{{cards}} {{rule}}'''")

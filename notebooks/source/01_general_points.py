@@ -707,7 +707,7 @@ with exercise("1.4"):
 # %%
 import gymnasium as gym
 
-import sftrl_lite.environments  # importing it registers the two games
+import sftrl_lite.tasks.environments  # importing it registers the two games
 
 env = gym.make("sftrl_lite/GeneralPointsOOD-v0", tries=3)
 conversation, info = env.reset(seed=2)

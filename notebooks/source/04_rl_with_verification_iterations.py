@@ -715,7 +715,6 @@ for tau in (1.0, 0.2):
 # %%
 from sftrl_lite.training.losses import ppo_loss
 from sftrl_lite.training.rl import ppo_targets
-
 def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
     """One step of PPO; ``s``: the scale's settings, ``rng`` draws hands and order."""
     chosen, draws = dice(rng.getrandbits(60)), rng.sample(hands, s.problems)

@@ -221,8 +221,8 @@ def surprise(model, pairs) -> list[float]:
 # %%
 from sftrl_lite.results.intervals import mean_interval
 
-kinds = {"solver's": [(hand, task.demonstration(hand)) for hand in hands],
-         "base model's style": [(hand, task.base_demonstration(hand)) for hand in hands],
+kinds = {"solver's": [(h, task.demonstration(h)) for h in hands],
+         "base model's style": [(h, task.base_demonstration(h)) for h in hands],
          "own, verified": own[::4]}
 foreign = {name: mean_interval(surprise(base, pairs)) for name, pairs in kinds.items()}
 for name, e in foreign.items():

@@ -1,4 +1,4 @@
-"""GeneralPoints: make 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
+"""GeneralPoints: 24 from four cards (Chu et al. 2025, section 4.1, appendix A).
 
 Its methods are those of ``base.Task``, the same for every task in this course, so that training
 and evaluation never ask which task they have.
