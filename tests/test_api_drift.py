@@ -49,14 +49,13 @@ def uses(code: str) -> tuple[set[str], set[tuple[str, str]]]:
         return f"{known[first]}{dot}{rest}" if first in known else ""
 
     names = {full(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)}
-    boxes = {  # of keywords, that a call may open: box = dict(a=1); f(**box)
-        node.targets[0].id: node.value.keywords
-        for node in nodes
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Call)
-        and dotted(node.value.func) == "dict"
-    }
+    boxes = {}  # of keywords, that a call may open: box = dict(a=1); f(**box)
+    for node in nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            name = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            made = isinstance(node.value, ast.Call) and dotted(node.value.func) == "dict"
+            if isinstance(name, ast.Name) and made:
+                boxes[name.id] = node.value.keywords
     calls = set()
     for node in nodes:
         if isinstance(node, ast.Call) and full(node.func):

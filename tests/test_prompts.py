@@ -492,6 +492,7 @@ def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):
         (["sft", "--data", "none.json"], "none.json is missing"),
         (["rl", "--data", "DATA"], "answers to imitate; sft, sft-dft, sft-kl can, not rl-ppo"),
         (["sft", "--method", "sft-own", "--data", "DATA"], "can, not sft-own"),
+        (["sft", "--data", "DATA", "--transcripts", "2"], "leave out --transcripts"),
         (["eval", "--data", "DATA"], "answers to imitate, no problems; only sft trains on it"),
         (["sft", "--picture", "film"], "unknown picture 'film'; choose release"),
         (["sft", "--picture", "release"], "task gp-l shows no pictures"),

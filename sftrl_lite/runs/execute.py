@@ -61,13 +61,15 @@ def train(
 
     Raises:
         ValueError: ``out`` holds a run with another configuration, or one that another number of
-            processes began.
+            processes began; or transcripts are asked of a file of answers.
         RuntimeError: RL was to begin with a model that cannot answer in the format.
         PermissionError: ``out`` cannot be written.
         OSError: the disk is full.
 
     Several processes (``distributed``) train one run; ``out`` must be a folder that all see.
     """
+    if run.imitates_file and watch and watch.transcripts:
+        raise ValueError(f"{run.data} holds answers, not problems to try; leave out --transcripts")
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
     main = distributed.is_main()
