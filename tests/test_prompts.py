@@ -492,7 +492,6 @@ def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):
         (["sft", "--data", "none.json"], "none.json is missing"),
         (["rl", "--data", "DATA"], "answers to imitate; sft, sft-dft, sft-kl can, not rl-ppo"),
         (["sft", "--method", "sft-own", "--data", "DATA"], "can, not sft-own"),
-        (["sft", "--data", "DATA", "--transcripts", "2"], "leave out --transcripts"),
         (["eval", "--data", "DATA"], "answers to imitate, no problems; only sft trains on it"),
         (["sft", "--picture", "film"], "unknown picture 'film'; choose release"),
         (["sft", "--picture", "release"], "task gp-l shows no pictures"),
@@ -501,6 +500,11 @@ def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):
 def test_bad_flags_are_one_line(args, says, card_data, call):
     status, _, err = call(*(str(card_data) if arg == "DATA" else arg for arg in args))
     assert status == 2 and says in err and len(err.splitlines()) == 1
+
+
+def test_answers_of_a_file_cannot_be_tried(card_data, call):
+    status, _, err = call("sft", "--data", card_data, "--steps", 1, "--transcripts", 1)
+    assert status == 2 and "leave out --transcripts" in err.splitlines()[-1]
 
 
 # --- pictures ------------------------------------------------------------------------------
