@@ -1,9 +1,11 @@
 """The mathematics of PPO and GRPO by hand, and a training step as a whole."""
 
+import ast
 import copy
 import inspect
 import math
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from conftest import SevenTask, make_episode
 
 from sftrl_lite import seeds
+from sftrl_lite.files import ROOT
 from sftrl_lite.models import precision
 from sftrl_lite.scales import SCALES
 from sftrl_lite.training import forward, losses, rl, rollouts, updates
@@ -536,3 +539,20 @@ def test_training_raises_the_reward(method, random_model, tokenizer, seven_task,
     _, figures = train(random_model, tokenizer, seven_task, hands, settings, 25)
     rewards = [f["reward"] for f in figures]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0
+
+
+def test_chapter_4_has_introduced_each_name_of_the_step_that_it_prints():
+    chapter = (ROOT / "notebooks/source/04_rl_with_verification_iterations.py").read_text()
+    before = chapter[: chapter.index("inspect.getsource(rl_step)")]
+    tree = ast.parse(inspect.getsource(rl.rl_step))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = {re.sub(r"\[.*\]$", "", name) for name in called} - {"len", "updates.append"}
+    names -= {"learner.model.train"}  # torch's own
+    assert len(names) > 10
+    for name in names:
+        assert f"`{name}`" in before, f"chapter 4 has not introduced {name}"
+
+
+def test_a_step_fits_on_a_screen():
+    tree = ast.parse(inspect.getsource(rl.rl_step)).body[0]
+    assert tree.end_lineno - tree.body[1].lineno < 25  # below its docstring

@@ -782,6 +782,35 @@ print(f"reward an episode: ours {first['reward']:.3f}, rl_step {stats['reward']:
 print(f"the updates differ by {(mine - its).norm() / its.norm():.2%} of their length")
 
 # %% [markdown]
+# ### The package's step
+#
+# `rl_step` is this step for both methods, for text and for pictures, for one process and for
+# many. Each line of it is a stage that you know:
+#
+# | name | what it does | above |
+# | --- | --- | --- |
+# | `stream` | all chance of this step, from the seed and the step's number | `rng` |
+# | `play` | draws problems and plays episodes, each process its own | `rollout` |
+# | `pack` | episodes to tensors (`tokenizer_of` knows the padding) | `pack` |
+# | `look_back` | what the policy thinks of its answers: `old_logps`, values, entropy | `policy` |
+# | `with_advantages` | GAE with value targets, or the group's baseline | `ppo_targets` |
+# | `learner.critic` | the value head; GRPO has none | `head` |
+# | `checkpointed` | whether layers compute twice to save memory; on a GPU | |
+# | `minibatches` | epochs, order, and the passes that memory has room for | `order.split` |
+# | `update` | one gradient step: adds up the gradients of all processes, clips, steps | `adam` |
+# | `encoded` | states of the pictures, computed once for all passes of an update | |
+# | `near.rows` | the episodes of a pass, without columns that none of them needs | `batch.rows` |
+# | `METHODS` | the loss, PPO's or GRPO's, and how far the policy has moved | `ppo_loss` |
+# | `step.backward` | adds the gradient of a pass, by its share of the minibatch | `backward` |
+# | `figures` | what one debugs by | |
+
+# %%
+import inspect
+
+code = inspect.getsource(rl_step)
+print(code[code.index("    s, rng ="):])  # what stands below the docstring
+
+# %% [markdown]
 # A few more steps, to see what `rl_step` returns. `reward` is the mean sum of points of
 # an episode, `success` the share solved within the budget, `answers` the tries actually
 # played, `signal` the share of hands whose samples earned different points. The rest is for

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -77,14 +78,12 @@ def places(turn: Tensor) -> Tensor:
 def pack(episodes: Sequence[Episode], pad: int, device: torch.device | str = "cpu") -> Batch:
     """Episodes to a right-padded ``Batch`` (causal attention never sees the padding)."""
     rows, turns = len(episodes), max(len(e.turns) for e in episodes)
-    width = max(len(e.ids) for e in episodes)
-    ids = torch.full((rows, width), pad)
-    turn = torch.full((rows, width), -1)
-    ask = torch.zeros((rows, turns), dtype=torch.long)
-    old_logps, rewards = torch.zeros((rows, width)), torch.zeros((rows, turns))
+    tokens = [torch.tensor(episode.ids) for episode in episodes]
+    ids = pad_sequence(tokens, batch_first=True, padding_value=pad)
+    turn, old_logps = torch.full_like(ids, -1), torch.zeros(ids.shape)
+    ask, rewards = torch.zeros((rows, turns), dtype=torch.long), torch.zeros((rows, turns))
     played = torch.zeros((rows, turns), dtype=torch.bool)
     for i, episode in enumerate(episodes):
-        ids[i, : len(episode.ids)] = torch.tensor(episode.ids)
         for t, one in enumerate(episode.turns):
             turn[i, one.start : one.end] = t
             old_logps[i, one.start : one.end] = torch.tensor(one.logps)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import MllamaForConditionalGeneration, PreTrainedModel
 
@@ -55,14 +56,11 @@ def batches(
         chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
         rng.shuffle(chunks)
         for chunk in chunks:
-            width = max(len(ids) for ids, _, _ in chunk)
-            ids = torch.full((size, width), tokenizer.pad_token_id)
-            labels = torch.full((size, width), -100)
-            for i, (row, mask, _) in enumerate(chunk):
-                ids[i, : len(row)] = torch.tensor(row)
-                labels[i, : len(row)] = torch.where(
-                    torch.tensor(mask, dtype=torch.bool), ids[i, : len(row)], -100
-                )
+            tokens = [torch.tensor(row) for row, _, _ in chunk]
+            own = [torch.tensor(mask, dtype=torch.bool) for _, mask, _ in chunk]
+            taught = [row.where(mask, -100) for row, mask in zip(tokens, own, strict=True)]
+            ids = pad_sequence(tokens, batch_first=True, padding_value=tokenizer.pad_token_id)
+            labels = pad_sequence(taught, batch_first=True, padding_value=-100)
             pictures = pictures_of([chat for _, _, chat in chunk])
             seen = to_pixels(processor, pictures) if pictures else {}
             yield {"input_ids": ids, "labels": labels, **seen}
