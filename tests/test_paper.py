@@ -30,19 +30,18 @@ def test_what_differs_at_full():
     assert rows["evaluation: longest answer"]["paper"] == 256
 
 
-def test_all_weights_are_trained_at_the_papers_rates(monkeypatch):
+def test_all_weights_are_trained_at_the_papers_rates():
     whole = replace(SCALES["full"], adapter="none", vision="trained")
-    monkeypatch.setitem(SCALES, "full", whole)
-    rows = table()
+    rows = table(whole)
     assert rows["trained"]["same"] == "yes"
     for task in TASKS:
         for family in ("SFT", "RL"):
             assert rows[f"{family}: rate, {task}"]["same"] == "yes", (family, task)
 
 
-def test_a_changed_setting_is_a_difference(monkeypatch):
+def test_a_changed_setting_is_a_difference():
     full = SCALES["full"]
-    monkeypatch.setitem(SCALES, "full", replace(full, rl=replace(full.rl, clip=0.2)))
-    assert table()["RL: clip"]["same"] == "no"
+    changed = replace(full, rl=replace(full.rl, clip=0.2))
+    assert table(changed)["RL: clip"]["same"] == "no"
     with pytest.raises(ValueError, match="unknown scale"):
         differences("huge")

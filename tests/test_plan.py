@@ -348,9 +348,9 @@ def test_too_little_memory_is_one_line(sizes, memory, missing, fits):
     assert "does not fit" not in line
 
 
-def test_unknown_models_are_not_planned(monkeypatch):
-    monkeypatch.setitem(SCALES, "t4", replace(SCALES["t4"], base="somebody/Other-7B"))
-    work = Work("t4", prompt_tokens=7)
+def test_unknown_models_are_not_planned():
+    other = replace(SCALES["t4"], base="somebody/Other-7B")
+    work = Work(other, prompt_tokens=7)
     with pytest.raises(ValueError, match="no plan for somebody/Other-7B"):
         make_plan(work)
     assert check(work, 1) == 0

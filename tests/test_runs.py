@@ -19,7 +19,16 @@ from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.training import rl
 
-BASE_FIELDS = dict(seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4)
+TINY = scales.SCALES["tiny"]
+SMALL = dataclasses.replace(  # the tiny row, smaller still: what is tested needs no skill
+    TINY,
+    picture=40,
+    sft=dataclasses.replace(TINY.sft, batch=4),
+    rl=dataclasses.replace(TINY.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=6),
+)
+BASE_FIELDS = dict(
+    scale=SMALL, seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4
+)
 BASE_FIELDS |= dict(curve_episodes=2, pass_samples=2)
 ID = {("id", "success@2", "0.6/0.9"): intervals.Estimate(0.5, 4, 0.4, 0.6)}
 
@@ -33,18 +42,7 @@ def seeing_base(processor, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def small_scale(monkeypatch):
-    """The tiny row, smaller still: what is tested here does not need skill."""
-    tiny = scales.SCALES["tiny"]
-    small = dataclasses.replace(
-        tiny,
-        picture=40,
-        sft=dataclasses.replace(tiny.sft, batch=4),
-        rl=dataclasses.replace(
-            tiny.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=6
-        ),
-    )
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
+def no_commit(monkeypatch):
     monkeypatch.setattr(recorder, "commit", lambda: "abc1234")  # somebody may commit meanwhile
 
 
@@ -170,11 +168,9 @@ def test_the_episodes_of_an_evaluation_are_the_scales_or_all_there_are():
     walks = Run("sft", task="virl-l").make("id").population
     assert Run("sft").filled().eval_episodes == Run("sft").filled().final_episodes == 500
     assert walks > 500 == Run("sft", task="virl-l").filled().eval_episodes
-    wide = dataclasses.replace(scales.SCALES["tiny"], eval_episodes=10**6)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(scales.SCALES, "tiny", wide)
-        assert Run("sft", task="virl-l").filled().final_episodes == walks
-        assert Run("sft", task="virl-l", eval_episodes=9).filled().eval_episodes == 9
+    wide = dict(task="virl-l", scale=dataclasses.replace(TINY, eval_episodes=10**6))
+    assert Run("sft", **wide).filled().final_episodes == walks
+    assert Run("sft", **wide, eval_episodes=9).filled().eval_episodes == 9
 
 
 def test_imitating_oneself_needs_a_right_answer(base, tmp_path):

@@ -84,7 +84,7 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
     }
 
 
-def differences(scale: str = "full") -> list[dict[str, Any]]:
+def differences(scale: Scale | str = "full") -> list[dict[str, Any]]:
     """The paper's settings beside those of a scale, a row for each.
 
     A setting that is not the same for all tasks, in the paper or here, has a row for each task.
