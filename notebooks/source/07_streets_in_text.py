@@ -1065,7 +1065,7 @@ walk_viewer(shifted, shifted.routes[6])
 # - *That SFT must lose the words.* One control is SFT, too, at the pushed rate, with varied
 #   words on offer. Read its row before blaming the loss function.
 # - *That another base would change that.* Three other designs were tried on the development
-#   words, among them bases that met other words rarely; [all results](../docs/results.md) has
+#   words, among them bases that met other words rarely; `docs/results.md` has
 #   the map. SFT fell below Init in none of them at the rates that one would choose.
 # - *That RL learns the other words.* It is never shown them. What it can gain under the
 #   relative rule is what both rules share.
