@@ -193,17 +193,17 @@ def designs_table(path: Path) -> str:
     """
     rows = pd.read_csv(path)
     rows = rows[(rows["metric"] == "per_step") & rows["split"].isin(["train", "dev-rule"])]
-    ends = rows[rows["step"] == rows.groupby(["design", "method"])["step"].transform("max")]
-    keys = ["design", "method", "lr"]
+    last = rows["step"] == rows.groupby(["design", "method"])["step"].transform("max")
     start = rows[(rows["step"] == 0) & (rows["split"] == "dev-rule")].groupby("design")["value"]
-    end = ends.groupby([*keys, "split"])["value"].mean().unstack()
-    table = end.reset_index()
-    table.insert(1, "Init", table["design"].map(start.mean()))
-    table["seeds"] = [ends.set_index(keys).loc[key, "seed"].nunique() for key in end.index]
+    by = ["design", "method", "lr"]
+    table = rows[last].pivot_table(index=by, columns="split", values="value")
+    table["seeds"] = rows[last].groupby(by)["seed"].nunique()
+    table = table.reset_index()
+    table["Init"] = table["design"].map(start.mean())
     table["base"] = table["design"].map(DESIGNS)
-    table["method"] = table["method"].map({"sft": "SFT", "rl-ppo": "RL (PPO)"})
     table["order"] = table["design"].map(list(DESIGNS).index)
     table = table.sort_values(["order", "method", "lr"], ascending=[True, False, True])
+    table["method"] = table["method"].map({"sft": "SFT", "rl-ppo": "RL (PPO)"})
     for name in ("Init", "dev-rule", "train"):
         table[name] = (100 * table[name]).map("{:.1f}".format)
     table["lr"] = table["lr"].map("{:g}".format)

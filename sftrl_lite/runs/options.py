@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -57,11 +57,13 @@ def listed(**given: Any) -> dict[str, Any]:
     Raises:
         ValueError: a list of numbers holds something else.
     """
-    for name, kind in (("eval_tries", int), ("splits", str)):
-        if name in given:
+    kinds = get_type_hints(Run)
+    for name, text in given.items():
+        if get_origin(kinds[name]) is tuple:
+            kind = get_args(kinds[name])[0]
             try:
-                given[name] = tuple(kind(part) for part in given[name].split(",") if given[name])
+                given[name] = tuple(kind(part) for part in text.split(",") if text)
             except ValueError:
-                wrong = f"--{name.replace('_', '-')} is {given[name]!r}"
+                wrong = f"--{name.replace('_', '-')} is {text!r}"
                 raise ValueError(f"{wrong}; write it as 1,3,5") from None
     return given
