@@ -93,7 +93,8 @@ def convert(source: Path) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
-        cell.metadata = {}
+        tags = cell.metadata.get("tags")  # by which slides/NN.md names a cell
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     first = codes(notebook)[0]
     if IMPORT not in first.source:
         raise ValueError(f"{source.name}: the first code cell must say {IMPORT!r}")
