@@ -68,7 +68,7 @@ def section(slide: Slide, number: int, chapter: nbformat.NotebookNode) -> str:
     body = fill(markdown.render(slide.body), chapter)
     notes = fill(markdown.render(slide.notes), chapter)
     return (
-        f'<section class="{kind}">\n<h2>{title}</h2>\n{body}\n'
+        f'<section class="{kind}">\n<h2>{title}</h2>\n<div class="body">\n{body}</div>\n'
         f"<footer><span>{COURSE}</span><span>{number}</span></footer>\n"
         f'<aside class="notes">{notes}</aside>\n</section>'
     )

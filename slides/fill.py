@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from functools import cache
 
 import nbformat
 import pandas as pd
@@ -15,9 +16,24 @@ from sftrl_lite.results.measures import measured
 
 CALL = re.compile(r"\{\{(.+?)\}\}")
 EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+CELL = re.compile(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>")
+TAG = re.compile(r"<(?!mspace)[^>]*>")
 PICTURES = ("image/png", "image/jpeg")
 Notebook = nbformat.NotebookNode
 Cell = nbformat.NotebookNode
+
+WIDTH, HEIGHT = 1152, 430  # of a slide's body in pixels, less a line of text below a block
+
+
+def size(characters: float, lines: float, most: int, least: int, em: float = 0.6) -> str:
+    """The largest type in which a block of so many characters and lines fits a slide.
+
+    Args:
+        em: width of a character by the height of the type.
+    """
+    fits = min(WIDTH / (em * max(characters, 1)), HEIGHT / (1.4 * max(lines, 1)))
+    return f'style="font-size: {max(least, min(most, int(fits)))}px"'
+
 
 # --- outputs of the chapter, by the tag of a cell -------------------------------------------
 
@@ -65,8 +81,19 @@ def figure(chapter: Notebook, tag: str, number: str = "1") -> str:
 def table(chapter: Notebook, tag: str, number: str = "1") -> str:
     """A table as the chapter shows it."""
     pages = [shown.get("text/html", "") for shown in data(chapter, tag)]
-    plain = [re.sub(r"(?s)<style.*?</style>", "", page) for page in pages if "<table" in page]
-    return choose(plain, "table", tag, number)
+    return sized(choose([page for page in pages if "<table" in page], "table", tag, number))
+
+
+def sized(page: str) -> str:
+    """A table without its own style, in type as large as its columns and rows admit."""
+    bare = re.search(r"(?s)<table.*</table>", re.sub(r"(?s)<style.*?</style>", "", page))[0]
+    rows = [CELL.findall(row) for row in re.findall(r"(?s)<tr.*?</tr>", bare)]
+    widths: dict[int, int] = {}
+    for row in rows:
+        for column, cell in enumerate(row):
+            widths[column] = max(widths.get(column, 0), len(html.unescape(cell)) + 2)
+    fitting = size(sum(widths.values()), 1.35 * len(rows), most=27, least=18, em=0.54)
+    return bare.replace("<table", f"<table {fitting}", 1)
 
 
 def text(chapter: Notebook, tag: str) -> str:
@@ -75,23 +102,40 @@ def text(chapter: Notebook, tag: str) -> str:
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     values = [shown["text/plain"] for shown in data(chapter, tag) if "text/plain" in shown]
     shown = choose([part for part in (printed, *values) if part], "text", tag, "1")
-    return f"<pre>{html.escape(shown.rstrip())}</pre>"
+    lines = shown.rstrip().splitlines()
+    fitting = size(max(map(len, lines)) + 4, len(lines), most=28, least=17)
+    return f"<pre {fitting}>{html.escape(shown.rstrip())}</pre>"
 
 
 def said(chapter: Notebook, tag: str, number: str = "1") -> str:
     """A sentence whose numbers the chapter computed."""
     sentences = [shown["text/markdown"] for shown in data(chapter, tag) if "text/markdown" in shown]
     plain = re.sub(r"[*`]", "", choose(sentences, "sentence", tag, number))
-    return html.escape(plain)
+    return html.escape(plain.replace("->", "→"))
 
 
 def formula(chapter: Notebook, tag: str, number: str = "1") -> str:
     """A display equation of a text cell."""
     found = EQUATION.findall(tagged(chapter, tag).source)
-    return f'<div class="formula">{convert(choose(found, "formula", tag, number), "block")}</div>'
+    drawn = convert(choose(found, "formula", tag, number), display="block")
+    letters = len(html.unescape(re.sub("<mspace[^>]*>", "   ", TAG.sub("", drawn))))
+    letters += drawn.count("<mo")  # signs stand a little apart
+    return f'<div class="formula" {size(letters, 3, most=46, least=27)}>{drawn}</div>'
 
 
 # --- numbers from results/ --------------------------------------------------------------------
+
+
+@cache
+def recorded(experiment: str) -> pd.DataFrame:
+    """Rows of the ledger; one reading serves all decks."""
+    return report.recorded(experiment)
+
+
+@cache
+def judged() -> pd.DataFrame:
+    """All claims with their verdicts; one bootstrap serves all decks."""
+    return claims.claims_table()
 
 
 def solved(
@@ -102,7 +146,7 @@ def solved(
     experiment: str = "headline",
 ) -> str:
     """A share before and after training, mean over seeds, in per cent."""
-    rows = report.recorded(experiment)
+    rows = recorded(experiment)
     ends = [measured(rows, metric, method, split, at)["value"].mean() for at in ("start", "end")]
     return "not recorded yet" if any(map(pd.isna, ends)) else "{:.0%} → {:.0%}".format(*ends)
 
@@ -111,7 +155,7 @@ def gap(
     _: Notebook, a: str, b: str, split: str, metric: str = "success@1", experiment: str = "headline"
 ) -> str:
     """A difference in points with its 95 % interval; b is a method, ``init`` or ``best``."""
-    found = tables.gap(report.recorded(experiment), split, a, b, metric)
+    found = tables.gap(recorded(experiment), split, a, b, metric)
     return f"{tables.in_words(found)} points" if found else "not recorded yet"
 
 
@@ -119,28 +163,27 @@ def finding(
     _: Notebook, split: str, metric: str = "success@1", experiment: str = "headline"
 ) -> str:
     """Which of RL and SFT ends above or below Init, by the intervals."""
-    return plots.finding(report.recorded(experiment), metric, split) or "not recorded yet"
+    return plots.finding(recorded(experiment), metric, split) or "not recorded yet"
 
 
 def count(_: Notebook, verdict: str, chapter: str = "", column: str = "verdict") -> str:
     """How many claims (of a chapter) have a verdict."""
-    judged = claims.claims_table()
-    kept = judged if not chapter else judged[judged["chapter"] == int(chapter)]
+    kept = judged() if not chapter else judged()[judged()["chapter"] == int(chapter)]
     return f"{(kept[column] == verdict).sum()} of {len(kept)}"
 
 
 def claims_of(_: Notebook, *chapters: str) -> str:
     """The claims of these chapters: what was measured, and the verdict after Holm's correction."""
-    judged = claims.claims_table()
-    kept = judged[judged["chapter"].isin([int(chapter) for chapter in chapters])]
-    return kept[["claim", "measured here", "after Holm"]].to_html(index=False, border=0)
+    kept = judged()[judged()["chapter"].isin([int(chapter) for chapter in chapters])]
+    shown = kept[["claim", "measured here", "after Holm"]]
+    return sized(shown.to_html(index=False, border=0, classes="claims"))
 
 
 def tally(_: Notebook) -> str:
     """All claims by chapter and verdict after Holm's correction."""
-    judged = claims.claims_table()
-    wide = pd.crosstab(judged["chapter"], judged["after Holm"], margins=True, margins_name="all")
-    return wide.rename_axis(index=None, columns="chapter").to_html(border=0)
+    verdict, chapter = judged()["after Holm"], judged()["chapter"]
+    wide = pd.crosstab(chapter, verdict, margins=True, margins_name="all")
+    return sized(wide.rename_axis(index=None, columns="chapter").to_html(border=0))
 
 
 FILLS: dict[str, Callable[..., str]] = {
