@@ -166,16 +166,21 @@ def finding(
     return plots.finding(recorded(experiment), metric, split) or "not recorded yet"
 
 
-def count(_: Notebook, verdict: str, chapter: str = "", column: str = "verdict") -> str:
-    """How many claims (of a chapter) have a verdict."""
-    kept = judged() if not chapter else judged()[judged()["chapter"] == int(chapter)]
-    return f"{(kept[column] == verdict).sum()} of {len(kept)}"
+def of_chapters(*chapters: str) -> pd.DataFrame:
+    """Claims of these chapters, or all."""
+    numbers = [int(chapter) for chapter in chapters]
+    return judged()[judged()["chapter"].isin(numbers)] if numbers else judged()
+
+
+def count(_: Notebook, verdict: str, *chapters: str) -> str:
+    """How many claims (of chapters) have a verdict after Holm's correction."""
+    kept = of_chapters(*chapters)
+    return f"{(kept['after Holm'] == verdict).sum()} of {len(kept)}"
 
 
 def claims_of(_: Notebook, *chapters: str) -> str:
     """The claims of these chapters: what was measured, and the verdict after Holm's correction."""
-    kept = judged()[judged()["chapter"].isin([int(chapter) for chapter in chapters])]
-    shown = kept[["claim", "measured here", "after Holm"]]
+    shown = of_chapters(*chapters)[["claim", "measured here", "after Holm"]]
     return sized(shown.to_html(index=False, border=0, classes="claims"))
 
 
