@@ -86,7 +86,7 @@ def table(chapter: Notebook, tag: str, number: str = "1") -> str:
 
 def sized(page: str) -> str:
     """A table without its own style, in type as large as its columns and rows admit."""
-    bare = re.search(r"(?s)<table.*</table>", re.sub(r"(?s)<style.*?</style>", "", page))[0]
+    bare = page[page.index("<table") : page.rindex("</table>") + len("</table>")]
     rows = [CELL.findall(row) for row in re.findall(r"(?s)<tr.*?</tr>", bare)]
     widths: dict[int, int] = {}
     for row in rows:
