@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # autodoc reads this checkout
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HOME = PROJECT.get("urls", {}).get("Repository", "")  # none: no buttons that lead to it
 
-LONGEST = 25  # lines of printed output that a page shows unfolded
+LONGEST = 18  # lines of a printed output or a table that a page shows unfolded
 
 project = "SFT memorises, RL generalises"
 author = copyright = "The sftrl-lite authors"
@@ -77,14 +77,19 @@ def math(self, node: nodes.Element, display: str) -> None:
 
 
 def fold(app, doctree: nodes.document, docname: str) -> None:
-    """Long printed outputs of a chapter are folded behind their first line."""
-    printed = [c for c in doctree.findall(nodes.container) if "cell_output" in c["classes"]]
-    for block in [b for output in printed for b in output.findall(nodes.literal_block)]:
-        first, *more = block.astext().splitlines() or [""]
-        if len(more) >= LONGEST:
-            told = f"{html.escape(first[:70])} … {len(more) + 1} lines"
-            start = nodes.raw("", f"<details><summary>{told}</summary>", format="html")
-            block.replace_self([start, block.deepcopy(), nodes.raw("", "</details>", format="html")])
+    """Long printed outputs and tables of a chapter are folded behind a line."""
+    outputs = [c for c in doctree.findall(nodes.container) if "cell_output" in c["classes"]]
+    for block in [b for output in outputs for b in output.findall(nodes.Text)]:
+        block = block.parent
+        rows, text = block.astext().count("<tr"), block.astext().strip()
+        if isinstance(block, nodes.raw) and rows > LONGEST:
+            told = f"Table of {rows - 1} rows"
+        elif isinstance(block, nodes.literal_block) and text.count("\n") >= LONGEST:
+            told = f"{html.escape(text.splitlines()[0][:60])} … ({text.count(chr(10)) + 1} lines)"
+        else:
+            continue
+        start = nodes.raw("", f"<details><summary>{told}</summary>", format="html")
+        block.replace_self([start, block.deepcopy(), nodes.raw("", "</details>", format="html")])
 
 
 def setup(app) -> None:
