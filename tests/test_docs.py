@@ -52,11 +52,19 @@ def test_the_page_of_files_names_what_exists_and_every_room():
     assert set(rooms) == inside | {"sftrl_lite/"}
 
 
+PARTS = ("Keep", "Skip", "Ask", "Wrong answers")
+
+
 def test_the_plan_names_chapters_that_exist():
     plan = (ROOT / "docs/teaching.md").read_text()
-    exercises = re.findall(r"exercises? (\d+\.\d+)", plan)
-    source = "".join(p.read_text() for p in (ROOT / "notebooks/source").glob("[0-9]*.py"))
-    assert exercises and all(f"### Exercise {e}:" in source for e in exercises)
+    exercises = re.findall(r"(?:exercises? |and |[(,] ?|to )(\d+\.\d+)(?=[ ,);:.]|$)", plan)
+    sources = sorted((ROOT / "notebooks/source").glob("[0-9]*.py"))
+    source = "".join(p.read_text("utf-8") for p in sources)
+    assert len(exercises) > 30 and all(f"### Exercise {e}:" in source for e in exercises)
+    headings = re.findall(r"^### (\d+)\. (.+)$", plan, re.MULTILINE)
+    assert [int(number) for number, _ in headings] == [int(p.name[:2]) for p in sources]
+    for part in re.split(r"^### \d+", plan, flags=re.MULTILINE)[1:]:
+        assert all(f"**{word}**" in part for word in PARTS)
 
 
 def test_the_home_page_has_the_figure_the_questions_the_table_and_a_way_to_start():
