@@ -89,7 +89,8 @@ def fold(app, doctree: nodes.document, docname: str) -> None:
         else:
             continue
         start = nodes.raw("", f"<details><summary>{told}</summary>", format="html")
-        block.replace_self([start, block.deepcopy(), nodes.raw("", "</details>", format="html")])
+        end = nodes.raw("", "</details>", format="html")
+        block.parent.replace(block, [start, block.deepcopy(), end])
 
 
 def setup(app) -> None:

@@ -98,6 +98,8 @@ def test_the_settings_build_a_page_and_an_executed_chapter(tmp_path):
     assert 'alt="a line"' in chapter and "ZeroDivisionError" not in chapter
     folded = re.findall(r"<details><summary>(.*?)</summary>", chapter)
     assert folded == ["line 0 &lt; … (60 lines)", "Table of 39 rows"]
+    assert all("</div>" not in part for part in re.findall(r"</summary>(.{40})", chapter))
+    assert chapter.count("</details>") == 2
     assert chapter.count("line 59") == 1 and chapter.count("line 8") == 2
     for page in (top, chapter):
         assert page.count('type="search"') == 1
