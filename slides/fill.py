@@ -16,7 +16,7 @@ from sftrl_lite.results.measures import measured
 
 CALL = re.compile(r"\{\{(.+?)\}\}")
 EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
-CELL = re.compile(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>")
+CELL = re.compile(r"(?s)<(t[hd])[^>]*>(.*?)</t[hd]>")
 TAG = re.compile(r"<(?!mspace)[^>]*>")
 PICTURES = ("image/png", "image/jpeg")
 Notebook = nbformat.NotebookNode
@@ -88,10 +88,12 @@ def sized(page: str) -> str:
     """A table without its own style, in type as large as its columns and rows admit."""
     bare = page[page.index("<table") : page.rindex("</table>") + len("</table>")]
     rows = [CELL.findall(row) for row in re.findall(r"(?s)<tr.*?</tr>", bare)]
-    widths: dict[int, int] = {}
+    wider = {"th": 1.12, "td": 1.0}  # bold type
+    widths: dict[int, float] = {}
     for row in rows:
-        for column, cell in enumerate(row):
-            widths[column] = max(widths.get(column, 0), len(html.unescape(cell)) + 2)
+        for column, (kind, cell) in enumerate(row):
+            width = wider[kind] * len(html.unescape(cell)) + 2
+            widths[column] = max(widths.get(column, 0), width)
     fitting = size(sum(widths.values()), 1.35 * len(rows), most=27, least=18, em=0.54)
     return bare.replace("<table", f"<table {fitting}", 1)
 
