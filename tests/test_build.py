@@ -169,6 +169,16 @@ def test_the_first_line_that_can_fail_says_what_to_do():
 # --- one source -------------------------------------------------------------------------
 
 
+@chapters
+def test_a_cell_keeps_its_tags_and_nothing_else(source):
+    kept = [cell.metadata for cell in build.convert(source).cells]
+    assert all(set(metadata) <= {"tags"} for metadata in kept)
+    named = [tag for metadata in kept for tag in metadata.get("tags", [])]
+    assert sorted(named) == sorted(
+        re.findall(r'^# %%.* tags=\["(.+?)"\]$', source.read_text(), re.M)
+    )
+
+
 @built
 def test_built_chapter_has_its_source_text_and_code(source):
     path = ROOT / f"notebooks/{source.stem}.ipynb"
