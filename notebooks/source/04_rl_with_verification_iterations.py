@@ -64,7 +64,7 @@ for formula in ("3*5+6+10", "11+3*6-5", "3+5+6+10"):
 
 # %% [markdown]
 # What was the first try worth? It earned $-1$, but it did not end the episode, and the
-# reward of 5 came two tries later. With a discount of $\gamma = 0.9$ a try (as in the
+# reward of 5 came two tries later. With a discount of $\gamma = 0.9$ per try (as in the
 # released code), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, from the back,
 #
 # $$R_3 = 5, \qquad R_2 = -2 + 0.9 \cdot 5 = 2.5, \qquad R_1 = -1 + 0.9 \cdot 2.5 = 1.25.$$
@@ -396,7 +396,7 @@ def at_init() -> PreTrainedModel:
     restore(student, start)
     return student
 
-groups = max(scale.rl.minibatch // 8, 1)  # hands a step, each played 8 times
+groups = max(scale.rl.minibatch // 8, 1)  # hands per step, each played 8 times
 trial = replace(scale.rl, method="rl-grpo", problems=groups, samples=8, tries=3,
                 lr=4 * scale.rl.lr)  # few steps, so large ones
 
@@ -470,25 +470,27 @@ def reinforce(part: Batch, logps: torch.Tensor, values, s: RLSettings) -> torch.
 # %%
 from tqdm.auto import tqdm
 
-from sftrl_lite.results.intervals import wilson
+from sftrl_lite.results.intervals import Estimate, wilson
 from sftrl_lite.training.updates import new_learner
 
-lived = {}  # what each method reached
+def solved_first() -> Estimate:
+    """Share of 200 training hands that the student solves at its first try."""
+    tests = rollout(student, tokenizer, task, hands[:200], samples=1, tries=1,
+                    temperature=trial.temperature, generator=dice(5), **limit)
+    return wilson(sum(one.solved for one in tests), len(tests))
 
 def live(name: str, credit, loss, s: RLSettings, steps: int = 12) -> None:
-    """Train the student from Init; note the share solved at the first try."""
+    """Train the student from Init; note what share it then solves at its first try."""
     learner, earned = new_learner(at_init(), s, seed=0), []
     for _ in tqdm(range(steps), unit="step"):
         batch = text_step(learner, tokenizer, task, hands, s, 0, credit, loss)
-        earned.append(batch.rewards.sum(1).mean().item())
-    tests = rollout(student, tokenizer, task, hands[:200], tries=1, samples=1,
-                    temperature=s.temperature, generator=dice(5), **limit)
-    lived[name] = wilson(sum(e.solved for e in tests), len(tests))
-    if earned:
-        print(f"{name}: mean reward by step {[round(r, 1) for r in earned]}")
-    print(f"{name}: {lived[name].value:.0%} solved at the first try afterwards")
+        earned.append(round(batch.rewards.sum(1).mean().item(), 1))
+    lived[name] = solved_first()
+    print(f"{name}, mean reward of an episode by step: {earned}")
+    print(f"solved at the first try: {lived['Init'].value:.0%} before, "
+          f"{lived[name].value:.0%} after")
 
-live("Init", by_return, reinforce, trial, steps=0)
+lived = {"Init": solved_first()}  # the student is at Init
 live("REINFORCE", by_return, reinforce, trial)
 
 # %% [markdown]
@@ -539,7 +541,8 @@ with notebook.exercise("4.3"):
         assert len(a) == 128 and len(a.unique()) == 5, "sample an action for each state"
         right = table.weight.softmax(1)[torch.arange(4), key].min()
         assert right > 0.8, f"rewards around {zero:g}: the right actions are not learnt"
-        assert abs(log[0] - zero) < 2 and log[-1] > zero + 4, "log the mean rewards"
+        said = "log what the policy's own actions earn on average"
+        assert abs(log[0] - zero) < 2 and log[-1] > zero + 4, said
     sure = torch.nn.Embedding(2, 3, _weight=9 * torch.eye(2, 3))
     kept, states = sure.weight.detach().clone(), torch.arange(2).repeat(50)
     seen.clear()
@@ -617,10 +620,11 @@ for name, unit in found.items():
 # <details><summary>Answer</summary>
 #
 # Without a baseline the agreement nearly disappears: every answer, right or wrong, is
-# pushed up, and which answers happened to be sampled decides the direction. With the
-# mean subtracted, the 10 cancels exactly, so the third line is the same with and without
-# it. That the first line is no worse than the third is the lesson of the two answers
-# again: with this verifier's scale, 0 is a good baseline by luck.
+# pushed up, and the direction is decided by which answers happened to be sampled. With
+# the mean subtracted, the 10 cancels exactly: the third line is the same with and
+# without it. At `tiny` the first line is even above the third, as for the two answers:
+# failures are the unlikely answers, with large scores, so the baseline of least variance
+# lies below the mean reward. A verifier with another zero would not be so kind.
 #
 # </details>
 #
@@ -1337,7 +1341,7 @@ wide[shown].round(3).astype(object).fillna("")
 # bottom. Does success rise within the budget, and at the first try? Entropy and KL are
 # properties of the policy at temperature 1 and are measured at both ends only. A
 # falling entropy says that the policy becomes more deterministic. The KL to Init says
-# how far it has moved, in nats an answer.
+# how far it has moved, in nats per answer.
 #
 # ## The library way
 #
@@ -1348,7 +1352,6 @@ wide[shown].round(3).astype(object).fillna("")
 
 # %%
 import time
-from dataclasses import replace
 
 from sftrl_lite.training.trl_grpo import train_with_trl
 
@@ -1366,8 +1369,8 @@ out = ROOT / "runs" / "chapter-4" / "trl"
 theirs = train_with_trl(at_init(), tokenizer, task, hands, small, out, 0, few)
 ours = [step["reward"] for step in steps]
 end = time.time()
-print(f"trl  {end - middle:5.1f} s, reward a step", [round(r, 2) for r in theirs])
-print(f"ours {middle - began:5.1f} s, reward a step", [round(r, 2) for r in ours])
+print(f"trl  {end - middle:5.1f} s, reward per step", [round(r, 2) for r in theirs])
+print(f"ours {middle - began:5.1f} s, reward per step", [round(r, 2) for r in ours])
 
 # %% [markdown]
 # The two draw different hands and different answers. What has to agree is the first
@@ -1382,7 +1385,7 @@ by_hand = earned.reshape(-1, small.samples).mean(1)
 error = (by_hand.std() / small.problems ** 0.5).item()  # of the mean of so few hands
 gap, noise = abs(theirs[0] - ours[0]), 1.96 * (2 * error ** 2) ** 0.5
 notebook.show(
-    f"Init earns {earned.mean():.2f} an episode, and a mean over "
+    f"Init earns {earned.mean():.2f} per episode, and a mean over "
     f"{small.problems} hands has a standard error of {error:.2f}. The two first steps "
     f"differ by {gap:.2f}, {'less' if gap < noise else 'more'} than the {noise:.2f} "
     "that noise alone exceeds in one of twenty comparisons. That both learn the task "

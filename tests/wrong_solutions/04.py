@@ -180,10 +180,10 @@ def train_reinforce(policy, states, verify, steps, lr):  # the likeliest action,
     return log
 
 
-# %% 4.3 | sample from the policy, not evenly
+# %% 4.3 | log what the policy's own actions earn on average
 def train_reinforce(policy, states, verify, steps, lr):  # evenly drawn actions
     optimizer, log = torch.optim.SGD(policy.parameters(), lr=lr), []
-    for step in range(steps):
+    for _ in range(steps):
         logps = policy(states).log_softmax(1)
         actions = torch.randint(logps.shape[1], (len(states),))
         rewards = verify(states, actions)
@@ -191,8 +191,22 @@ def train_reinforce(policy, states, verify, steps, lr):  # evenly drawn actions
         taken = logps.gather(1, actions[:, None])[:, 0]
         (-(rewards - rewards.mean()) * taken).mean().backward()
         optimizer.step()
-        best = logps.argmax(1) if step else actions
-        log.append(float(rewards.max()) if step else rewards.mean().item())
+        log.append(rewards.mean().item())
+    return log
+
+
+# %% 4.3 | sample from the policy, not evenly
+def train_reinforce(policy, states, verify, steps, lr):  # evenly in the first step, to explore
+    optimizer, log = torch.optim.SGD(policy.parameters(), lr=lr), []
+    for step in range(steps):
+        logits = policy(states)
+        choice = torch.distributions.Categorical(logits=logits * (step > 0))
+        actions = choice.sample()
+        rewards = verify(states, actions)
+        optimizer.zero_grad()
+        (-(rewards - rewards.mean()) * choice.log_prob(actions)).mean().backward()
+        optimizer.step()
+        log.append(rewards.mean().item())
     return log
 
 
@@ -233,7 +247,7 @@ def train_reinforce(policy, states, verify, steps, lr):  # asks about every acti
     return log
 
 
-# %% 4.3 | log the mean rewards
+# %% 4.3 | log what the policy's own actions earn on average
 def train_reinforce(policy, states, verify, steps, lr):  # logs the loss
     optimizer, log = torch.optim.SGD(policy.parameters(), lr=lr), []
     for _ in range(steps):
@@ -455,12 +469,11 @@ def still_moves(ratio, advantage, clip):  # the objective itself
 
 # %% 4.5 | autograd says otherwise
 def still_moves(ratio, advantage, clip):  # a bound on the log of the ratio
+    import math
+
     if advantage > 0:
         return math.log(ratio) <= clip
     return advantage < 0 and math.log(ratio) >= -clip
-
-
-import math
 
 
 # %% 4.5 | good and risen enough: clipped
