@@ -473,7 +473,7 @@ from tqdm.auto import tqdm
 from sftrl_lite.training.updates import new_learner
 
 def solved_first() -> torch.Tensor:
-    """Share of 4 first tries that solve a hand, for each of up to 200 training hands."""
+    """Share of 4 first tries that solve, for each of up to 200 training hands."""
     tests = rollout(student, tokenizer, task, hands[:200], samples=4, tries=1,
                     temperature=trial.temperature, generator=dice(5), **limit)
     return torch.tensor([float(one.solved) for one in tests]).reshape(-1, 4).mean(1)
@@ -1112,17 +1112,17 @@ import pandas as pd
 
 from sftrl_lite.results.intervals import mean_interval
 
-before = lived.pop("Init")
-gains = {name: mean_interval((after - before).tolist()) for name, after in lived.items()}
+gains = {name: mean_interval((after - lived["Init"]).tolist())
+         for name, after in lived.items() if name != "Init"}
 above = [name for name, gain in gains.items() if gain.low > 0]
 notebook.show(
     f"After 12 steps {len(above)} of {len(gains)} methods solve more than Init "
-    f"({', '.join(above) or 'none'}): the 95 % interval of the gain, hand by hand, lies "
+    f"({', '.join(above) or 'none'}): the 95 % interval of the gain, hand by hand, is "
     "above 0. With one seed and so few steps this says that they run; it ranks none."
 )
 pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
                      "gain over Init": f"{100 * gain.value:+.0f} points",
-                     "95 % interval": f"{100 * gain.low:+.0f} to {100 * gain.high:+.0f}"}
+                     "interval": f"{100 * gain.low:+.0f} to {100 * gain.high:+.0f}"}
               for name, gain in gains.items()}).T
 
 # %% [markdown]
