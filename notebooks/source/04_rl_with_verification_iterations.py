@@ -403,7 +403,7 @@ trial = replace(scale.rl, method="rl-grpo", problems=groups, samples=8, tries=3,
 # %% [markdown]
 # Every method of this chapter is one and the same training step with two functions left
 # open: `credit` writes the batch's advantages, `loss` turns them into a number to
-# descend. First the episodes:
+# minimise. First the episodes:
 
 # %%
 from sftrl_lite.scales import RLSettings
