@@ -478,7 +478,7 @@ def solved_first() -> torch.Tensor:
                     temperature=trial.temperature, generator=dice(5), **limit)
     return torch.tensor([float(one.solved) for one in tests]).reshape(-1, 4).mean(1)
 
-def live(name: str, credit, loss, s: RLSettings, steps: int = 12) -> None:
+def live(name: str, credit, loss, s: RLSettings, steps: int = 10) -> None:
     """Train the student from Init; note what it then solves at its first try."""
     learner, earned = new_learner(at_init(), s, seed=0), []
     for _ in tqdm(range(steps), unit="step"):
@@ -1116,7 +1116,7 @@ gains = {name: mean_interval((after - lived["Init"]).tolist())
          for name, after in lived.items() if name != "Init"}
 above = [name for name, gain in gains.items() if gain.low > 0]
 notebook.show(
-    f"After 12 steps {len(above)} of {len(gains)} methods solve more than Init "
+    f"After 10 steps {len(above)} of {len(gains)} methods solve more than Init "
     f"({', '.join(above) or 'none'}): the 95 % interval of the gain, hand by hand, is "
     "above 0. With one seed and so few steps this says that they run; it ranks none."
 )
