@@ -873,7 +873,7 @@ with notebook.exercise("4.5"):
         right = still_moves(near, gain, bound) == bool(logp.grad)
         assert right, f"autograd says otherwise: {case}"
 
-# %% [markdown] tags=["group-baseline"]
+# %% [markdown]
 # <details><summary>Hint</summary>
 #
 # Two flat pieces: right of $1 + \epsilon$ for a positive advantage, left of
@@ -964,7 +964,7 @@ with notebook.exercise("4.6"):
         for what, mine, right in zip(said, *found, strict=True):
             assert torch.allclose(mine, right), f"clip {clip_at}, c_v {coef}: {what}"
 
-# %% [markdown]
+# %% [markdown] tags=["group-baseline"]
 # <details><summary>Hint</summary>
 #
 # `ratio = (new - old).exp()`; `torch.minimum` and `Tensor.clamp` pass gradients. Index
