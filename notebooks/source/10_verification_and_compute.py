@@ -252,40 +252,45 @@ for name, (model, tokenizer) in models.items():
     alone[name] = [sum(wins[i : i + N]) for i in range(0, len(wins), N)]
 
 # %%
-def judged(name: str, feedback: str) -> dict[str, str]:
-    """Success within K tries, K independent tries, and their difference by hand."""
-    pairs = zip(played[name, feedback], alone[name], strict=True)
-    gain = mean_interval([100 * (e.solved - pass_at_k(c, N, K)) for e, c in pairs])
-    way = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "within noise"
-    mean = sum(pass_at_k(c, N, K) for c in alone[name]) / len(hands)
-    return {"first try": f"{sum(alone[name]) / len(hands) / N:.1%}",
-            f"{K} independent tries": f"{mean:.1%}",
-            f"within {K} tries": f"{100 * mean + gain.value:.1f}%",
-            "advice": f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]", "": way}
+from sftrl_lite.results import plots, report, tables
 
-decomposed = pd.DataFrame({(n, f): judged(n, f) for n in BASES for f in FEEDBACK}).T
-decomposed
+def gain(name: str, feedback: str):
+    """Success within K tries minus K independent tries, hand by hand, in points."""
+    pairs = zip(played[name, feedback], alone[name], strict=True)
+    return mean_interval([100 * (e.solved - pass_at_k(c, N, K)) for e, c in pairs])
+
+gains, lines = {(n, f): gain(n, f) for n in BASES for f in FEEDBACK}, {}
+for (name, feedback), e in gains.items():
+    mean = sum(pass_at_k(c, N, K) for c in alone[name]) / len(hands)
+    lines[name, feedback] = {
+        "first try": f"{sum(alone[name]) / len(hands) / N:.1%}",
+        f"{K} independent tries": f"{mean:.1%}",
+        f"within {K} tries": f"{100 * mean + e.value:.1f}%",
+        "advice": tables.in_words(e),
+        "": {1: "helps", -1: "harms", 0: "within noise"}[plots.direction(e)]}
+pd.DataFrame(lines).T
 
 # %%
 import textwrap
 
-counted = decomposed[""].groupby(level=0).value_counts().unstack(fill_value=0)
-counted = counted.reindex(index=list(BASES), columns=["helps", "harms"], fill_value=0)
-said = "Later tries in conversation, against independent ones: " + "; ".join(
-    f"{name} base, better with {helps}, worse with {harms} of {len(FEEDBACK)} messages"
-    for name, helps, harms in counted.itertuples())
+said = []
+for name in BASES:
+    ways = [plots.direction(gains[name, feedback]) for feedback in FEEDBACK]
+    better, worse = ways.count(1), ways.count(-1)
+    said += [f"{name} base, better with {better} and worse with {worse} of "
+             f"{len(ways)} messages"]
+said = "Later tries in conversation, against independent ones: " + "; ".join(said)
 fig, axis = plt.subplots(figsize=(7.5, 3.6))
-for y, ((name, feedback), row) in enumerate(decomposed.iterrows()):
-    value, low, high = (float(x.strip("[],")) for x in row["advice"].split())
-    look = dict(color="#0072B2", marker="o") if name == "main" else dict(
-        color="#D55E00", marker="s")
-    axis.errorbar(value, y, xerr=[[value - low], [high - value]], **look)
+for y, ((name, _), e) in enumerate(gains.items()):
+    colour, mark = ("#0072B2", "o") if name == "main" else ("#D55E00", "s")
+    axis.plot([e.low, e.high], [y, y], color=colour)
+    axis.plot(e.value, y, mark, color=colour, ms=8)
 axis.axvline(0, color="#222222", lw=0.8)
-axis.set_yticks(range(len(decomposed)), [f"{n} base, {f}" for n, f in decomposed.index])
+axis.set_yticks(range(len(gains)), [f"{n} base, {f}" for n, f in gains])
 axis.invert_yaxis()
 axis.set(xlabel=f"within {K} tries minus {K} independent tries, points")
 axis.set_title(textwrap.fill(said, 72), fontsize=10)
-rows = "; ".join(f"{n} {f} {r}" for (n, f), r in decomposed["advice"].items())
+rows = "; ".join(f"{n} {f} {tables.in_words(e)}" for (n, f), e in gains.items())
 notebook.figure(fig, alt=f"{said}. Advice in points with 95 % intervals: {rows}.")
 
 # %% [markdown]
@@ -371,7 +376,6 @@ for (name, feedback), episodes in played.items():
 # then the differences from the binary verifier, paired by seed, in points.
 
 # %%
-from sftrl_lite.results import report, tables
 from sftrl_lite.results.claims import claims_table
 from sftrl_lite.results.measures import compare, measured, option, times
 
@@ -532,8 +536,6 @@ def summary(split: str, at: int) -> str:
             f"{kept} of them after Holm's correction; falls in {falls}")
 
 # %%
-from sftrl_lite.results import plots
-
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey=True)
 for axis, panel in zip(axes.flat, PANELS, strict=True):
     draw(axis, *panel)
@@ -805,8 +807,8 @@ if not lost:
             f"{tables.in_words(new)} under the shifted one"
             for name, ((known, x), (new, _)) in gaps.items()]
     shift = [plots.direction(new) for _, (new, _) in gaps.values()]
-    above = ("Under the shifted rule, at equal cost, RL is above SFT by "
-             f"{shift.count(1)} and below by {shift.count(-1)} of {len(shift)} cost measures")
+    above = ("Under the shifted rule RL is above SFT at equal cost by "
+             f"{shift.count(1)} of {len(shift)} measures, below by {shift.count(-1)}")
     fig = costs_figure()
     fig.suptitle(above, fontsize=11, fontweight="bold")
     said = "RL minus SFT, in points: " + "; ".join(told) + "."
