@@ -567,7 +567,7 @@ for steps in STEPS:
         way = {1: "gains", -1: "loses", 0: "stays within noise"}[plots.direction(found)]
         ways[way].append(str(steps))
 told = [f"{way} after {', '.join(steps)}" for way, steps in ways.items() if steps]
-said = f"Under the shifted rule RL {'; '.join(told) or 'is not recorded yet'}"
+said = f"Shifted rule, RL on the same hands: {'; '.join(told) or 'not recorded yet'}"
 said += " steps of SFT" if told else ""
 fig.suptitle(said, fontsize=11, fontweight="bold")
 alt = "; ".join(f"after {steps} steps of SFT {text}" for steps, text
