@@ -270,7 +270,6 @@ def accepted(
 
 # %%
 from types import SimpleNamespace
-
 with notebook.exercise("12.2"):
     one, two = Hand(("3", "5", "6", "J")), Hand(("A", "A", "A", "A"))
     good = write_answer(one, "3+5+6+10")
@@ -467,10 +466,7 @@ def penalised(
     raise NotImplementedError
 
 # %%
-from functools import partial
-
 from transformers import LlamaConfig, LlamaForCausalLM
-
 from sftrl_lite.training.sft import penalised_loss
 
 TOLD = {0: "SFT alone: the mean over labels that are not -100, one position later"}
@@ -484,8 +480,7 @@ with notebook.exercise("12.4"):
         ids = torch.randint(5 + seed, (1 + seed % 3, 6 + seed))
         labels = ids.masked_fill(torch.rand(ids.shape) < 0.5, -100)
         loss = penalised(model, init, ids, given := labels.clone(), weight)
-        scalar = isinstance(loss, torch.Tensor) and loss.ndim == 0
-        assert scalar, "a scalar tensor"
+        assert isinstance(loss, torch.Tensor) and loss.ndim == 0, "a scalar tensor"
         assert torch.equal(given, labels), "the caller's labels stay as they were"
         loss.backward()
         there, mine = init(ids).logits.detach(), [p.grad for p in model.parameters()]
@@ -493,8 +488,8 @@ with notebook.exercise("12.4"):
         true = penalised_loss(model(ids).logits, there, labels, weight)
         told = TOLD.get(weight, f"add {weight} times KL(Init || model), also a mean")
         assert abs(float(loss - true)) < 1e-4, told
-        right = torch.autograd.grad(true, model.parameters())
-        close = all(map(partial(torch.allclose, atol=1e-4), mine, right))
+        pairs = zip(mine, torch.autograd.grad(true, model.parameters()), strict=True)
+        close = all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
         assert close, "the value is right, its gradient is not: what was detached?"
 
 # %% [markdown]
@@ -533,8 +528,8 @@ with notebook.exercise("12.4"):
 #
 # <details><summary>Answer</summary>
 #
-# Weight 0 learns the demonstrations best and moves furthest. Weight 10 stays close to Init and
-# learns little; a very large weight keeps Init and learns nothing. A penalty buys less forgetting
+# Weight 0 learns the demonstrations best and moves furthest. Weight 10 stays closest to Init and
+# learns least; a very large weight keeps Init and learns nothing. A penalty pays for less forgetting
 # with less learning, so it has to be compared at equal success (below).
 #
 # </details>
