@@ -529,8 +529,8 @@ with notebook.exercise("12.4"):
 # <details><summary>Answer</summary>
 #
 # Weight 0 learns the demonstrations best and moves furthest. Weight 10 stays closest to Init and
-# learns least; a very large weight keeps Init and learns nothing. A penalty pays for less forgetting
-# with less learning, so it has to be compared at equal success (below).
+# learns least; a very large weight keeps Init and learns nothing. A penalty trades forgetting
+# against learning, so it has to be compared at equal success (below).
 #
 # </details>
 
@@ -780,9 +780,10 @@ def draw_init(axis, split: str) -> None:
     x, y = ([measured(own, "success@1", who, name, "start", way)["value"].mean()
              for way in plots.TEMPERATURES] for name in (split, "ood-rule"))
     axis.plot(x, y, color="#222222", marker="*", ms=10, ls=":", lw=1, label="Init")
-    for way, *place in zip(plots.TEMPERATURES, x, y, strict=True):
-        axis.annotate(plots.spoken(way), place, (4, -9), fontsize=7,
-                      textcoords="offset points")
+    ways = list(plots.TEMPERATURES)
+    for i, aside in ((y.index(max(y)), 8), (y.index(min(y)), -12)):  # the others are close
+        axis.annotate(plots.spoken(ways[i]), (x[i], y[i]), (0, aside), fontsize=8,
+                      ha="center", textcoords="offset points")
 
 # %%
 import matplotlib.pyplot as plt
@@ -999,7 +1000,7 @@ def picture(x: str, y: str) -> tuple[plt.Figure, str]:
     """A scatter of two columns of ``points``, and its R squared in words."""
     over = r_squared(points[x], points[y])
     inside = r_squared(points[x], points[y], points["method"])
-    fig, axis = plt.subplots(figsize=(6.4, 4))
+    fig, axis = plt.subplots(figsize=(8, 5.2))
     for method, part in points.groupby("method"):
         colour, marker, _, label = plots.LOOKS[method]
         axis.plot(part[x], part[y], marker, color=colour, label=label, alpha=0.8)

@@ -57,7 +57,7 @@ def train(
         watch: what is written down and told on the way, beside ``steps.csv``.
         anyway: let RL begin also with a model that cannot answer in the format.
         engine: plays RL's episodes in training (``engine.ENGINES``); evaluations do not use it.
-            Another source of chance, so another run with the same hash: not for the ledger.
+            Other random numbers, so another run with the same hash: not for the ledger.
 
     Raises:
         ValueError: ``out`` holds a run with another configuration, or one that another number of

@@ -73,7 +73,7 @@ class WholeCheckpoints(TrainerCallback):
 
     The trainer writes a checkpoint file by file into its place, and takes up a half-written one
     as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
-    every source of chance and the position in the data, whose order follows from the seed.
+    every random generator and the position in the data, whose order follows from the seed.
     """
 
     def __init__(self, out: Path):
@@ -82,7 +82,7 @@ class WholeCheckpoints(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        distributed.barrier()  # each process writes its own source of chance
+        distributed.barrier()  # each process writes its own random state
         if distributed.is_main():
             before = sorted(self.out.glob("checkpoint-*"))
             assert args.output_dir is not None
