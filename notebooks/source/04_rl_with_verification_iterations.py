@@ -789,7 +789,7 @@ print(f"the updates differ by {(mine - its).norm() / its.norm():.2%} of their le
 #
 # | name | what it does | above |
 # | --- | --- | --- |
-# | `stream` | all chance of this step, from the seed and the step's number | `rng` |
+# | `stream` | all randomness of this step, from the seed and the step's number | `rng` |
 # | `play` | draws problems and plays episodes, each process its own | `rollout` |
 # | `pack` | episodes to tensors (`tokenizer_of` knows the padding) | `pack` |
 # | `look_back` | what the policy thinks of its answers: `old_logps`, values, entropy | `policy` |
@@ -1013,7 +1013,7 @@ tables.cost_table(table)
 
 # %% [markdown]
 # And recorded, with several seeds, at full length. `Init at its best temperature` is a
-# control without any training: whoever only lowers the temperature gets that far.
+# control without any training: lowering the temperature alone gets that far.
 
 # %%
 recorded = report.recorded("headline", "controls")
@@ -1049,7 +1049,7 @@ revision_viewer(episodes, tokenizer)
 # ## What it means, and what it does not
 #
 # RL never saw a correct answer that it had not written itself. It sampled, and made
-# likelier what earned points. A hand with a face card is solved only by whoever uses
+# likelier what earned points. A hand with a face card is solved only by using
 # the announced rule, so nothing in the reward favours forgetting it; whether the
 # numbers stay right is the last figure in the sentences above. What improves, writing
 # formulas that come out at 24, is of use under any rule.
