@@ -505,8 +505,8 @@ training_slider(rows if len(rows) else table)
 #
 # - *Memorising* is a gap between training hands and fresh hands under the *same* rule.
 #   It needs no shift. Chapter 3 shows where it comes from: the solver chooses among
-#   several right formulas, and which one it chose for a hand can only be learned by
-#   heart.
+#   several right formulas, and which one it chose for a hand can only be
+#   memorised.
 # - *Off-policy demonstrations.* The solver's formulas are not the ones that Init would
 #   have written. If *SFT, own verified answers* ends above *SFT*, then what is imitated
 #   matters, and a sentence about "SFT" alone says too much. That control uses the

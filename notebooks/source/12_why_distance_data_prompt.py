@@ -781,7 +781,7 @@ def draw_init(axis, split: str) -> None:
              for way in plots.TEMPERATURES] for name in (split, "ood-rule"))
     axis.plot(x, y, color="#222222", marker="*", ms=10, ls=":", lw=1, label="Init")
     ways = list(plots.TEMPERATURES)
-    for i, aside in ((y.index(max(y)), 8), (y.index(min(y)), -12)):  # the others are close
+    for i, aside in ((y.index(max(y)), 8), (y.index(min(y)), -12)):
         axis.annotate(plots.spoken(ways[i]), (x[i], y[i]), (0, aside), fontsize=8,
                       ha="center", textcoords="offset points")
 
