@@ -224,7 +224,7 @@ def test_token_view(shown, monkeypatch):
     widgets.token_view(model, tokenizer, cards="a 5 7 j", rule="7-3-12")
     bundle = shown[0][0]
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert "tokens read" in bundle["text/html"] and "chance" in bundle["text/html"]
+    assert "tokens read" in bundle["text/html"] and "probability" in bundle["text/html"]
     assert re.match(r"Cards a 5 7 j, rule 7-3-12: \d+ tokens read, \d+ ", bundle["text/plain"])
 
 
@@ -235,7 +235,7 @@ def test_token_view_explains_a_bad_hand(shown):
 
 def test_token_boxes_shade_by_chance():
     page = widgets.tokens_html(["a b", "\n"], [None, 0.5])
-    assert "a·b" in page and "⏎" in page and "chance 50.0 %" in page
+    assert "a·b" in page and "⏎" in page and "probability 50.0 %" in page
     assert Rule(7, 3, 12).name == "7-3-12"
 
 

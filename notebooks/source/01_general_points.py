@@ -66,7 +66,7 @@ scale = notebook.setup()
 
 # %% [markdown]
 # Nothing about arithmetic changed. What changed is one number in a sentence, and
-# whoever answers must read it. This course asks which kinds of training keep a model
+# the player must read it. This course asks which kinds of training keep a model
 # reading that sentence. First we need the game itself, exact in every corner, because
 # training will find the corners.
 
@@ -422,7 +422,7 @@ show(
 # %% [markdown]
 # That is more than the share of 1.3, because hands without face cards are solvable more
 # often. The other problems do need *a* rule, but in training it is always the same one. A
-# model can know it by heart. Success in training cannot tell whether the sentence with
+# model can memorise it. Success in training cannot tell whether the sentence with
 # the rule was read: that is the whole difficulty, and we return to it in 1.11.
 
 # %% [markdown]
@@ -802,8 +802,8 @@ with exercise("1.5"):
 #
 # To test a player we need hands that it was not trained on. What makes a hand new? Other
 # cards, is the obvious answer, and it is wrong. Under the trained rule **10 5 4 A** and
-# **K 5 4 A** are one problem: the same numbers, hence the same formulas. Whoever has
-# learned the first by heart solves the second.
+# **K 5 4 A** are one problem: the same numbers, hence the same formulas. A model that
+# has memorised the first solves the second.
 #
 # How often does that happen? Deal 300 training hands, then look at *every* hand with
 # other cards and ask whether its numbers, in any order, are those of a training hand.

@@ -426,10 +426,10 @@ print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 # Init's own score is not a measure of how pre-training generalises, except for the rule,
 # which it has never read.
 #
-# Be clear about what this is. The base was **bred for the experiment**: it has read
+# Be clear about what this is. The base was **designed for the experiment**: it has read
 # many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
-# effect can come about. That it does come about in a model bred by nobody is the
+# effect can come about. That it does come about in a model designed by nobody is the
 # paper's evidence, at 11 billion parameters.
 
 # %% [markdown]

@@ -15,7 +15,7 @@
 #
 # A solver's answers are right, but not chosen to be ones that the base model would have
 # written, and which of several right formulas the solver drew for a hand can only be
-# learned by heart. We measure both, token by token, fine-tune a tiny model on such
+# memorised. We measure both, token by token, fine-tune a tiny model on such
 # *off-policy* answers, and compare its training hands with fresh hands under the same
 # rule. The control is the same fine-tuning on the base model's own verified answers to
 # the same hands.
@@ -59,7 +59,7 @@ for formula in solutions(hand.numbers, hand.target):
     print(f"{formula:12} {verdict.kind}, reward {verdict.reward:+.0f}")
 
 # %% [markdown]
-# The verifier makes no difference between them. Whoever writes demonstrations has to
+# The verifier makes no difference between them. A writer of demonstrations has to
 # choose one, and our solver chooses without any reason: it draws one of its formulas,
 # and always the same one for the same numbers.
 
@@ -771,7 +771,7 @@ pd.DataFrame(gaps).T
 # ## The figure of this chapter
 #
 # The title of a panel says which method ends above or below Init, and "stays level"
-# where the 95 % interval of the difference holds zero. Dashed: Init. Dotted: Init at
+# where the 95 % interval of the difference includes zero. Dashed: Init. Dotted: Init at
 # the best of its four decodings, the control for mere sharpening. One seed; bands are
 # intervals over hands.
 
@@ -956,7 +956,7 @@ notebook.show(
 # ## A place to play
 #
 # The fine-tuned model, your cards, your rule: every token with its probability. Three
-# things to try. The training hand below: is the solver's formula known by heart? The
+# things to try. The training hand below: is the solver's formula memorised? The
 # same cards in another order, or with one of them changed: what is left of it? The same
 # under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
 
@@ -975,7 +975,7 @@ token_view(models["SFT"], tokenizer, **look)
 #   into what can be learned (write like the solver) and what cannot ($\log k$). The
 #   second part is paid back on training hands only.
 # - *SFT memorises* means here: training hands end above fresh hands under the same
-#   rule. Read it off the table of gaps; where the interval holds zero, this run does
+#   rule. Read it off the table of gaps; where the interval includes zero, this run does
 #   not show it.
 # - *SFT forgets* means: fresh hands, or the shifted rule, end below Init. That is
 #   another statement, with other columns. The probe shows one way to it: probability

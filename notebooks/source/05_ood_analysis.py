@@ -595,8 +595,8 @@ for count in ("flops_paper", "flops_cache", "updates"):
 # | on-policy SFT (`sft-verified`) | Is it RL, or data: own answers that were verified? |
 # | SFT on varied rules | Is it SFT, or the single rule in its data? |
 #
-# The first we have seen. In the second, PPO runs as always, but a coin pays. For that the
-# coin has to be **neutral**: what it pays and says must not depend on whether an answer
+# The first we have seen. In the second, PPO runs as always, but a coin sets the reward. The
+# coin has to be **neutral**: its rewards and messages must not depend on whether an answer
 # is right. That is easier said than done. Here is a coin that looks neutral, from an
 # earlier version of this course: every answer earns +5 or −1 by the toss of a coin. The
 # episode goes on as before, until a hand is really solved or five tries are used up; and,
@@ -707,8 +707,8 @@ with notebook.exercise("5.4"):
 #
 # <details><summary>Why reward rises while success falls</summary>
 #
-# A toss is worth +2 on average, and only a *true* solve ends the episode. Whoever does
-# not solve gets more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected
+# A toss is worth +2 on average, and only a *true* solve ends the episode. A failed
+# try brings more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected
 # return falls with $p$, so its gradient teaches to fail. This is reward hacking: the
 # policy does what is paid, and we had not seen what we paid for. As a control it would
 # have "shown" that RL without a true reward destroys the skill.
@@ -739,7 +739,7 @@ with notebook.exercise("5.5"):
         when = "the last try" if last else "an earlier try"
         assert ended == ended_wrong, (
             f"{when}: a right answer ends it with probability {ended:.0%}, a wrong one "
-            f"with {ended_wrong:.0%}; who fails gets other tosses than who solves"
+            f"with {ended_wrong:.0%}; a failed try must not change the tosses"
         )
         assert abs(paid - paid_wrong) < 1e-9, (
             f"{when}: a right answer earns {paid:+.1f} on average, a wrong one "
@@ -1212,8 +1212,8 @@ if len(sweep):
 print(f"chosen: RL {scale.rl.lr:g}, SFT {scale.sft.lr:g}")
 
 # %% [markdown]
-# One thing the ledger cannot hold: the *base* was bred so that the effect can be seen at
-# this size (chapter 2), and whoever breeds a base looks at shifts while doing so. That is
+# One thing the ledger cannot hold: the *base* was designed so that the effect can be seen
+# at this size (chapter 2), and designing a base means looking at shifts on the way. That is
 # a degree of freedom that the paper did not have. Read the tiny numbers as a working
 # model of the mechanism, not as another measurement of the effect at 11 B parameters.
 #

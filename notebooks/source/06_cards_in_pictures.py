@@ -528,7 +528,7 @@ for s, words in SHIFTS.items():
     print(f"{'':13} writes {most}")
 
 # %% [markdown]
-# Compare the four places, then the confusions of the three splits. Init was bred to have
+# Compare the four places, then the confusions of the three splits. Init was designed to have
 # *habits*, as large models have them: in the same situation the same mistake, most of the
 # time, so that the likeliest answer is about as good as the average one. They come from its
 # corpus. Careless students take the second card for its *twin*, or, mostly where the first

@@ -600,7 +600,7 @@ measured = side_by_side(plan, folder, "chapter-7")
 # what SFT keeps or loses a matter of its rate? *Varied words, pushed* is SFT at that rate,
 # too, on the same decisions, but the words on offer vary from one to the next (never the
 # shifted ones): if SFT as such destroys the choice of words, it must lose it as well. *RL,
-# random reward* is the same PPO on the same decisions, paid by a coin of mean zero: what it
+# random reward* is the same PPO on the same decisions, with rewards of a fair coin: what it
 # changes is not owed to the verifier.
 
 # %%
@@ -928,7 +928,7 @@ import pickle
 
 
 class Trap:
-    """Whoever unpickles me calls print."""
+    """Unpickling me calls print."""
 
     def __reduce__(self):
         return print, ("the pickle has run a function",)
@@ -971,7 +971,7 @@ with notebook.exercise("7.5"):
         good = {(dice.random(), -dice.random()): f"pano_{i}" for i in range(9)}
         same = plain_load(pickle.dumps(good, protocol)) == good
         assert same, "plain values come back"
-        for call in bad:  # whoever unpickles one of these calls a function
+        for call in bad:  # unpickling one of these calls a function
             trap = type("Trap", (), {"__reduce__": lambda _, call=call: call})()
             data = pickle.dumps(good | {(0.0, 0.0): trap}, protocol)
             name, refused = f"{call[0].__module__}.{call[0].__name__}", False

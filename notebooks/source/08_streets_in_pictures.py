@@ -573,8 +573,8 @@ measured = side_by_side(plan, folder, "chapter-8")
 # %% [markdown]
 # Then a control for each. *On-policy SFT* (`sft-verified`) is supervised fine-tuning on
 # those of Init's own answers that the verifier accepted: right actions, whatever they claim
-# to see. *RL with a random reward* is the same PPO on the same decisions, paid by a coin of
-# mean zero: what it changes is not owed to the verifier. Below, what all of them took;
+# to see. *RL with a random reward* is the same PPO on the same decisions, with rewards of
+# mean zero from a coin: what it changes is not owed to the verifier. Below, what all of them took;
 # minutes are wall-clock of a run on one core when it was trained, evaluations included.
 
 # %%

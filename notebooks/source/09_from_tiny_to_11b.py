@@ -53,8 +53,8 @@ scale = notebook.setup()
 #
 # Difficulty ●○○○○ · 4 minutes
 #
-# Weights that are *frozen* need no gradient and no running means, and may lie in fewer
-# bytes. Write the memory of both kinds.
+# Weights that are *frozen* need no gradient and no running means, and may be stored in
+# fewer bytes. Write the memory of both kinds.
 
 # %%
 def static_gib(trained: float, frozen: float = 0, frozen_bytes: float = 2) -> float:

@@ -57,7 +57,7 @@ def train(
         watch: what is written down and told on the way, beside ``steps.csv``.
         anyway: let RL begin also with a model that cannot answer in the format.
         engine: plays RL's episodes in training (``engine.ENGINES``); evaluations do not use it.
-            Another source of chance, so another run with the same hash: not for the ledger.
+            Other random numbers, so another run with the same hash: not for the ledger.
 
     Raises:
         ValueError: ``out`` holds a run with another configuration, or one that another number of
@@ -150,7 +150,7 @@ def _train_sft(
 ) -> None:
     batch, sampled, shown = run.scale.sft.batch, 0, None
     schedule = run.schedule or run.scale.sft.schedule
-    leashed = run.method == "sft-kl"
+    penalised = run.method == "sft-kl"
     taught: Teachable[Any] = task
     answer: Callable[[Any], str] | None = None
     if not isinstance(task, Given):  # a file's examples have no verifier, and one answer each
@@ -172,14 +172,14 @@ def _train_sft(
         tokens += picture_tokens(model)
 
     budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
-    steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
+    steps = run.steps or max(round(budget / ((6 + 2 * penalised) * batch * tokens)), 1)
 
     def hook(step: int) -> None:
         clock[0] += step > 0
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
+            costs = flops(recorder.parameters, seen, read=sampled + penalised * seen)
             recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
         if shown:
             look(step, run, recorder, log, *shown)
@@ -195,7 +195,7 @@ def _train_sft(
     if not distributed.broadcast(bool(read_rows(out))):
         hook(0)
     clock[1] = time.time()
-    with distributed.on_device(recorder.init) if leashed else nullcontext() as init:
+    with distributed.on_device(recorder.init) if penalised else nullcontext() as init:
         train_sft(
             model,
             tokenizer_of(processor),

@@ -74,7 +74,7 @@ def suspend(
     """Write a checkpoint from which ``resume`` goes on exactly.
 
     What is not in it follows from the run's seed and the step alone (``seeds.stream``): the
-    order of the problems, the chance of every answer, the order of the minibatches. Between two
+    order of the problems, the sampling of every answer, the order of the minibatches. Between two
     steps there is no rollout under way, and nothing in a step draws from a global source.
     """
     state = distributed.whole_state(

@@ -74,9 +74,9 @@ class Run:
     method: str = said(
         "",
         "sft; sft-varied (control: the rule changes from hand to hand); sft-own (control: the "
-        "same hands, answered in the base's own words); sft-dft (each token's loss times its "
+        "same hands, answered in the base's own style); sft-dft (each token's loss times its "
         "probability); sft-kl (close to Init); sft-verified (the base's own answers that the "
-        "verifier accepted); rl-ppo; rl-grpo; rl-random (control: PPO paid at random)",
+        "verifier accepted); rl-ppo; rl-grpo; rl-random (control: PPO with random rewards)",
     )
     seed: int = said(0, "chooses problems, order and samples")
     task: str = said("gp-l", "cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")

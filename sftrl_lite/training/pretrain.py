@@ -276,7 +276,7 @@ def criteria(
     second try is read no worse than the first.
 
     Args:
-        problems: test problems under the trained rule; development, not reported, splits of chance.
+        problems: test problems under the trained rule; development, not reported, splits by chance.
 
     Returns:
         shares: ``sampled`` (first try, the paper's decoding), ``greedy``, ``format_error``, and of

@@ -179,7 +179,7 @@ def rl_step(
 ) -> dict[str, float]:
     """Sample episodes, compute advantages, take the clipped gradient steps.
 
-    All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
+    All randomness comes from ``(seed, learner.step)``, so a run that was killed and resumed
     draws the same problems and answers. Several processes deal the problems out and end with
     the same weights as one (``distributed``). An ``engine`` (``engine.Engine``) gets the weights
     before it plays.

@@ -73,7 +73,7 @@ class WholeCheckpoints(TrainerCallback):
 
     The trainer writes a checkpoint file by file into its place, and takes up a half-written one
     as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
-    every source of chance and the position in the data, whose order follows from the seed.
+    every random generator and the position in the data, whose order follows from the seed.
     """
 
     def __init__(self, out: Path):
@@ -82,7 +82,7 @@ class WholeCheckpoints(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        distributed.barrier()  # each process writes its own source of chance
+        distributed.barrier()  # each process writes its own random state
         if distributed.is_main():
             before = sorted(self.out.glob("checkpoint-*"))
             assert args.output_dir is not None
@@ -106,7 +106,7 @@ class ResumableTrainer(SFTTrainer):
     """
 
     model: PreTrainedModel
-    init: PreTrainedModel | None  # what ``LeashedTrainer`` stays close to
+    init: PreTrainedModel | None  # what ``PenaltyTrainer`` stays close to
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if adapters.adapter_names(self.model):
@@ -126,13 +126,33 @@ class ResumableTrainer(SFTTrainer):
         self.model.load_state_dict(saved.state_dict())
 
 
-class LeashedTrainer(ResumableTrainer):
-    """SFT that also stays close to Init on the tokens that it imitates.
+def penalised_loss(
+    logits: torch.Tensor, init_logits: torch.Tensor, labels: torch.Tensor, weight: float = 1.0
+) -> torch.Tensor:
+    """SFT's loss with a KL penalty towards Init on the tokens that are imitated.
 
-        L = -log p(y_t) + KL(p_init || p),   mean over the answer's tokens
+        L = -log p(y_t) + weight KL(p_init || p),   mean over the answer's tokens
 
-    Its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's own.
+    At weight 1 its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's
+    own distribution (chapter 12).
+
+    Args:
+        logits, init_logits: (B, L, V), of the model and of Init on the same tokens.
+        labels: (B, L), the tokens; negative where nothing is learned.
+
+    Returns:
+        a scalar.
     """
+    wanted = labels[:, 1:]
+    answer = wanted >= 0
+    logps = logits[:, :-1][answer].float().log_softmax(-1)
+    there = init_logits[:, :-1][answer].float().log_softmax(-1)
+    kl = F.kl_div(logps, there, None, None, "batchmean", True)
+    return F.nll_loss(logps, wanted[answer]) + weight * kl
+
+
+class PenaltyTrainer(ResumableTrainer):
+    """SFT with a KL penalty towards Init (``penalised_loss``)."""
 
     init: PreTrainedModel
 
@@ -143,16 +163,15 @@ class LeashedTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        labels = inputs["labels"][:, 1:]
-        answer, seen = labels >= 0, {k: v for k, v in inputs.items() if k != "labels"}
+        labels = inputs["labels"]
+        seen = {k: v for k, v in inputs.items() if k != "labels"}
         outputs = model(**seen, use_cache=False)
-        logps = outputs.logits[:, :-1][answer].float().log_softmax(-1)
         with torch.no_grad():
-            logits = self.init(**seen, use_cache=False).logits[:, :-1][answer]
-        leash = F.kl_div(logps, logits.float().log_softmax(-1), None, None, "batchmean", True)
-        loss = F.nll_loss(logps, labels[answer]) + leash
+            there = self.init(**seen, use_cache=False).logits
+        loss = penalised_loss(outputs.logits, there, labels)
         if num_items_in_batch is not None:  # the batch comes in several passes or processes
-            loss = loss * (answer.sum() * distributed.world() / num_items_in_batch)
+            tokens = (labels[:, 1:] >= 0).sum()
+            loss = loss * (tokens * distributed.world() / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
 
@@ -186,7 +205,7 @@ def train_sft(
         pixels: the pictures of ``picture_demonstrations``.
         loss: ``nll``; or ``dft``, each token's loss times its own probability, held constant
             (Wu et al. 2025, dynamic fine-tuning).
-        init: stay close to this model (``LeashedTrainer``).
+        init: stay close to this model (``PenaltyTrainer``).
         tell: called every ten steps with the step number, and mean loss and gradient norm.
 
     On a GPU a batch goes through in several passes (``in_one_pass``); their gradients add up to
@@ -239,7 +258,7 @@ def train_sft(
     config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
     if "prompt" in data.column_names:
         data = tokenized(tokenizer, [row["prompt"] + row["completion"] for row in data])
-    trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
+    trainer = (PenaltyTrainer if init is not None else ResumableTrainer)(
         model=model,
         args=config,
         train_dataset=data,
