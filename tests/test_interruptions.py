@@ -95,7 +95,8 @@ def test_a_run_killed_at_random_moments_ends_the_same(method, base, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert start(run, whole / "run", whole / "l.csv") == 0
     want = outcome(whole)
-    assert want[-1] == ["best", "best.json", "config.json", "model", "rows.csv", "steps.csv"]
+    kept = ["config.json", "model", "rows.csv", "rows.sha256", "steps.csv"]
+    assert want[-1] == ["best", "best.json", *kept]
     assert len(want[4]) == len(want[0])
 
     rng, ends = random.Random(method), []

@@ -20,7 +20,7 @@ from sftrl_lite.results import ledger
 from sftrl_lite.runs.checks import check_format, check_words, examples
 from sftrl_lite.runs.controls import Answered, Coin, EachItsOwn, vary_rules
 from sftrl_lite.runs.recorder import Recorder, due, read_rows, train_hands
-from sftrl_lite.runs.resume import claim, resume, suspend
+from sftrl_lite.runs.resume import CHECKPOINT, claim, is_done, resume, suspend
 from sftrl_lite.runs.run_config import Progress, Run, rl_settings, settings_of
 from sftrl_lite.runs.watch import SHOWN, Log, Watch
 from sftrl_lite.runs.weights import load_init
@@ -74,11 +74,13 @@ def train(
     distributed.start()
     main = distributed.is_main()
     with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
-        if not distributed.broadcast((out / "model").is_dir()):
+        if main:
+            read_rows(out)  # raises if they are damaged
+        if not distributed.broadcast(main and is_done(out)):
             _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
         if record and main:
             ledger.append(read_rows(out), record)
-        for leftover in ("checkpoint.pt", "trainer") if main else ():
+        for leftover in (CHECKPOINT, "trainer") if main else ():
             remove(out / leftover)
     distributed.barrier()
     return read_rows(out)
@@ -231,18 +233,18 @@ def _train_rl(
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
-    if run.warmup and not (out / "checkpoint.pt").exists():
+    if run.warmup and not (out / CHECKPOINT).exists():
         warm_up(run, out, model, processor, task, hands)
     if run.fresh:
         hands = train_hands(task.half(2), run.hands, run.seed)
-    begun = (out / "checkpoint.pt").exists() or read_rows(out)
+    begun = (out / CHECKPOINT).exists() or read_rows(out)
     asked_for = anyway or run.load_format == "dummy"  # random weights answer nothing, as is known
     if not distributed.broadcast(bool(asked_for or begun)):
         check_format(run, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     recorder.rollout_model = learner.rollout_model
     playing = open_engine(engine, learner.rollout_model, processor, run.task, TRAINING)
-    trained, generated, signals = resume(learner, out)
+    trained, generated, signals = resume(learner, out, run.steps)
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
 
