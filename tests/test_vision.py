@@ -17,7 +17,6 @@ from sftrl_lite.models.vision import (
     IMAGE,
     encode,
     image_mask,
-    open_picture,
     to_pixels,
     tokenizer_of,
 )

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sftrl_lite.models.precision import device, precision
+from sftrl_lite.pictures import open_picture
 from sftrl_lite.results.plots import STYLE
 from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.seeds import seed_all
@@ -98,7 +99,7 @@ def picture(fig: Figure) -> Image.Image:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(fig)
-    return in_few_colours(Image.open(buffer))
+    return in_few_colours(open_picture(buffer))
 
 
 def in_few_colours(picture: Image.Image) -> Image.Image:

@@ -30,7 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from sftrl_lite.files import whole
-from sftrl_lite.models import adapters
+from sftrl_lite.models import adapters, chats
 from sftrl_lite.models.checkpoints import (
     SUMS,
     check_shards,
@@ -125,6 +125,7 @@ def _read(
     except HUB as error:
         raise RuntimeError(_why(base, error)) from error
     model.name_or_path = base
+    chats.check_template(processor)
     if not dummy:
         check_finite(model)
     if tiles and not isinstance(processor, PreTrainedTokenizerBase):

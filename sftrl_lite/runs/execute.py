@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from sftrl_lite.files import full_disk_in_one_line, remove
 from sftrl_lite.models.loading import save
+from sftrl_lite.models.precision import threads_of
 from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
@@ -31,6 +32,7 @@ from sftrl_lite.tasks.registry import check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import flops, picture_tokens
 from sftrl_lite.training.engine import TRAINING, check_engine, open_engine
+from sftrl_lite.training.health import check_health
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.sft import train_sft
 from sftrl_lite.training.sft_examples import Given, training_rows, verified
@@ -63,6 +65,8 @@ def train(
         ValueError: ``out`` holds a run with another configuration, or one that another number of
             processes began; or transcripts are asked of a file of answers.
         RuntimeError: RL was to begin with a model that cannot answer in the format.
+            Also: something in ``out`` is damaged.
+        DivergedError: losses, weights or logits are no finite numbers any more.
         PermissionError: ``out`` cannot be written.
         OSError: the disk is full.
 
@@ -73,7 +77,8 @@ def train(
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
     main = distributed.is_main()
-    with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
+    lock = claim(run, out) if main else nullcontext()
+    with lock, full_disk_in_one_line(out), threads_of(run.scale):
         if main:
             read_rows(out)  # raises if they are damaged
         if not distributed.broadcast(main and is_done(out)):
@@ -102,6 +107,7 @@ def _train(
     mode = "sft" if run.method.startswith("sft") else "rl"
     together = check(work_of(run, mode))
     model, processor = load_init(run)
+    check_health(model, 0)
     task = run.make("train")
     if run.prompt:
         check_words(processor, run.base, map(run.make, ("train", *run.splits)))

@@ -238,7 +238,7 @@ class Run:
         """Eight characters that change when any deciding field, or Init itself, does."""
         run = self.filled()
         sums = (find(run.base) or Path(run.base)) / SUMS
-        init = sums.read_text() if sums.is_file() else ""
+        init = sums.read_text("utf-8", "replace") if sums.is_file() else ""  # damaged: said later
         usual = defaults()  # what is left out, so that a later field leaves old hashes alone
         decides = {
             name: value

@@ -48,6 +48,7 @@ COLUMNS = (
     "tokens",  # trained on and generated
     "seconds",
 )
+AGAIN = "delete this folder to start the run again"
 SHOWN = 4  # problems whose answers are written down
 
 
@@ -90,7 +91,44 @@ def whole_lines(path: Path) -> list[str]:
     if kept != text:
         with path.open("r+b") as file:
             file.truncate(len(kept))
-    return kept.decode().splitlines()
+    try:
+        return kept.decode("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is damaged: no text; {AGAIN}") from None
+
+
+def last_step(path: Path, rows: Sequence[str]) -> int:
+    """The step of the last row of ``steps.csv``; 0: it has none.
+
+    Raises:
+        ValueError: rows that are none, or out of order; names the file.
+    """
+    last = 0
+    for row in rows[1:]:
+        step, *figures = row.split(",")
+        try:
+            before, last = last, int(step)
+            sound = before < last and len([float(x or 0) for x in figures]) == len(COLUMNS) - 1
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(f"{path} is damaged ({row[:60]!r}); {AGAIN}")
+    return last
+
+
+def last_look(path: Path, lines: Sequence[str]) -> int:
+    """The step of the last line of ``transcripts.jsonl``; -1: it has none.
+
+    Raises:
+        ValueError: a line that is none; names the file.
+    """
+    try:
+        steps = [json.loads(line)["step"] for line in lines]
+        if any(type(step) is not int for step in steps):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"{path} is damaged; {AGAIN}") from None
+    return max(steps, default=-1)
 
 
 class Log:
@@ -112,11 +150,11 @@ class Log:
             return
         rows, looks = whole_lines(self.steps), whole_lines(self.looks)
         if rows and rows[0] != ",".join(COLUMNS):
-            raise ValueError(f"{self.steps} has other columns; move it away and start again")
+            raise ValueError(f"{self.steps} has other columns; {AGAIN}")
         if not rows:
             self.steps.write_text(",".join(COLUMNS) + "\n")
-        self.told = int(rows[-1].split(",")[0]) if len(rows) > 1 else 0
-        self.looked = json.loads(looks[-1])["step"] if looks else -1
+        self.told = last_step(self.steps, rows)
+        self.looked = last_look(self.looks, looks)
         if watch.report_to:
             self.tracker = start_tracker(watch.report_to, out, {} if self.told else config)
 

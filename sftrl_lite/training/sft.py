@@ -31,6 +31,7 @@ from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.models.vision import Pixels
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.training import distributed
+from sftrl_lite.training.health import Healthy
 from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, tokenized
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
@@ -223,7 +224,8 @@ def train_sft(
     ``even_batches``), in a single one it is not.
 
     Raises:
-        ValueError: a batch that cannot be shared evenly.
+        ValueError: a batch that cannot be shared evenly, or a damaged checkpoint.
+        DivergedError: the weights are no finite numbers any more.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
@@ -275,7 +277,7 @@ def train_sft(
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
-        callbacks=[AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
+        callbacks=[Healthy(), AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
     )
     trainer.init = init
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
