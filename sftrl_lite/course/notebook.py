@@ -16,7 +16,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sftrl_lite.models.precision import device, precision
+from sftrl_lite.models.precision import device, hardware, precision
 from sftrl_lite.pictures import open_picture
 from sftrl_lite.results.plots import STYLE
 from sftrl_lite.scales import Scale, get_scale
@@ -31,8 +31,13 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
 
     Returns:
         the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
+
+    Raises:
+        RuntimeError: a row for GPUs, and there is none.
     """
     scale = get_scale()
+    if scale.memory and not hardware().gpu:
+        raise RuntimeError(f"{scale.name} needs a CUDA GPU and none was found; unset SFTRL_SCALE")
     seed_all(seed)
     if STYLE.exists():
         plt.style.use(STYLE)

@@ -21,7 +21,7 @@ from sftrl_lite.results import ledger
 from sftrl_lite.runs.checks import check_format, check_words, examples
 from sftrl_lite.runs.controls import Answered, Coin, EachItsOwn, vary_rules
 from sftrl_lite.runs.recorder import Recorder, due, read_rows, train_hands
-from sftrl_lite.runs.resume import CHECKPOINT, claim, is_done, resume, suspend
+from sftrl_lite.runs.resume import CHECKPOINT, check_kept, claim, is_done, resume, suspend
 from sftrl_lite.runs.run_config import Progress, Run, rl_settings, settings_of
 from sftrl_lite.runs.watch import SHOWN, Log, Watch
 from sftrl_lite.runs.weights import load_init
@@ -77,6 +77,8 @@ def train(
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
     main = distributed.is_main()
+    if main:
+        check_kept(out)
     lock = claim(run, out) if main else nullcontext()
     with lock, full_disk_in_one_line(out), threads_of(run.scale):
         if main:
@@ -251,6 +253,7 @@ def _train_rl(
     recorder.rollout_model = learner.rollout_model
     playing = open_engine(engine, learner.rollout_model, processor, run.task, TRAINING)
     trained, generated, signals = resume(learner, out, run.steps)
+    log.check(learner.step)
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
 

@@ -124,9 +124,7 @@ def _claim(run: Run, out: Path) -> None:
                 f"{out} was begun by {began} processes, not {distributed.world()}; "
                 f"go on with {began}, or choose another --out"
             )
-        check_kept(out)
     else:
-        check_kept(out)
         _write(config, json.dumps(about, indent=1).encode())
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import HFValidationError, enable_progress_bars, validate_repo_id
 
+from sftrl_lite.files import whole
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.tasks.base import Shown
@@ -83,16 +85,14 @@ class Watch:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that only grows; what a kill left of another one is cut off."""
-    if not path.exists():
-        return []
-    text = path.read_bytes()
-    kept = text[: text.rfind(b"\n") + 1]
-    if kept != text:
-        with path.open("r+b") as file:
-            file.truncate(len(kept))
+    """The lines of a file that only grows; what a kill left of another one does not count.
+
+    Raises:
+        ValueError: it is no text; names the file.
+    """
+    content = path.read_bytes() if path.exists() else b""
     try:
-        return kept.decode("utf-8").split("\n")[:-1]
+        return content[: content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
     except UnicodeDecodeError:
         raise ValueError(f"{path} is damaged: no text; {AGAIN}") from None
 
@@ -146,17 +146,32 @@ class Log:
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
         self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
         self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
+        self.sizes: dict[Path, int] = {}
         if not distributed.is_main():
             return
         rows, looks = whole_lines(self.steps), whole_lines(self.looks)
-        if rows and rows[0] != ",".join(COLUMNS):
+        if not self.steps.exists():
+            with whole(self.steps) as draft:
+                draft.write_text(",".join(COLUMNS) + "\n", "utf-8")
+        elif rows[:1] != [",".join(COLUMNS)]:
             raise ValueError(f"{self.steps} has other columns; {AGAIN}")
-        if not rows:
-            self.steps.write_text(",".join(COLUMNS) + "\n")
+        whole_size = lambda lines: sum(len(line.encode()) + 1 for line in lines)  # noqa: E731
+        self.sizes = {
+            p: whole_size(ls) for p, ls in ((self.steps, rows), (self.looks, looks)) if ls
+        }
         self.told = last_step(self.steps, rows)
         self.looked = last_look(self.looks, looks)
         if watch.report_to:
             self.tracker = start_tracker(watch.report_to, out, {} if self.told else config)
+
+    def check(self, step: int) -> None:
+        """Whether the rows go as far as the run has come; every step has one.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if distributed.is_main() and self.told < step:
+            raise ValueError(f"{self.steps} is damaged: it ends before step {step}; {AGAIN}")
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Write the row of a step, unless it is there; a figure it lacks stays empty."""
@@ -166,11 +181,17 @@ class Log:
         text = io.StringIO()
         short = {n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()}
         csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(short)
-        with self.steps.open("a") as file:
-            file.write(text.getvalue())
+        self.grow(self.steps, text.getvalue())
         self.told = step
         if self.tracker:
             self.tracker.log({n: v for n, v in row.items() if n != "step"}, step=step)
+
+    def grow(self, path: Path, line: str) -> None:
+        """Add a line to a file; first cut off half a line that a kill left there."""
+        if path in self.sizes:
+            os.truncate(path, self.sizes.pop(path))
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(line)
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
@@ -182,8 +203,7 @@ class Log:
         if not distributed.is_main():
             return
         line = {"step": step, "episodes": [transcript(task, episode) for episode in episodes]}
-        with self.looks.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.grow(self.looks, json.dumps(line, ensure_ascii=False) + "\n")
         self.looked = step
 
     def close(self) -> None:
