@@ -50,7 +50,7 @@ def check_health(model: PreTrainedModel, step: int, losses: Iterable[float] = ()
     for name, look in looks.items():
         if distributed.any_process(not look()):
             raise DivergedError(
-                f"step {step}: the {name} is or holds no finite number any more; "
+                f"step {step}: the {name} held a number that is not finite; "
                 f"take a smaller --lr. What was saved before this step is kept"
             )
 
