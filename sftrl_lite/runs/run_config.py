@@ -3,8 +3,8 @@
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
 ``steps.csv`` (a row a step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
 ``best/`` (the weights of the evaluation that solved most in distribution), ``model/`` (the result;
-it says "done"). ``rows.sha256``, ``model/SHA256SUMS`` and the end of ``checkpoint.pt`` are checksums,
-compared whenever these are read.
+it says "done"). ``rows.sha256``, ``model/SHA256SUMS`` and the end of ``checkpoint.pt`` are
+checksums, compared whenever these are read.
 Kill it at any moment and start it again: it ends with the same numbers.
 
 Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
