@@ -48,9 +48,10 @@ def check_sums(folder: Path, advice: str = "") -> None:
     sums = folder / SUMS
     shipped = folder.resolve().is_relative_to(ROOT / "data")
     usual = "restore it with git checkout" if shipped else f"delete {folder} and make it again"
-    advice = advice or usual
     if not sums.is_file():
-        raise FileNotFoundError(f"{folder}: no checkpoint here ({SUMS} is missing)")
+        wrong = f"{folder}: no checkpoint here ({SUMS} is missing)"
+        raise FileNotFoundError(f"{wrong}; {advice}" if advice else wrong)
+    advice = advice or usual
     try:
         listed = dict(
             reversed(line.split("  ", 1)) for line in sums.read_text("utf-8").split("\n")[:-1]

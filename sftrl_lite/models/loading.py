@@ -76,6 +76,9 @@ def load(
         if value not in choices:
             raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
     model, processor = _read(str(base), adapter, tiles, dummy)
+    chats.check_template(processor)
+    if not dummy:
+        check_finite(model)
     if adapter in ("lora", "qlora"):
         adapters.add(model, vision=vision == "trained")
         return model, processor
@@ -125,9 +128,6 @@ def _read(
     except HUB as error:
         raise RuntimeError(_why(base, error)) from error
     model.name_or_path = base
-    chats.check_template(processor)
-    if not dummy:
-        check_finite(model)
     if tiles and not isinstance(processor, PreTrainedTokenizerBase):
         limit_tiles(model, processor, tiles)
     return model, processor
