@@ -1,13 +1,14 @@
 """Every file of every folder that is read, damaged in every way: one line, and nothing lost."""
 
-import dataclasses
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from conftest import small_scale
 from test_street_data import fabricate
 
-from sftrl_lite import __main__, scales
+from sftrl_lite import __main__
 from sftrl_lite.files import digest, seal
 from sftrl_lite.models import adapters, loading
 from sftrl_lite.results import ledger
@@ -17,7 +18,12 @@ from sftrl_lite.runs.run_config import Run
 from sftrl_lite.tasks.panoramas import Panoramas, read_mapping
 from sftrl_lite.tasks.street_data import read_streets
 
-FIELDS = dict(seed=1, steps=3, tries=1, hands=4, points=1, eval_episodes=1, final_episodes=1)
+FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=4)
+SMALL = small_scale(sft=dict(batch=4), rl=FEW)
+GOAL = replace(SMALL.init, every=1, most=3, batch=4, problems=2)
+FIELDS = dict(
+    scale=SMALL, seed=1, steps=3, tries=1, hands=4, points=1, eval_episodes=1, final_episodes=1
+)
 FIELDS |= dict(pass_samples=0, curve_episodes=1, splits=("id",))
 
 
@@ -128,18 +134,7 @@ def test_an_adapter_that_names_itself(base, tmp_path):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    tiny = scales.SCALES["tiny"]
-    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, max_new_tokens=4)
-    sft = dataclasses.replace(tiny.sft, batch=4)
-    goal = dataclasses.replace(tiny.init, every=1, most=3, batch=4, problems=2)
-    row = dataclasses.replace(tiny, sft=sft, rl=rl, init=goal, tflop=1e-6)
-    monkeypatch.setitem(scales.SCALES, "tiny", row)
-    return row
-
-
-@pytest.fixture
-def cut(base, small, tmp_path, monkeypatch):
+def cut(base, tmp_path, monkeypatch):
     """A run that was killed after its second step and its second checkpoint."""
     monkeypatch.setattr(execute, "due", lambda before, after, points: True)
     suspend = execute.suspend
@@ -177,7 +172,7 @@ def test_a_run_that_goes_on(method, cut, tmp_path):
     train(run, out, anyway=True)
 
 
-def test_a_run_that_is_done(base, small, tmp_path):
+def test_a_run_that_is_done(base, tmp_path):
     run, out = Run("sft", base=str(base), **FIELDS), tmp_path / "r"
     train(run, out)
     check(out, lambda copy: train(run, copy), tmp_path, (*UNREAD, "steps.csv"))
@@ -205,7 +200,7 @@ def test_any_bit_of_a_checkpoint(cut):
             train(run, out, anyway=True)
 
 
-def test_what_was_measured_of_init(base, small, tmp_path):
+def test_what_was_measured_of_init(base, tmp_path):
     train(Run("sft", base=str(base), **FIELDS), tmp_path / "a")
     (path,) = tmp_path.glob("init-*.csv")
     for way in ("emptied", "wrong type", "flipped"):
@@ -216,8 +211,8 @@ def test_what_was_measured_of_init(base, small, tmp_path):
         path.write_bytes(content)
 
 
-def test_an_init_and_its_making(base, small, tmp_path, monkeypatch):
-    run = Run("sft", base=str(base))
+def test_an_init_and_its_making(base, tmp_path, monkeypatch):
+    run = Run("sft", base=str(base), scale=replace(SMALL, init=GOAL))
     made = tmp_path / "init"
     init.make_init(run, made)
     check(made, lambda copy: init.make_init(run, copy), tmp_path)

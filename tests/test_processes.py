@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import small_scale
 from kills import gone, outcome
 from test_distributed import launch
 
-from sftrl_lite import scales
 from sftrl_lite.models import loading
 from sftrl_lite.processes import INTERRUPTED, Interrupted, interruptible, one_line
 from sftrl_lite.results import ledger
@@ -23,19 +23,18 @@ from sftrl_lite.runs.recorder import read_rows
 from sftrl_lite.runs.resume import claim, folder_of
 from sftrl_lite.runs.run_config import Run
 
-FIELDS = dict(seed=1, steps=4, tries=1, hands=4, points=4, eval_episodes=1, final_episodes=1)
+FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=4)
+FIELDS = dict(
+    scale=small_scale(sft=dict(batch=4), rl=FEW),
+    seed=1,
+    steps=4,
+    tries=1,
+    hands=4,
+    points=4,
+    eval_episodes=1,
+    final_episodes=1,
+)
 FIELDS |= dict(pass_samples=0, curve_episodes=1, splits=("id",))
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setitem(scales.SCALES, "tiny", small_scale())
-
-
-def small_scale():
-    tiny = scales.SCALES["tiny"]
-    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, max_new_tokens=4)
-    return dataclasses.replace(tiny, sft=dataclasses.replace(tiny.sft, batch=4), rl=rl)
 
 
 # --- signals ---------------------------------------------------------------------------
@@ -101,7 +100,7 @@ def test_workers_end_with_their_parent(number, all_of_them, tmp_path):
 # --- busy folders ----------------------------------------------------------------------
 
 
-def test_a_sweep_goes_on_past_a_busy_folder(small, base, tmp_path):
+def test_a_sweep_goes_on_past_a_busy_folder(base, tmp_path):
     path, record, runs = tmp_path / "s.toml", tmp_path / "l.csv", tmp_path / "runs"
     path.write_text(
         f'[[a]]\nmethod = "sft"\nseed = [0, 1]\nbase = "{base}"\nsteps = 1\nhands = 4\npoints = 1\n'
@@ -120,7 +119,7 @@ def test_a_sweep_goes_on_past_a_busy_folder(small, base, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["rl-ppo", "rl-grpo", "sft", "sft-kl"])
-def test_a_run_that_diverges_stops_and_keeps_what_was_good(method, small, base, tmp_path):
+def test_a_run_that_diverges_stops_and_keeps_what_was_good(method, base, tmp_path):
     run = Run(method, base=str(base), lr=1e30, **FIELDS)
     with pytest.raises(RuntimeError, match=r"^step [12]: the (loss|weights|logits) ") as caught:
         train(run, tmp_path / "r", anyway=True)
@@ -130,7 +129,6 @@ def test_a_run_that_diverges_stops_and_keeps_what_was_good(method, small, base, 
 
 
 def diverge(base, folder):
-    scales.SCALES["tiny"] = small_scale()
     for method in ("rl-ppo", "sft"):
         run = Run(method, base=str(base), lr=1e30, **FIELDS)
         with pytest.raises(RuntimeError, match=r"^step [12]: the "):
@@ -141,7 +139,7 @@ def test_several_processes_stop_alike(base, tmp_path):
     launch(diverge, 2, str(base), str(tmp_path))
 
 
-def test_a_model_that_gives_no_numbers_is_refused(fresh_model, tokenizer, small, tmp_path):
+def test_a_model_that_gives_no_numbers_is_refused(fresh_model, tokenizer, tmp_path):
     with torch.no_grad():
         for weight in fresh_model.parameters():
             weight.mul_(1e30)
@@ -153,7 +151,7 @@ def test_a_model_that_gives_no_numbers_is_refused(fresh_model, tokenizer, small,
 # --- threads ---------------------------------------------------------------------------
 
 
-def test_the_numbers_of_a_tiny_run_do_not_depend_on_threads(small, tmp_path):
+def test_the_numbers_of_a_tiny_run_do_not_depend_on_threads(tmp_path):
     found = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)

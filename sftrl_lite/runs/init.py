@@ -92,7 +92,8 @@ def make_init(
     if distributed.broadcast((folder / FILE).is_file()):
         return made_before(run, folder, goal)
     if distributed.broadcast(folder.exists()):
-        raise ValueError(f"{folder} holds no Init; choose another --out or move it away")
+        wrong = f"{folder} holds no Init ({FILE} is missing)"
+        raise ValueError(f"{wrong}; choose another --out or move it away")
     making, lock = folder.with_name(folder.name + ".making"), None
     if distributed.is_main():
         lock = claim(run, making)
