@@ -227,15 +227,19 @@ def test_an_init_and_its_making(base, tmp_path, monkeypatch):
     assert list((making / "trainer").glob("checkpoint-*"))
 
     def go_on(copy):
-        making = copy.with_name("other.making")
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(making)
         copy.rename(making)
         try:
-            init.make_init(run, making.with_name("other"))
+            init.make_init(run, tmp_path / "other")
+            shutil.rmtree(tmp_path / "other")
+            making.mkdir()
         finally:
             making.rename(copy)
+            making.mkdir()
 
-    check(making, go_on, tmp_path, fine=["config.json absent"])
+    kept = making.rename(tmp_path / "kept")
+    making.mkdir()
+    check(kept, go_on, tmp_path, fine=["config.json absent"])
 
 
 # --- data ------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ FIELDS = dict(
     tries=1,
     hands=4,
     points=4,
-    eval_episodes=1,
-    final_episodes=1,
+    eval_episodes=2,
+    final_episodes=2,
 )
-FIELDS |= dict(pass_samples=0, curve_episodes=1, splits=("id",))
+FIELDS |= dict(pass_samples=0, curve_episodes=2, splits=("id",))
 
 
 # --- signals ---------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_sweep_goes_on_past_a_busy_folder(base, tmp_path):
 # --- numbers that are none -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["rl-ppo", "rl-grpo", "sft", "sft-kl"])
+@pytest.mark.parametrize("method", ["rl-ppo", "sft", "sft-kl"])
 def test_a_run_that_diverges_stops_and_keeps_what_was_good(method, base, tmp_path):
     run = Run(method, base=str(base), lr=1e30, **FIELDS)
     with pytest.raises(RuntimeError, match=r"^step [12]: the (loss|weights|logits) ") as caught:
@@ -142,7 +142,7 @@ def test_several_processes_stop_alike(base, tmp_path):
 def test_a_model_that_gives_no_numbers_is_refused(fresh_model, tokenizer, tmp_path):
     with torch.no_grad():
         for weight in fresh_model.parameters():
-            weight.mul_(1e30)
+            weight.fill_(1e38)
     loading.save(fresh_model, tokenizer, tmp_path / "m")
     with pytest.raises(RuntimeError, match=r"^step 0: the logits"):
         train(Run("rl-ppo", base=str(tmp_path / "m"), **FIELDS), tmp_path / "r", anyway=True)
