@@ -14,6 +14,10 @@ PIXELS = 40_000_000  # a panorama of 8192 x 4096 has 33.6 million, which take 10
 LEAST = 16  # pixels of a side
 
 
+class SizeError(ValueError):
+    """A picture that is smaller or larger than is allowed."""
+
+
 @contextmanager
 def _opened(path: str | Path | IO[bytes]) -> Iterator[Image.Image]:
     """A picture whose pixels are not read yet.
@@ -36,8 +40,8 @@ def _opened(path: str | Path | IO[bytes]) -> Iterator[Image.Image]:
         said = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is no picture or is broken: {said[0][:200]}") from None
     if min(wide, high) < LEAST:
-        raise ValueError(f"{path} is {wide} x {high}; {LEAST} x {LEAST} is the least")
-    raise ValueError(f"{path} is {wide} x {high}; {PIXELS // 10**6} million pixels are the most")
+        raise SizeError(f"{path} is {wide} x {high}; {LEAST} x {LEAST} is the least")
+    raise SizeError(f"{path} is {wide} x {high}; {PIXELS // 10**6} million pixels are the most")
 
 
 def open_picture(path: str | Path | IO[bytes]) -> Image.Image:

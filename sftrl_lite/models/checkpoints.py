@@ -52,12 +52,8 @@ def check_sums(folder: Path, advice: str = "") -> None:
         wrong = f"{folder}: no checkpoint here ({SUMS} is missing)"
         raise FileNotFoundError(f"{wrong}; {advice}" if advice else wrong)
     advice = advice or usual
-    try:
-        listed = dict(
-            reversed(line.split("  ", 1)) for line in sums.read_text("utf-8").split("\n")[:-1]
-        )
-    except ValueError:
-        listed = {}
+    lines = sums.read_text("utf-8", "replace").split("\n")[:-1]
+    listed = {name: found for found, _, name in (line.partition("  ") for line in lines)}
     there = set(summed(folder))
     if not listed or not all(re.fullmatch(r"[0-9a-f]{64}", found) for found in listed.values()):
         raise ValueError(f"{sums} is damaged: not a list of sums and names; {advice}")

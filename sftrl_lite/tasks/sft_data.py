@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftrl_lite.pictures import check_picture
+from sftrl_lite.pictures import LEAST, PIXELS, SizeError, check_picture
 from sftrl_lite.tasks.panoramas import DataError, is_text, read_json
 from sftrl_lite.tasks.street_data import MARKERS, _get
 
@@ -104,5 +104,8 @@ def _check_picture(images: tuple[Path, ...]) -> None:
         raise ValueError(f"image {name} is missing")
     try:
         check_picture(images[0])
-    except ValueError as error:
-        raise ValueError(f"image {name}: {error}") from None
+    except SizeError:
+        most = f"larger than {PIXELS // 10**6} million pixels"
+        raise ValueError(f"image {name} is smaller than {LEAST} x {LEAST}, or {most}") from None
+    except ValueError:
+        raise ValueError(f"image {name} is no JPEG or PNG") from None
