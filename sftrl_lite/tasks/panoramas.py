@@ -134,9 +134,9 @@ def _pairs(content: bytes) -> Any:
             items = since_mark() if name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
             put(stack[-1], items)
         elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            memo[len(memo) if arg is None else arg] = stack[-1]
+            memo[arg if isinstance(arg, int) else len(memo)] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[arg])
+            stack.append(memo[int(arg or 0)])
         elif name not in ("PROTO", "FRAME", "STOP"):
             wanted = stack[-2:] if name == "STACK_GLOBAL" else arg
             raise ValueError(f"it wants {name} {short(wanted)}")
