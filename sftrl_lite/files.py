@@ -87,7 +87,7 @@ def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+    elif path.exists():
         path.unlink(missing_ok=True)
 
 

@@ -183,12 +183,12 @@ def read_config(folder: Path) -> LoraConfig:
     """
     path = folder / "adapter_config.json"
     raw = read_object(path)
-    rank, alpha, names = (raw.get(name) for name in ("r", "lora_alpha", "target_modules"))
+    rank, alpha, names = raw.get("r"), raw.get("lora_alpha"), raw.get("target_modules")
     sizes = all(type(n) is int and 0 < n < 10_000 for n in (rank, alpha))
     listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not (sizes and listed):  # a text instead of a list would be a pattern, and may never end
         raise ValueError(f"{path} is damaged: it has no r, lora_alpha and list of target_modules")
-    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=names)
+    return LoraConfig(r=raw["r"], lora_alpha=raw["lora_alpha"], target_modules=names)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> None:

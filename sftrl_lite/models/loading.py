@@ -12,6 +12,7 @@ import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -199,7 +200,7 @@ def _read_adapter(
 def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
     whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
     compute = precision()[0]
-    model, found = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         base,
         output_loading_info=True,
         trust_remote_code=False,
@@ -208,12 +209,12 @@ def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTraine
         device_map={"": device()},
         quantization_config=adapters.nf4(compute) if nf4 else None,
     )
+    model, found = loaded
     if absent := sorted(found["missing_keys"]):  # they would be random numbers
         raise ValueError(f"there is no {absent[0]} in it")
     for layer in model.modules():  # a CPU may repack four-bit weights, to slightly others
         if hasattr(layer, "support_avx512bf16_for_cpu"):
-            # torch's types let a module have only tensors and modules
-            layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            layer.support_avx512bf16_for_cpu = False
     return model
 
 

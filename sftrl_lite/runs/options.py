@@ -36,8 +36,8 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             flag = "--" + field.name.replace("_", "-")
             envvar = "SFTRL_SCALE" if field.name == "scale" else None
             # a wrong scale is said at once, before torch is imported
-            known = (lambda name: get_scale(name).name) if field.name == "scale" else None
-            option = typer.Option(flag, envvar=envvar, callback=known, help=field.metadata["help"])
+            check = (lambda name: get_scale(name).name) if field.name == "scale" else None
+            option = typer.Option(flag, envvar=envvar, callback=check, help=field.metadata["help"])
             taken[field.name] = inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,

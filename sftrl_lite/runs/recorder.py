@@ -112,8 +112,7 @@ class Recorder:
         rows = self.at(step, figures, end)
         if not distributed.is_main():
             return
-        earlier = read_rows(self.out)
-        write_rows(self.out, rows)
+        earlier = write_rows(self.out, rows)
         run = self.run
         metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
         best = ("id", metric, self.main)
@@ -264,18 +263,22 @@ class Recorder:
         return episode
 
 
-def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
+def write_rows(out: Path, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
     """Add a point to the run's own rows; measuring a step again replaces it.
 
     ``rows.sha256`` lists what the file was and what it is to be: killed between the two writes, it
     is one of them.
+
+    Returns:
+        the rows before.
     """
-    steps, path = {row.step for row in rows}, out / "rows.csv"
-    kept = [row for row in read_rows(out) if row.step not in steps]
+    steps, path, earlier = {row.step for row in rows}, out / "rows.csv", read_rows(out)
+    kept = [row for row in earlier if row.step not in steps]
     with whole(path) as draft:
         ledger.save([*kept, *rows], draft)
         sums = [digest(file) for file in (path, draft) if file.exists()]
         _write(out / SUMS, "\n".join(sums).encode())
+    return earlier
 
 
 def read_rows(out: Path) -> list[ledger.Row]:
