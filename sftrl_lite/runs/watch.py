@@ -187,11 +187,15 @@ class Log:
             self.tracker.log({n: v for n, v in row.items() if n != "step"}, step=step)
 
     def grow(self, path: Path, line: str) -> None:
-        """Add a line to a file; first cut off half a line that a kill left there."""
-        if path in self.sizes:
-            os.truncate(path, self.sizes.pop(path))
+        """Add a line to a file."""
+        self.trim(path)
         with path.open("a", encoding="utf-8", newline="") as file:
             file.write(line)
+
+    def trim(self, path: Path) -> None:
+        """Cut off half a line that a kill left; a run that is refused changes nothing."""
+        if path in self.sizes:
+            os.truncate(path, self.sizes.pop(path))
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
@@ -207,7 +211,9 @@ class Log:
         self.looked = step
 
     def close(self) -> None:
-        """Let the tracker send what it still has."""
+        """Let the tracker send what it still has; leave whole lines."""
+        for path in [*self.sizes]:
+            self.trim(path)
         if self.tracker:
             self.tracker.finish()
 
