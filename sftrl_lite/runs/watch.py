@@ -149,16 +149,15 @@ class Log:
         self.sizes: dict[Path, int] = {}
         if not distributed.is_main():
             return
-        rows, looks = whole_lines(self.steps), whole_lines(self.looks)
         if not self.steps.exists():
             with whole(self.steps) as draft:
                 draft.write_text(",".join(COLUMNS) + "\n", "utf-8")
-        elif rows[:1] != [",".join(COLUMNS)]:
+        rows, looks = whole_lines(self.steps), whole_lines(self.looks)
+        if rows[:1] != [",".join(COLUMNS)]:
             raise ValueError(f"{self.steps} has other columns; {AGAIN}")
-        whole_size = lambda lines: sum(len(line.encode()) + 1 for line in lines)  # noqa: E731
-        self.sizes = {
-            p: whole_size(ls) for p, ls in ((self.steps, rows), (self.looks, looks)) if ls
-        }
+        for path, lines in ((self.steps, rows), (self.looks, looks)):
+            if path.exists():
+                self.sizes[path] = sum(len(line.encode()) + 1 for line in lines)
         self.told = last_step(self.steps, rows)
         self.looked = last_look(self.looks, looks)
         if watch.report_to:
