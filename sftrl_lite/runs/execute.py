@@ -79,8 +79,11 @@ def train(
     main = distributed.is_main()
     if main:
         check_kept(out)
-    lock = claim(run, out) if main else nullcontext()
-    with lock, full_disk_in_one_line(out), threads_of(run.scale):
+    with (  # no name for the lock: what still holds a name holds the folder
+        claim(run, out) if main else nullcontext(),
+        full_disk_in_one_line(out),
+        threads_of(run.scale),
+    ):
         if main:
             read_rows(out)  # raises if they are damaged
         if not distributed.broadcast(main and is_done(out)):
