@@ -61,6 +61,14 @@ def test_setup_names_an_unknown_scale(monkeypatch):
         notebook.setup()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("name", ["t4", "full"])
+def test_setup_of_a_scale_for_gpus_without_one_is_one_line(name, monkeypatch):
+    monkeypatch.setenv("SFTRL_SCALE", name)
+    with pytest.raises(RuntimeError, match=f"{name} needs a CUDA GPU and none was found"):
+        notebook.setup()
+
+
 def test_exercise_not_done(capsys):
     with notebook.exercise("1.1"):
         raise NotImplementedError

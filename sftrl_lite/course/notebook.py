@@ -19,7 +19,8 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sftrl_lite.models.precision import device, precision
+from sftrl_lite.models.precision import device, hardware, precision
+from sftrl_lite.pictures import open_picture
 from sftrl_lite.results.plots import STYLE
 from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.seeds import seed_all
@@ -33,8 +34,13 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
 
     Returns:
         the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
+
+    Raises:
+        RuntimeError: a row for GPUs, and there is none.
     """
     scale = get_scale()
+    if scale.memory and not hardware().gpu:
+        raise RuntimeError(f"{scale.name} needs a CUDA GPU and none was found; unset SFTRL_SCALE")
     seed_all(seed)
     if STYLE.exists():
         plt.style.use(STYLE)
@@ -137,7 +143,7 @@ def picture(fig: Figure) -> Image.Image:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(fig)
-    return in_few_colours(Image.open(buffer))
+    return in_few_colours(open_picture(buffer))
 
 
 def in_few_colours(picture: Image.Image) -> Image.Image:

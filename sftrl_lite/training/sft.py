@@ -24,12 +24,14 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from sftrl_lite.files import remove
+from sftrl_lite.files import remove, sync
 from sftrl_lite.models import adapters
+from sftrl_lite.models.checkpoints import check_sums, write_sums
 from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.models.vision import Pixels
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.training import distributed
+from sftrl_lite.training.health import Healthy
 from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, tokenized
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
@@ -87,6 +89,8 @@ class WholeCheckpoints(TrainerCallback):
             before = sorted(self.out.glob("checkpoint-*"))
             assert args.output_dir is not None
             draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_sums(draft)
+            sync(draft)
             draft.rename(self.out / draft.name)
             for folder in before:
                 remove(folder)
@@ -95,6 +99,29 @@ class WholeCheckpoints(TrainerCallback):
 def step_of(checkpoint: Path) -> int:
     """The step that one of the trainer's checkpoints was written after."""
     return int(checkpoint.name.split("-")[1])
+
+
+def last_checkpoint(trainer: Path) -> Path | None:
+    """The last of the trainer's checkpoints, if there is one."""
+    return max(trainer.glob("checkpoint-*[0-9]"), key=step_of, default=None)
+
+
+def check_checkpoint(folder: Path, steps: int) -> None:
+    """Whether training can go on from one of the trainer's checkpoints; all processes agree.
+
+    Raises:
+        ValueError: it is damaged, or of a longer run; one line that names the file.
+    """
+    wrong, advice = "", f"delete {folder} to start this run again"
+    if distributed.is_main():
+        try:
+            check_sums(folder, advice)
+        except (OSError, ValueError) as error:
+            wrong = str(error)
+        if step_of(folder) > steps:
+            wrong = f"{folder} is damaged: this run has {steps} steps; {advice}"
+    if wrong := distributed.broadcast(wrong):
+        raise ValueError(wrong)
 
 
 class ResumableTrainer(SFTTrainer):
@@ -122,7 +149,9 @@ class ResumableTrainer(SFTTrainer):
             return adapters.load_weights(self.model, Path(resume_from_checkpoint))
         if distributed.sharding() and model is not None:  # split already, and never renamed
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        saved = type(self.model).from_pretrained(resume_from_checkpoint)
+        saved = type(self.model).from_pretrained(
+            resume_from_checkpoint, trust_remote_code=False, use_safetensors=True
+        )
         self.model.load_state_dict(saved.state_dict())
 
 
@@ -214,12 +243,15 @@ def train_sft(
     ``even_batches``), in a single one it is not.
 
     Raises:
-        ValueError: a batch that cannot be shared evenly.
+        ValueError: a batch that cannot be shared evenly, or a damaged checkpoint.
+        DivergedError: the weights are no finite numbers any more.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
     draft = out / "draft"
-    last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
+    last = last_checkpoint(out) if save_every else None
+    if last:
+        check_checkpoint(last, steps)
     processes = distributed.world()
     if settings.batch % processes:
         raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
@@ -264,14 +296,18 @@ def train_sft(
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
-        callbacks=[AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
+        callbacks=[Healthy(), AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
     )
     trainer.init = init
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
-    if last and step_of(last) == steps:  # the trainer would train one step too many
-        trainer._load_from_checkpoint(str(last))
-    else:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        if last and step_of(last) == steps:  # the trainer would train one step too many
+            trainer._load_from_checkpoint(str(last))
+        else:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    finally:  # half a checkpoint would take the room that a full disk lacks
+        if distributed.is_main():
+            remove(draft)
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
