@@ -26,7 +26,7 @@ from huggingface_hub.utils import HFValidationError, enable_progress_bars, valid
 
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.scales import RLSettings
-from sftrl_lite.tasks.base import Shown
+from sftrl_lite.tasks.base import Shown, Teachable
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import Episode
 
@@ -48,7 +48,7 @@ COLUMNS = (
     "tokens",  # trained on and generated
     "seconds",
 )
-SHOWN = 4  # problems whose answers are written down
+SHOWN = 6  # problems whose answers are written down
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Watch:
     Args:
         report_to: also tell ``tensorboard``, ``trackio`` or ``wandb``; empty: none.
         transcripts: steps between two looks at the same problems; 0: none.
+        doubling: also look at them at steps 0, 1, 2, 4, 8, ..., where most happens early.
         checkpoints: models to keep of the last evaluations; 1: no more than the best and the last.
 
     Raises:
@@ -68,6 +69,7 @@ class Watch:
     report_to: str = ""
     transcripts: int = 0
     checkpoints: int = 1
+    doubling: bool = False
 
     def __post_init__(self) -> None:
         if (name := self.report_to) and name not in TRACKERS:
@@ -83,14 +85,12 @@ class Watch:
 
 def whole_lines(path: Path) -> list[str]:
     """The lines of a file that only grows; what a kill left of another one is cut off."""
-    if not path.exists():
-        return []
-    text = path.read_bytes()
-    kept = text[: text.rfind(b"\n") + 1]
-    if kept != text:
+    lines = finished(path)
+    size = sum(len(line.encode()) + 1 for line in lines)
+    if path.exists() and size < path.stat().st_size:
         with path.open("r+b") as file:
-            file.truncate(len(kept))
-    return kept.decode().splitlines()
+            file.truncate(size)
+    return lines
 
 
 class Log:
@@ -107,7 +107,7 @@ class Log:
 
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
         self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
-        self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
+        self.watch, self.tracker, self.told, self.looked = watch, None, 0, -1
         if not distributed.is_main():
             return
         rows, looks = whole_lines(self.steps), whole_lines(self.looks)
@@ -136,7 +136,9 @@ class Log:
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
-        on = self.every > 0 and step % self.every == 0
+        every = self.watch.transcripts
+        on = every > 0 and step % every == 0
+        on |= self.watch.doubling and step & (step - 1) == 0  # 0 and the powers of two
         return on and distributed.broadcast(step > self.looked)
 
     def look(self, step: int, task: Shown[Any], episodes: Sequence[Episode]) -> None:
@@ -154,8 +156,14 @@ class Log:
             self.tracker.finish()
 
 
+def finished(path: Path) -> list[str]:
+    """The whole lines of a file that another process may be writing; none if there is no file."""
+    text = path.read_bytes() if path.exists() else b""
+    return text[: text.rfind(b"\n") + 1].decode().split("\n")[:-1]
+
+
 def transcript(task: Shown[Any], episode: Episode) -> dict[str, Any]:
-    """An episode as text: what was asked, what was answered, what the verifier said."""
+    """An episode as text: question, answers, verdicts, and the answer that SFT is taught."""
     turns = [
         {
             "answer": turn.answer,
@@ -165,7 +173,9 @@ def transcript(task: Shown[Any], episode: Episode) -> dict[str, Any]:
         }
         for turn in episode.turns
     ]
-    return {"prompt": task.prompt(episode.problem), "solved": episode.solved, "turns": turns}
+    taught = task.demonstration(episode.problem) if isinstance(task, Teachable) else ""
+    asked = {"prompt": task.prompt(episode.problem), "demonstration": taught}
+    return asked | {"solved": episode.solved, "turns": turns}
 
 
 def start_tracker(name: str, out: Path, config: dict[str, Any]) -> Any:
