@@ -86,7 +86,7 @@ CASES = {  # what is recorded, and shown where no kernel runs
 
 @dataclass
 class Curve:
-    """A training: a row an evaluation, and the step after which its weights were no numbers."""
+    """A training: a row an evaluation, and the step after which it computed no numbers any more."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     broke: int = 0
@@ -144,7 +144,7 @@ def train(
     Returns:
         its curve: by step the shares solved at the first try under both rules, the share of
         answers out of the format, and of RL what ``rl_step`` returns. A training whose weights
-        are numbers no more ends early, and says where.
+        or probabilities overflow ends early, and says where.
     """
     model, tokenizer = load(base)
     task = general_points("train")
@@ -159,7 +159,12 @@ def train(
         elif step % every == 0 or step == steps:
             row: dict[str, float] = {"step": step}
             for split, asked in fresh.items():
-                found, _ = evaluate(model, tokenizer, general_points(split), asked, tries=1)
+                try:
+                    found, _ = evaluate(model, tokenizer, general_points(split), asked, tries=1)
+                except RuntimeError as error:
+                    check_overflow(error)
+                    curve.broke = step
+                    return True
                 row[split] = found["success@1"].value
                 row["format_error"] = found["format_error"].value
             curve.rows.append(row | dict(figures))
@@ -177,10 +182,21 @@ def train(
     chosen, paid = settings.for_rl(), Paid(task, TABLES[settings.rewards])
     learner = new_learner(model, chosen, settings.seed)
     for step in range(1, steps + 1):
-        figures = rl_step(learner, tokenizer, paid, hands, chosen, settings.seed)
+        try:
+            figures = rl_step(learner, tokenizer, paid, hands, chosen, settings.seed)
+        except RuntimeError as error:
+            check_overflow(error)
+            curve.broke = step - 1  # what it samples from was the step before's
+            break
         if look(step, figures):
             break
     return curve
+
+
+def check_overflow(error: RuntimeError) -> None:
+    """Pass over torch's complaint about what it shall sample from; any other error is raised."""
+    if "probability tensor" not in str(error):
+        raise error
 
 
 # --- recorded curves ---------------------------------------------------------------------

@@ -70,8 +70,8 @@ def outcome(settings: Settings, curve: Curve, default: Curve) -> str:
     """What came of a training, in a sentence or two: the finding first."""
     if curve.broke:
         return (
-            f"Diverged: after step {curve.broke} the weights are no numbers any more. Each update "
-            f"was too large; the learning rate of {settings.lr:g} has to come down."
+            f"Diverged: after step {curve.broke} the model computes no numbers any more. Its "
+            f"updates were too large; lower the learning rate of {settings.lr:g}."
         )
     first, last = curve.rows[0], curve.rows[-1]
     ends = ", ".join(

@@ -98,10 +98,10 @@ def answers_text(folders: Mapping[str, Path]) -> str:
     if not by_run:
         return ""
     steps = sorted({said.step for run in by_run.values() for row in run.values() for said in row})
-    head = f"{TAUGHT} what SFT is taught, letter by letter; {RIGHT} another right formula; "
     lines = [
-        f"First greedy answers to the same training problems ({head}{WRONG} wrong)",
-        " " * 28 + "after step" + "".join(f"{step:>5}" for step in steps),
+        "First greedy answers to the same training problems, after some steps:",
+        f"{TAUGHT} letter by letter what SFT is taught, {RIGHT} another right one, {WRONG} wrong",
+        f"{'after step':>38}" + "".join(f"{step:>5}" for step in steps),
     ]
     for problem in next(iter(by_run.values())):
         for who, run in by_run.items():

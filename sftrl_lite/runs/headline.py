@@ -15,9 +15,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from sftrl_lite.models.precision import hardware
-from sftrl_lite.results import ledger
+from sftrl_lite.results import ledger, plots
 from sftrl_lite.runs.execute import train
-from sftrl_lite.runs.follow import latest
+from sftrl_lite.runs.follow import answers_text, latest
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.runs.watch import Watch
 from sftrl_lite.scales import Scale, get_scale
@@ -136,3 +136,11 @@ def headline(
     """
     where = headline_folder(seed, scale, out)
     return side_by_side(headline_runs(seed, scale), where, "headline")
+
+
+def headline_answers(
+    seed: int = 0, scale: Scale | str | None = None, out: Path | str = "runs/headline"
+) -> str:
+    """What both answered to the same training problems at steps 0, 1, 2, 4, 8, ..., as signs."""
+    where = headline_folder(seed, scale, out)
+    return answers_text({plots.LABELS[m]: where / m for m in headline_runs(seed, scale)})
