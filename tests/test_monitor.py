@@ -184,7 +184,7 @@ def test_the_page_is_renewed_while_the_runs_train(folders, monkeypatch):
     monkeypatch.setattr(monitor, "side_by_side", train)
     monkeypatch.setattr(monitor, "EVERY", 0.0)
     runs = {"sft": Run("sft"), "rl-ppo": Run("rl-ppo")}
-    assert monitor.watched(runs, out, "a chapter") == "rows of a chapter"
+    assert monitor.train_and_watch(runs, out, "a chapter") == "rows of a chapter"
     ends = ["SFT at step 30" in page["text/plain"] for page in pages]
     assert ends == [False, True, True]
 
@@ -194,7 +194,7 @@ def test_a_page_costs_no_more_than_a_look_every_few_seconds(folders, monkeypatch
     handle = type("Handle", (), {"update": lambda self, page, raw: pages.append(page)})()
     monkeypatch.setattr(monitor, "display", lambda *_, **__: handle)
     monkeypatch.setattr(monitor, "side_by_side", lambda *_, look: [look() for _ in range(50)])
-    monitor.watched({"sft": Run("sft")}, out)
+    monitor.train_and_watch({"sft": Run("sft")}, out)
     assert len(pages) == 1  # the last one
 
 

@@ -41,7 +41,7 @@ MARKS = {  # sign, background, what it means
 }
 
 
-def watched(runs: Mapping[str, Run], out: Path, experiment: str = "") -> pd.DataFrame:
+def train_and_watch(runs: Mapping[str, Run], out: Path, experiment: str = "") -> pd.DataFrame:
     """``side_by_side``, with its runs drawn below the cell while they train.
 
     Args:
@@ -86,6 +86,21 @@ def bundle(folders: Mapping[str, Path]) -> dict[str, str]:
     told = answers_words(folders)
     page = f"{chart}{answers_html(folders)}<p>{html.escape(told)}</p>"
     return {"text/html": page, "text/plain": f"{words} {told}".strip()}
+
+
+def compare(folders: Mapping[str, Path]) -> None:
+    """Show the answers of runs hand by hand, such as SFT's beside RL's.
+
+    Args:
+        folders: of runs on the same hands, by method; those that were not made yet are named.
+    """
+    there = {name: out for name, out in folders.items() if answers(out)}
+    missing = [
+        f"{LOOKS[n][3]} is not here: run its chapter first." for n in folders if n not in there
+    ]
+    words = " ".join([answers_words(there) if there else "", *missing]).strip()
+    page = f"{answers_html(there)}<p>{html.escape(words)}</p>"
+    display({"text/html": page, "text/plain": words}, raw=True)
 
 
 # --- figures, step by step ---------------------------------------------------------------

@@ -217,9 +217,11 @@ def record(path: Path = RECORD) -> None:
 def recorded(path: Path = RECORD) -> dict[str, Curve]:
     """The curves of the cases."""
     table = pd.read_csv(path)
-    parts = table.groupby("case", sort=False)
-    found: dict[str, Any] = {name: part.drop(columns="case").dropna(axis=1) for name, part in parts}
-    return {name: Curve(part.to_dict("records")) for name, part in found.items()}
+    found: dict[str, Curve] = {}
+    for row in table.to_dict("records"):
+        here = {str(name): value for name, value in row.items() if not pd.isna(value)}
+        found.setdefault(here.pop("case"), Curve()).rows.append(here)
+    return found
 
 
 if __name__ == "__main__":

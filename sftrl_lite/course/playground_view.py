@@ -90,7 +90,7 @@ def outcome(settings: Settings, curve: Curve, default: Curve) -> str:
             )
         return said
     same = [row for row in default.rows if row["step"] == last["step"]]
-    if same and last["step"]:
+    if same and last["step"] and curve is not default:
         at = "; ".join(f"{rule}: {against(last[s], same[0][s])}" for s, rule in RULES.items())
         said += f" Against the default at that step, {at}."
     return said
@@ -117,18 +117,29 @@ def page_html(name: str, settings: Settings, curve: Curve, default: Curve) -> st
     return f"{picture_html(drawn, said, width=760)}<p>{words}</p>"
 
 
+def finding(curves: Mapping[str, Curve]) -> str:
+    """Which curves end above or below the first, or within noise of it, under the trained rule."""
+    (_, default), *others = curves.items()
+    ways: dict[str, list[str]] = {"above": [], "below": [], "within noise of": []}
+    for name, curve in others:
+        told = against(curve.share("id")[-1], default.share("id")[-1])
+        ways[next(way for way in ways if told.startswith(way))].append(name)
+    ends = "; ".join(f"{way} it {', '.join(names)}" for way, names in ways.items() if names)
+    return f"At the end, trained rule, against the default: {ends}."
+
+
 def still_html() -> tuple[str, str]:
     """All recorded curves with their outcomes, as a page and in words."""
     curves = recorded()
     default = next(iter(curves.values()))
     said = {name: outcome(CASES[name], curve, default) for name, curve in curves.items()}
-    words = " ".join(f"{name}: {text}" for name, text in said.items())
+    words = f"{finding(curves)} " + " ".join(f"{name}: {text}" for name, text in said.items())
     drawn = picture_html(notebook.picture(curves_figure(curves)), words, width=760)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(text)}</td></tr>'
         for name, text in said.items()
     )
-    return f"{drawn}<table>{rows}</table>", words
+    return f"<p>{html.escape(finding(curves))}</p>{drawn}<table>{rows}</table>", words
 
 
 def chosen_words(settings: Settings) -> str:
