@@ -150,8 +150,20 @@ def test_the_page_reads_without_colours_and_pictures(folders):
     assert table.count("★") == 2 + 1 and table.count("✓") == 4 + 1  # and once in the key
     assert re.search('<img alt="Training so far, SFT at step 20 and RL', table)
     assert "RL (PPO), reward an episode: -1 to 1" in page["text/plain"]
-    assert "SFT: 0 to 2 letter by letter as SFT is taught" in page["text/plain"]
-    assert "RL (PPO): 0 to 0 letter by letter as SFT is taught, 0 to 2 right" in page["text/plain"]
+    assert "SFT: from 0 to 2 letter by letter as SFT is taught" in page["text/plain"]
+    assert (
+        "RL (PPO): from 0 to 0 letter by letter as SFT is taught, from 0 to 2" in page["text/plain"]
+    )
+
+
+def test_runs_are_compared_hand_by_hand_and_missing_ones_are_named(folders, monkeypatch):
+    pages = []
+    monkeypatch.setattr(monitor, "display", lambda page, raw: pages.append(page))
+    monitor.compare(folders)
+    assert pages[0]["text/html"].count("<code") == len(HANDS) * (3 + 2)
+    monitor.compare({"sft": folders["sft"] / "nowhere", "rl-ppo": folders["rl-ppo"]})
+    assert pages[1]["text/plain"].endswith("SFT is not here: run its chapter first.")
+    assert pages[1]["text/html"].count("<code") == len(HANDS) * 2
 
 
 def test_answers_are_escaped(folders):

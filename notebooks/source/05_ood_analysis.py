@@ -463,7 +463,7 @@ if ready:
 # where smallest? And which temperature would you give Init, if you may choose?
 
 # %%
-from sftrl_lite.course.temperature_slider import temperature_slider
+from sftrl_lite.course.temperatures import temperature_slider
 
 temperature_slider(shown)
 

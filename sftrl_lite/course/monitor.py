@@ -148,7 +148,8 @@ def charts(steps: Mapping[str, pd.DataFrame]) -> Figure:
             axis.margins(y=0.15)
         for axis in panels[len(drawn) :]:
             axis.remove()
-        figure.supxlabel("step", fontsize=9)
+        for axis in panels[max(len(drawn) - across, 0) : len(drawn)]:  # the lowest of each column
+            axis.set_xlabel("step")
         legend_below(figure)
     return figure
 
@@ -207,8 +208,8 @@ def answers_words(folders: Mapping[str, Path]) -> str:
         if rows:
             taught, right = ([m.count(mark) for m in ends] for mark in (TAUGHT, RIGHT))
             said.append(
-                f"{LOOKS[name][3]}: {taught[0]} to {taught[1]} letter by letter as SFT is taught, "
-                f"{right[0]} to {right[1]} right in another way"
+                f"{LOOKS[name][3]}: from {taught[0]} to {taught[1]} letter by letter as SFT is "
+                f"taught, from {right[0]} to {right[1]} right in another way"
             )
     if not said:
         return "" if not folders else "These runs wrote no answers down."

@@ -82,7 +82,9 @@ def temperature_slider(table: pd.DataFrame) -> None:
     rule.observe(show, "value")
     slider.observe(show, "value")
     show()
-    told = [compared_words(compared(table, "ood-rule", way), "ood-rule", way) for way in decodings]
+    at = {way: compared(table, "ood-rule", way) for way in decodings}
+    told = [compared_words(rows, "ood-rule", way) for way, rows in at.items()]
     finding = temperature_plots.temperature_alt(table, METRIC, "ood-rule", METHODS)
-    still = page.value + "".join(f"<p>{words}</p>" for words in told[:-1])
+    whole = pd.concat({named(way): rows for way, rows in at.items()})
+    still = page.value.partition("<table")[0] + whole.to_html(border=0)
     present(w.VBox([rule, slider, page]), still, " ".join([finding, *told]))
