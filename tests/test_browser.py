@@ -66,7 +66,8 @@ _ = train_and_watch(runs, Path("watched"))""",
 def write_widgets(path: Path) -> None:
     cells = map(nbformat.v4.new_code_cell, map(str.strip, WIDGETS.values()))
     title = nbformat.v4.new_markdown_cell("# Widgets")
-    nbformat.write(nbformat.v4.new_notebook(cells=[title, *cells]), path)
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[title, *cells], metadata=kernel), path)
 
 
 @pytest.fixture(scope="module")
