@@ -97,9 +97,10 @@ def outcome(settings: Settings, curve: Curve, default: Curve) -> str:
 
 
 def figures_words(curve: Curve) -> str:
-    """What the newest step tells about itself; SFT tells nothing here."""
+    """What the newest step tells about itself; SFT tells its format errors alone."""
     row = curve.rows[-1]
     forms = {
+        "format_error": "format errors {:.0%}",
         "reward": "reward an episode {:+.2f}",
         "kl": "KL of the update {:.3g} nats",
         "clipped": "{:.0%} outside the clip",
