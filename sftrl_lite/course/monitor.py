@@ -195,7 +195,8 @@ def cell(said: Any) -> str:
     """An answer in its box."""
     sign, colour, meaning = MARKS[said.mark]
     box = f"{BOX}background:{colour};white-space:nowrap"
-    shown = f'{sign}&nbsp;<code style="color:#1a1a1a;background:none">{html.escape(said.formula)}</code>'
+    plain = "color:#1a1a1a;background:none"  # whatever the page's own code looks like
+    shown = f'{sign}&nbsp;<code style="{plain}">{html.escape(said.formula)}</code>'
     return f'<td style="padding:1px"><span style="{box}" title="{meaning}">{shown}</span></td>'
 
 
