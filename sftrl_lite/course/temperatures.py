@@ -74,6 +74,7 @@ def temperature_slider(table: pd.DataFrame) -> None:
     rule = w.ToggleButtons(options=RULES, description="Rule")
     ways = [(f"{TEMPERATURES[way]:g}", way) for way in decodings]
     slider = w.SelectionSlider(options=ways, value=decodings[-1], description="Temperature")
+    slider.style.description_width = "7em"
     page = w.HTML()
 
     def show(*_: object) -> None:
