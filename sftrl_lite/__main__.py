@@ -256,9 +256,10 @@ def run(out: Path = Path("runs/headline"), **given: Any) -> None:
     """The headline experiment: one Init, SFT against RL; table, figure, sentence."""
     from sftrl_lite.results import plots
     from sftrl_lite.results.headline_figure import figure, sentence
-    from sftrl_lite.runs.headline import headline
+    from sftrl_lite.runs.headline import headline, headline_answers
 
     table = headline(out=out, **given)
+    typer.echo(headline_answers(out=out, **given))
     figure(table).savefig(out / "headline.png")
     typer.echo(plots.summary_table(table).to_string())
     typer.echo(sentence(table))

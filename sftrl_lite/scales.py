@@ -32,7 +32,7 @@ class RLSettings:
     problems: int  # problems a step
     samples: int  # episodes a problem
     minibatch: int  # episodes per gradient step
-    method: str = "rl-ppo"  # or rl-grpo
+    method: str = "rl-ppo"  # or rl-grpo, rl-reinforce
     tries: int = 5  # verification budget
     epochs: int = 1
     clip: float = 0.2

@@ -41,6 +41,35 @@ def copy(folder: Path, name: str, keep_outputs: bool) -> None:
     nbformat.write(notebook, folder / name)
 
 
+WIDGETS = {  # cells of a notebook of their own, each with less to train than in its chapter
+    "temperature": """
+from sftrl_lite.course.temperatures import temperature_slider
+from sftrl_lite.results import report
+table = report.recorded("headline")
+temperature_slider(table[table["scale"] == "tiny"])""",
+    "playground": """
+from functools import partial
+from sftrl_lite.course import playground_view
+playground_view.train = partial(playground_view.train, steps=4, tests=10)
+playground_view.playground()""",
+    "monitor": """
+from pathlib import Path
+from sftrl_lite.course.monitor import train_and_watch
+from sftrl_lite.runs.run_config import Run
+few = dict(points=1, eval_episodes=2, final_episodes=2, curve_episodes=0, pass_samples=0)
+rl = dict(problems=2, samples=2, minibatch=2, tries=2)
+runs = {"sft": Run("sft", steps=10, **few), "rl-ppo": Run("rl-ppo", steps=2, **rl, **few)}
+_ = train_and_watch(runs, Path("watched"))""",
+}
+
+
+def write_widgets(path: Path) -> None:
+    cells = map(nbformat.v4.new_code_cell, map(str.strip, WIDGETS.values()))
+    title = nbformat.v4.new_markdown_cell("# Widgets")
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[title, *cells], metadata=kernel), path)
+
+
 @pytest.fixture(scope="module")
 def browser_parts():
     """Playwright and the path of a Chromium; skips where one of them is missing."""
@@ -57,6 +86,7 @@ def lab(browser_parts, tmp_path_factory):
     folder, own = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
     copy(folder, "fresh.ipynb", keep_outputs=False)
     copy(folder, "stored.ipynb", keep_outputs=True)
+    write_widgets(folder / "widgets.ipynb")
     no_news = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     no_news.parent.mkdir(parents=True)
     no_news.write_text('{"fetchNews": "false"}')  # otherwise a box asks for it
@@ -110,9 +140,14 @@ def shot(page, tmp_path):
 FIGURE = 'img[alt^="Hands solved within five tries"]'
 
 
-def open_notebook(page, lab: str, name: str) -> None:
+def open_notebook(page, lab: str, name: str, title: str = "0. The result in five minutes") -> None:
     page.goto(f"{lab}/lab/tree/{name}?reset")
-    page.get_by_role("heading", name="0. The result in five minutes").wait_for()
+    page.get_by_role("heading", name=title).wait_for()
+
+
+def run_all(page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 def test_shows_its_results_without_a_run(page, lab, shot):
@@ -130,8 +165,7 @@ def test_runs_shows_its_figure_and_moves_its_widget(page, lab, shot):
     shot("opened")
     figure = page.locator(FIGURE)
     assert figure.count() == 0
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     figure.first.wait_for(timeout=25 * MINUTE)  # the training, on a busy machine
     figure.first.scroll_into_view_if_needed()
     shot("figure")
@@ -147,4 +181,31 @@ def test_runs_shows_its_figure_and_moves_its_widget(page, lab, shot):
     page.keyboard.press("End")
     page.locator('img[alt^="After 100 % of the training"]').wait_for()
     shot("widget-moved")
+    assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
+
+
+def test_widgets_to_watch_and_feel_answer(page, lab, shot):
+    open_notebook(page, lab, "widgets.ipynb", "Widgets")
+    run_all(page)
+    watched = page.locator('img[alt^="Training so far, SFT at step 10 and RL (PPO) at step 2"]')
+    watched.wait_for(timeout=10 * MINUTE)  # the last cell: then all others are done
+    assert page.locator("td", has_text="5*7-9-2").count() > 0  # an answer, hand by hand
+    watched.scroll_into_view_if_needed()
+    shot("monitor")
+
+    temperature = page.get_by_role("slider").first
+    temperature.evaluate("handle => handle.scrollIntoView({block: 'center'})")
+    temperature.focus()
+    page.keyboard.press("Home")
+    page.locator('img[alt^="Greedy decoding, fresh hands, shifted rule"]').wait_for()
+    page.get_by_role("button", name="trained rule").click()
+    page.locator('img[alt^="Greedy decoding, fresh hands, trained rule"]').wait_for()
+    shot("temperature")
+
+    button = page.get_by_role("button", name="Train", exact=True)
+    button.scroll_into_view_if_needed()
+    button.click()
+    page.locator("p", has_text="After step 4: ").last.wait_for(timeout=5 * MINUTE)
+    button.wait_for()  # ready again
+    shot("playground")
     assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0

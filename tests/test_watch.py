@@ -114,7 +114,7 @@ def test_a_killed_run_repeats_no_step(method, base, tmp_path):
     looks = [json.loads(line) for line in texts[0].splitlines()]
     assert [look["step"] for look in looks] == list(range(0, steps + 1, 5))
     prompts = [[e["prompt"] for e in look["episodes"]] for look in looks]
-    assert len(prompts[0]) == 4 and all(p == prompts[0] for p in prompts)
+    assert len(prompts[0]) == watch.SHOWN == 6 and all(p == prompts[0] for p in prompts)
     turn = looks[0]["episodes"][0]["turns"][0]
     assert turn.keys() == {"answer", "kind", "reward", "message"}
 

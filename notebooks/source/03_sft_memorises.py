@@ -710,7 +710,7 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # and 1.
 
 # %%
-from sftrl_lite.runs.headline import side_by_side
+from sftrl_lite.course.monitor import train_and_watch
 from sftrl_lite.runs.run_config import Run
 
 options = dict(
@@ -724,9 +724,16 @@ options = dict(
 methods = ("sft", "sft-verified")
 plan = {method: Run(method, **options) for method in methods}
 folder = ROOT / "runs" / "chapter-3" / plan["sft"].hash
-table = side_by_side(plan, folder, "chapter-3")
+table = train_and_watch(plan, folder, "chapter-3")
 
 # %% [markdown]
+# The monitor above grows while the runs train. Its table holds what each model answers
+# greedily to the same six training hands after 0, 1, 2, 4, 8, ... steps. Follow a row
+# from left to right: a star says that the answer is, letter by letter, the one that the
+# solver drew for this hand. Some answers are starred at step 0 already, where the draw
+# happens to be what Init writes by itself. A star that *comes* and stays is the draw
+# learned by heart. Chapter 4 shows RL on the same hands.
+#
 # `train` are the hands of the demonstrations, `id` is fresh hands under the same rule,
 # `ood-rule` fresh hands under the shifted one; all solved at the first try.
 

@@ -459,6 +459,15 @@ if ready:
     notebook.figure(drawn, alt=f"{which}. " + temperature_plots.temperature_alt(main))
 
 # %% [markdown]
+# Drag over the temperatures. Where is RL's lead over Init at the same temperature largest,
+# where smallest? And which temperature would you give Init, if you may choose?
+
+# %%
+from sftrl_lite.course.temperatures import temperature_slider
+
+temperature_slider(shown)
+
+# %% [markdown]
 # The claim that survives this control is "RL ends above Init *at Init's best
 # temperature*". That temperature is picked after looking, among all that are recorded and
 # on the very hands that are reported. This favours Init, so what RL keeps against it is

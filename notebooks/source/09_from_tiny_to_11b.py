@@ -616,7 +616,7 @@ memory_view(plans, GPUS)
 #
 # - What a run does and takes is shown before it starts; `--price` turns hours into dollars.
 #   `steps.csv` in its folder gets a row a step, `--report-to` tells a tracker the same, and
-#   `--transcripts 20` writes down the same four answers every 20 steps.
+#   `--transcripts 20` writes down the same few answers every 20 steps.
 # - The weights of `full` are gated: accept the licence on the Hub, then `hf auth login`.
 #   `make` keeps the Hub off; write `HF_HUB_OFFLINE=0` in front of a command.
 # - Only want to know whether it runs? `--load-format dummy` makes random weights of full

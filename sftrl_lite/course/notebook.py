@@ -72,7 +72,12 @@ def exercise(name: str, seconds: float = 60.0) -> Iterator[None]:
     """
     wrong = f"Exercise {name}: not right yet. "
     late = threading.Event()
-    clock = threading.Timer(seconds, lambda: (late.set(), _thread.interrupt_main()))
+
+    def stop() -> None:
+        late.set()
+        _thread.interrupt_main()
+
+    clock = threading.Timer(seconds, stop)
     clock.daemon = True
     if threading.current_thread() is threading.main_thread():
         clock.start()

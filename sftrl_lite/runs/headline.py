@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -15,12 +16,15 @@ from tqdm.auto import tqdm
 
 from sftrl_lite.models.precision import hardware
 from sftrl_lite.processes import deaf, first_line, serve
-from sftrl_lite.results import ledger
+from sftrl_lite.results import ledger, plots
 from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.follow import answers_text, latest
 from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.watch import Watch
 from sftrl_lite.scales import Scale, get_scale
 
-BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
+BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left{postfix}"
+WATCH = Watch(doubling=True)
 
 
 def _worker(
@@ -32,21 +36,27 @@ def _worker(
     torch.set_num_threads(1)  # two processes on two cores: more threads only collide
     try:
         tell = lambda share: messages.put((name, share))  # noqa: E731
-        train(run, out, experiment=experiment, progress=tell, record=record)
+        train(run, out, experiment=experiment, progress=tell, record=record, watch=WATCH)
         messages.put((name, "done"))
     except Exception as error:
         messages.put((name, error))
 
 
 def side_by_side(
-    runs: dict[str, Run], out: Path, experiment: str = "", record: Path | None = None
+    runs: dict[str, Run],
+    out: Path,
+    experiment: str = "",
+    record: Path | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> pd.DataFrame:
-    """Do several runs, one process each, with a progress bar each.
+    """Do several runs, one process each, with a progress bar each that tells the newest step.
 
     On a CPU all at once; on a GPU one after the other, since two may not fit into its memory.
+    The answers to the same few problems are written down at steps 0, 1, 2, 4, 8, ... (``watch``).
 
     Args:
         runs: a label and a run each; run ``name`` lives in folder ``out / name``.
+        look: called about once a second while they run, and when all are done.
 
     Returns:
         all rows as a table in the form of the ledger.
@@ -76,6 +86,7 @@ def side_by_side(
                 worker.start()
         del later[:at_once]
         while waiting and failed is None:
+            look()
             try:
                 name, news = messages.get(timeout=1)
             except queue.Empty:
@@ -85,6 +96,7 @@ def side_by_side(
             if isinstance(news, Exception):
                 failed = f"{name}: {first_line(news)}"
                 continue
+            bars[name].set_postfix_str(latest(out / name), refresh=False)
             bars[name].update((1.0 if news == "done" else news) - bars[name].n)
             if news == "done":
                 waiting.discard(name)
@@ -99,9 +111,23 @@ def side_by_side(
             worker.join()
         for bar in bars.values():
             bar.close()
+    look()
     if failed:
         raise RuntimeError(failed)
     return pd.concat([ledger.read(out / name / "rows.csv") for name in runs], ignore_index=True)
+
+
+def headline_runs(seed: int = 0, scale: Scale | str | None = None) -> dict[str, Run]:
+    """SFT and RL (PPO) from the same Init on the same hands, by method."""
+    brief = partial(Run, points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
+    return {m: brief(m, seed=seed, scale=get_scale(scale)) for m in ("sft", "rl-ppo")}
+
+
+def headline_folder(
+    seed: int = 0, scale: Scale | str | None = None, out: Path | str = "runs/headline"
+) -> Path:
+    """Where the runs of the headline lie, each in a folder of its method's name."""
+    return Path(out) / f"{get_scale(scale).name}-seed{seed}"
 
 
 def headline(
@@ -114,7 +140,13 @@ def headline(
         scale: a row of the table of scales, or its name.
         out: folder of the two runs; a second call continues or only reads it.
     """
-    row = get_scale(scale)
-    brief = partial(Run, points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
-    runs = {m: brief(m, seed=seed, scale=row) for m in ("sft", "rl-ppo")}
-    return side_by_side(runs, Path(out) / f"{row.name}-seed{seed}", "headline")
+    where = headline_folder(seed, scale, out)
+    return side_by_side(headline_runs(seed, scale), where, "headline")
+
+
+def headline_answers(
+    seed: int = 0, scale: Scale | str | None = None, out: Path | str = "runs/headline"
+) -> str:
+    """What both answered to the same training problems at steps 0, 1, 2, 4, 8, ..., as signs."""
+    where = headline_folder(seed, scale, out)
+    return answers_text({plots.LABELS[m]: where / m for m in headline_runs(seed, scale)})

@@ -28,7 +28,7 @@ from huggingface_hub.utils import HFValidationError, enable_progress_bars, valid
 from sftrl_lite.files import whole
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.scales import RLSettings
-from sftrl_lite.tasks.base import Shown
+from sftrl_lite.tasks.base import Shown, Teachable
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import Episode
 
@@ -51,7 +51,7 @@ COLUMNS = (
     "seconds",
 )
 AGAIN = "delete this folder to start the run again"
-SHOWN = 4  # problems whose answers are written down
+SHOWN = 6  # problems whose answers are written down
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Watch:
     Args:
         report_to: also tell ``tensorboard``, ``trackio`` or ``wandb``; empty: none.
         transcripts: steps between two looks at the same problems; 0: none.
+        doubling: also look at them at steps 0, 1, 2, 4, 8, ..., where most happens early.
         checkpoints: models to keep of the last evaluations; 1: no more than the best and the last.
 
     Raises:
@@ -71,6 +72,7 @@ class Watch:
     report_to: str = ""
     transcripts: int = 0
     checkpoints: int = 1
+    doubling: bool = False
 
     def __post_init__(self) -> None:
         if (name := self.report_to) and name not in TRACKERS:
@@ -145,7 +147,7 @@ class Log:
 
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
         self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
-        self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
+        self.watch, self.tracker, self.told, self.looked = watch, None, 0, -1
         self.sizes: dict[Path, int] = {}
         if not distributed.is_main():
             return
@@ -198,7 +200,9 @@ class Log:
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
-        on = self.every > 0 and step % self.every == 0
+        every = self.watch.transcripts
+        on = every > 0 and step % every == 0
+        on |= self.watch.doubling and step & (step - 1) == 0  # 0 and the powers of two
         return on and distributed.broadcast(step > self.looked)
 
     def look(self, step: int, task: Shown[Any], episodes: Sequence[Episode]) -> None:
@@ -218,7 +222,7 @@ class Log:
 
 
 def transcript(task: Shown[Any], episode: Episode) -> dict[str, Any]:
-    """An episode as text: what was asked, what was answered, what the verifier said."""
+    """An episode as text: question, answers, verdicts, and the answer that SFT is taught."""
     turns = [
         {
             "answer": turn.answer,
@@ -228,7 +232,9 @@ def transcript(task: Shown[Any], episode: Episode) -> dict[str, Any]:
         }
         for turn in episode.turns
     ]
-    return {"prompt": task.prompt(episode.problem), "solved": episode.solved, "turns": turns}
+    taught = task.demonstration(episode.problem) if isinstance(task, Teachable) else ""
+    asked = {"prompt": task.prompt(episode.problem), "demonstration": taught}
+    return asked | {"solved": episode.solved, "turns": turns}
 
 
 def start_tracker(name: str, out: Path, config: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""Reinforcement learning on verified episodes: PPO with a value head, and GRPO.
+"""Reinforcement learning on verified episodes: PPO with a value head, GRPO, and REINFORCE.
 
-Both methods see the same thing: a batch of episodes (``rollouts.rollout``), each a chat
+All methods see the same thing: a batch of episodes (``rollouts.rollout``), each a chat
 with T turns, and a reward r_t for each turn. Notation: B episodes, L tokens, T turns.
 
     policy       pi(answer_t | prompt, earlier answers and messages)
@@ -9,7 +9,9 @@ with T turns, and a reward r_t for each turn. Notation: B episodes, L tokens, T 
 
 They differ in the baseline inside the advantage A_t: PPO learns it (a value head on
 the last prompt token of each turn), GRPO takes the mean of the group of samples of the
-same problem. The rest, ratio and clip, is shared.
+same problem. The rest, ratio and clip, is shared. REINFORCE takes the mean of the whole batch
+and has neither ratio nor clip: it is right for the first update of a batch only, so that
+``minibatch`` has to hold all episodes and ``epochs`` to be 1.
 """
 
 from __future__ import annotations
@@ -71,7 +73,17 @@ def grpo(part: Batch, logps: Tensor, values: None, s: RLSettings) -> tuple[Tenso
     return loss, departure(logps, old, real, s.clip)
 
 
-METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"rl-ppo": ppo, "rl-grpo": grpo}
+def reinforce(part: Batch, logps: Tensor, values: None, s: RLSettings) -> tuple[Tensor, Tensor]:
+    """REINFORCE's loss of a batch (Williams 1992): a turn is an action."""
+    new, old, real = per_turn(part, logps), per_turn(part, part.old_logps), part.played
+    return -(part.advantages * new)[real].mean(), departure(new, old, real, s.clip)
+
+
+METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "rl-ppo": ppo,
+    "rl-grpo": grpo,
+    "rl-reinforce": reinforce,
+}
 
 
 def play(
@@ -132,13 +144,16 @@ def look_back(learner: Learner, batch: Batch, settings: RLSettings) -> tuple[flo
 
 
 def with_advantages(batch: Batch, settings: RLSettings) -> Batch:
-    """The batch with its advantages: PPO's by GAE, with targets for the values, or GRPO's."""
+    """The batch with its advantages: PPO's by GAE, with targets for the values, or those of
+    GRPO and REINFORCE, returns minus a mean.
+    """
     s = settings
     if s.method == "rl-ppo":
         advantages, targets = ppo_targets(batch, batch.values, s.gamma, s.lam)
         return replace(batch, advantages=advantages, targets=targets)
     returns = torch.tensor([rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()])
-    advantages = group_advantages(returns, batch.played.cpu(), s.samples)
+    group = s.samples if s.method == "rl-grpo" else len(returns)
+    advantages = group_advantages(returns, batch.played.cpu(), group)
     return replace(batch, advantages=advantages.to(batch.ids.device))
 
 
@@ -153,7 +168,7 @@ def minibatches(
         differ in size: weighted like this, their means add up to the minibatch's mean, over all
         processes.
     """
-    units = batch.played if settings.method == "rl-ppo" else batch.turn >= 0
+    units = batch.turn >= 0 if settings.method == "rl-grpo" else batch.played
     mine = len(batch.ids)
     first, count = distributed.place(mine)  # ours are numbers first, first + 1, ...
     few = learner.seeing and distributed.all_reduce_sums(n=batch.pictures)["n"] > settings.minibatch
