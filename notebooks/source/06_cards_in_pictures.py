@@ -312,7 +312,8 @@ def staircase(ids: torch.Tensor, image: int) -> torch.Tensor:
 # %%
 with notebook.exercise("6.1"):
     rows = torch.tensor([[5, 9, 6, 7], [0, 0, 9, 6], [5, 6, 7, 8]])
-    made = staircase(rows, 9)
+    made = staircase(rows.clone(), 9)
+    assert isinstance(made, torch.Tensor), "a mask is a tensor, as the ids are"
     assert made.shape == (3, 4, 1, 1), "chats, tokens, one image, one tile"
     assert made[0, :, 0, 0].tolist() == [0, 1, 1, 1], "the image token sees it, too"
     assert made[1, :, 0, 0].tolist() == [0, 0, 1, 1], "padding comes before it"
@@ -320,10 +321,14 @@ with notebook.exercise("6.1"):
     twice = staircase(torch.tensor([[9, 5, 9]]), 9)
     assert int(twice.max()) == 1, "a mask holds zeros and ones only"
     for seed in range(20):
-        rows = torch.randint(9, (3, 7), generator=torch.Generator().manual_seed(seed))
-        right = [[int(4 in row[: i + 1]) for i in range(7)] for row in rows.tolist()]
-        mine = staircase(rows, 4)[:, :, 0, 0].tolist()
-        assert mine == right, f"{rows.tolist()}: {mine}, not {right}"
+        dice = torch.Generator().manual_seed(seed)
+        height, width, image = torch.randint(2, 9, (3,), generator=dice).tolist()
+        rows = torch.randint(10, (height, width), generator=dice)
+        kept = rows.tolist()
+        right = [[int(image in r[: i + 1]) for i in range(width)] for r in kept]
+        mine = staircase(rows, image)[:, :, 0, 0].tolist()
+        assert mine == right, f"{kept}, image token {image}: {mine}, not {right}"
+        assert rows.tolist() == kept, "the model still needs the ids: keep them"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -401,25 +406,26 @@ import copy
 with notebook.exercise("6.2"):
     for n in range(1, 5):
         torch.manual_seed(n)
-        tower, picture, log = torch.nn.Linear(3, 2), torch.randn(4, 3), []
+        tower, picture, log = torch.nn.Linear(3, n + 1), torch.randn(4, 3), []
         other = copy.deepcopy(tower)
+        for one in (tower, other):  # a gradient that is there already
+            one(picture).sum().backward()
         tower.register_forward_hook(lambda *_, log=log: log.append("encoded"))
         tower.weight.register_hook(lambda _, log=log: log.append("tower"))
         def loss(states: torch.Tensor, k: int, log: list) -> torch.Tensor:
-            value = (states - k).pow(3).sum()
-            log.append(f"loss {k}")
+            value, _ = (states - k).pow(3).sum(), log.append(f"loss {k}")
             value.register_hook(lambda _: log.append(f"backward {k}"))
             return value
         losses = [lambda s, k=k, f=loss, log=log: f(s, k, log) for k in range(n)]
+        sum(loss(other(picture), k, []) for k in range(n)).backward()
         shared_backward(tower, picture, losses)
         assert log.count("encoded") == 1, "the tower encodes once"
-        sum(loss(other(picture), k, []) for k in range(n)).backward()
-        assert tower.weight.grad is not None, "the gradient has to reach the tower"
-        for mine, theirs in zip(tower.parameters(), other.parameters(), strict=True):
-            assert torch.allclose(mine.grad, theirs.grad, rtol=1e-4), "another gradient"
+        assert "tower" in log, "the gradient has to reach the tower"
+        for a, b in zip(tower.parameters(), other.parameters(), strict=True):
+            assert torch.allclose(a.grad, b.grad, rtol=1e-4), "another gradient"
         assert log.count("tower") == 1, "one backward pass through the tower"
         order = [f"{what} {k}" for k in range(n) for what in ("loss", "backward")]
-        assert log == ["encoded", *order, "tower"], "free each loss before the next"
+        assert log[1:-1] == order, "free each loss before the next"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -444,7 +450,88 @@ with notebook.exercise("6.2"):
 #
 # </details>
 #
-# `rl.rl_step` does this for a minibatch of many pictures.
+# ### Exercise 6.3: encode once for a group
+#
+# Difficulty ●●●○○ · 12 minutes
+#
+# Assemble it on the tiny model. An update of RL holds several episodes of each hand;
+# `which[i]` is the number of the picture that episode $i$ looks at. `one_by_one` is right
+# and encodes a picture anew for each of its episodes. Write `group_backward`, which leaves
+# the same gradient on every weight and encodes each picture once.
+
+# %%
+from sftrl_lite.models.vision import Pixels, encode, image_mask
+from transformers import PreTrainedModel as Model
+
+
+def episode_loss(
+    model: Model, views: torch.Tensor, episode: list[torch.Tensor]
+) -> torch.Tensor:
+    """Mean loss of an answer; ids and labels (L,), its picture's states (V, width)."""
+    ids, labels = (row[None] for row in episode)
+    sees = dict(cross_attention_states=views[None])
+    sees["cross_attention_mask"] = image_mask(ids, model)
+    return model(input_ids=ids, labels=labels, **sees).loss
+
+def one_by_one(model: Model, pixels: Pixels, which: list, said: list) -> None:
+    """Add the gradient of the sum of the episodes' losses to the model."""
+    for i, episode in zip(which, said, strict=True):
+        views = encode(model, {name: part[[i]] for name, part in pixels.items()})[0]
+        episode_loss(model, views, episode).backward()
+
+def group_backward(model: Model, pixels: Pixels, which: list, said: list) -> None:
+    """The same; ``encode(model, pixels)``: all P pictures' states (P, V, width)."""
+    raise NotImplementedError
+
+# %%
+from sftrl_lite.models.chats import demonstrated
+
+with notebook.exercise("6.3"):
+    cards = make_task("gp-vl")
+    for which in ([0, 0, 0], [1, 0, 1, 2]):
+        torch.manual_seed(len(which))
+        (mine, reader), log = newborn("gp-vl"), []
+        theirs, tower = copy.deepcopy(mine), mine.model.vision_model
+        hands = [cards.sample(random.Random(i)) for i in {*which}]
+        seen = to_pixels(reader, [cards.picture(hand) for hand in hands])
+        texts = (write_answer(hands[0], "8+6+4"[: 2 * k + 1]) for k in range(4))
+        chats = [[ask(cards, hands[i]), dict(role="assistant", content=next(texts))]
+                 for i in which]
+        rows = demonstrated(reader, chats)
+        said = [[torch.tensor(r[k]) for k in ("input_ids", "labels")] for r in rows]
+        tower.register_forward_hook(lambda _, x, y, log=log: log.append(len(y[0])))
+        tower.class_embedding.register_hook(lambda _, log=log: log.append("back"))
+        one_by_one(theirs, seen, which, said)
+        group_backward(mine, seen, which, said)
+        assert sum(n for n in log if n != "back") == len(hands), "encode a picture once"
+        assert "back" in log, "the gradient has to reach the tower"
+        assert log.count("back") <= len(hands), "one backward pass a picture is enough"
+        for name, weight in theirs.named_parameters():
+            off = (mine.get_parameter(name).grad - weight.grad).norm()
+            assert off <= 1e-3 * weight.grad.norm(), f"another gradient at {name}"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `encode(model, pixels)` in the place of the tower of exercise 6.2; episode $i$ looks at
+# row `which[i]` of the states.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def group_backward(model: Model, pixels: Pixels, which: list, said: list) -> None:
+#     states = encode(model, pixels)
+#     shared = states.detach().requires_grad_()
+#     for i, episode in zip(which, said, strict=True):
+#         episode_loss(model, shared[i], episode).backward()
+#     states.backward(shared.grad)
+# ```
+#
+# A minibatch of the course's PPO does this with padded rows (`updates.encoded`).
+#
+# </details>
 #
 # ## What the model reads
 #
@@ -604,7 +691,7 @@ for name, look in tqdm(family.items()):
     print(f"{name:18} {recognition(model, processor, look):4.0%}")
 
 # %% [markdown]
-# ### Exercise 6.3: a look of your own
+# ### Exercise 6.4: a look of your own
 #
 # Difficulty ●●○○○ · 8 minutes
 #
@@ -623,8 +710,9 @@ from sftrl_lite.models.loading import load
 from sftrl_lite.scales import get_scale
 from sftrl_lite.training.rollouts import rollout
 
-with notebook.exercise("6.3"):
+with notebook.exercise("6.4"):
     look, plain, got = hard_look(), Look(), {}
+    assert isinstance(look, Look), "a look is a Look, such as Look(turn=20)"
     assert look.suits == "black" and look.noise <= plain.noise, "black, no more grain"
     assert look.turn <= 20 and look.stray <= 0.2, "turned or strayed too far"
     assert look.zoom <= 0.3, "too small to read for people, too"
@@ -681,7 +769,7 @@ pd.DataFrame(lines).T.round(3)
 # Compare the rows with the first. A change of suits should show in the first column, a
 # change of the rule in the second: that is how one reads where a shift acts.
 #
-# ### Exercise 6.4: a chain of three
+# ### Exercise 6.5: a chain of three
 #
 # Difficulty ●●○○○ · 7 minutes
 #
@@ -703,16 +791,18 @@ def chain(verdicts: list[Verdict]) -> tuple[float, float, float]:
 # %%
 from sftrl_lite.tasks.base import Verdict
 
-with notebook.exercise("6.4"):
+with notebook.exercise("6.5"):
     def made(recognised: bool, right: bool, solved: bool) -> Verdict:
         return Verdict(solved, "", 0.0, "", None, right, recognised)
 
     both = [made(True, True, True), made(True, True, False)]
     rest = [made(True, False, False), made(False, True, False)]
-    a, b, c = chain(both + rest)
+    some = both + rest
+    a, b, c = chain(some)
     assert a == 0.75, "three of four hands are recognised"
     assert abs(b - 2 / 3) < 1e-9, "two of these three are counted right"
     assert c == 0.5, "one of these two is solved"
+    assert some == both + rest, "the verdicts are still needed: do not change the list"
     assert chain(rest[1:]) == (0, 0, 0), "nothing recognised, nothing to condition on"
     dice = random.Random(0)
     for n in range(1, 40):
@@ -757,7 +847,7 @@ for kind in ("solved", "wrong_value", "wrong_numbers", "illegal"):
     print(f"{kind:14} {REWARDS[kind]:+.1f}")
 
 # %% [markdown]
-# ### Exercise 6.5: two penalties
+# ### Exercise 6.6: two penalties
 #
 # Difficulty ●●○○○ · 8 minutes
 #
@@ -778,7 +868,9 @@ def misread_reward(kind: str, recognised: bool, variant: str) -> float:
 # %%
 from sftrl_lite.tasks.verifier import REWARDS
 
-with notebook.exercise("6.5"):
+with notebook.exercise("6.6"):
+    plain = misread_reward("solved", True, "paper")
+    assert isinstance(plain, float | int), f"points are a number, not {plain!r}"
     for variant in ("paper", "released"):
         assert misread_reward("solved", True, variant) == 5, "read right: as before"
         assert misread_reward("illegal", True, variant) == -3, "read right: as before"

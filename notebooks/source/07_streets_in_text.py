@@ -134,17 +134,29 @@ def moves_of(passed: list[int]) -> list[str]:
     raise NotImplementedError
 
 # %%
+import random
+
 from sftrl_lite.tasks.navigation import navigation
-from sftrl_lite.tasks.routes import steps
+from sftrl_lite.tasks.routes import Leg, Route, steps
 
 with notebook.exercise("7.1"):
-    assert moves_of([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
+    one = moves_of([1])
+    assert isinstance(one, list), "a walk is a list of moves"
+    assert one == ["turn", "forward", "stop"], "one leg, one place on the way"
     two = ["turn", "turn", "forward", "forward", "stop"]
     assert moves_of([0, 2]) == two, "two legs, the second passes two places"
-    for walk in navigation("id").routes[:20]:
-        right = [s.move for s in steps(walk)]
-        mine = moves_of([len(leg.between) for leg in walk.legs])
-        assert mine == right, f"route {walk.name}: {mine} instead of {right}"
+    for r in navigation("id").routes[:20]:
+        right = [s.move for s in steps(r)]
+        mine = moves_of([len(leg.between) for leg in r.legs])
+        assert mine == right, f"route {r.name}: {mine} instead of {right}"
+    dice, nothing = random.Random(0), ((0.0, 0.0), None)
+    for _ in range(50):
+        passed = [dice.randrange(5) for _ in range(dice.randint(1, 9))]
+        kept, legs = [*passed], [Leg(0, (0, 0), None, (nothing,) * n) for n in passed]
+        right = [s.move for s in steps(Route("", "", (0, 0), 0, tuple(legs)))]
+        mine = moves_of(passed)
+        assert mine == right, f"{kept}: {mine} instead of {right}"
+        assert passed == kept, "the walker still needs the list: do not change it"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -252,6 +264,7 @@ def relative_word(heading: float, onward: float) -> str:
 from sftrl_lite.tasks.routes import RELATIVE
 
 with notebook.exercise("7.2"):
+    assert isinstance(relative_word(350, 10), str), "a word is a str"
     assert relative_word(350, 10) == "slightly right", "20 degrees across north"
     assert relative_word(10, 350) == "slightly left", "and back"
     assert relative_word(90, 180) == "right", "from east to south"
@@ -260,6 +273,11 @@ with notebook.exercise("7.2"):
             word, right = relative_word(h, onward), RELATIVE.word(h, onward)
             assert word == right, f"from {h} to {onward}: {word} instead of {right}"
     assert relative_word(720.5, 0.75) == "slightly right", "fractions, any heading"
+    dice = random.Random(0)
+    for _ in range(500):
+        h, onward = dice.uniform(-720, 720), dice.uniform(-720, 720)
+        word, right = relative_word(h, onward), RELATIVE.word(h, onward)
+        assert word == right, f"from {h:.1f} to {onward:.1f}: {word} instead of {right}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -357,8 +375,6 @@ def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
     raise NotImplementedError
 
 # %%
-import random
-
 from sftrl_lite.tasks.navigation import navigation
 from sftrl_lite.tasks.walks import decisions, route_success
 
@@ -366,19 +382,22 @@ with notebook.exercise("7.3"):
     assert walk_account([[False, False], [True]]) == (0, 2), "over at the first step"
     assert walk_account([[True], [True]]) == (2, 2), "a perfect walk"
     assert walk_account([[False, True], [True]]) == (2, 3), "a second try is an answer"
-    walk = [[True], [False, False], [True], [True]]
-    assert walk_account(walk) == (1, 3), "the failed step counts, what follows does not"
-    asked = decisions(navigation("id").routes[:1])
+    account = [[True], [False, False], [True], [True]]
+    counted = walk_account(account)
+    assert counted == (1, 3), "the failed step counts, what follows does not"
+    assert len(account) == 4, "the account is still needed: do not change it"
+    there = navigation("id").routes
     for seed in range(100):
         dice = random.Random(seed)
-        walk = [[False] * dice.choice((0, 0, 0, 1, 2)) + [True] for _ in asked]
+        asked = decisions([dice.choice(there)])
+        account = [[False] * dice.choice((0, 0, 0, 1, 2)) + [True] for _ in asked]
         if seed % 4:
-            walk[dice.randrange(len(walk))] = [False] * dice.randint(1, 3)
-        said = [[SimpleNamespace(solved=x) for x in tries] for tries in walk]
+            account[dice.randrange(len(asked))] = [False] * dice.randint(1, 3)
+        said = [[SimpleNamespace(solved=x) for x in tries] for tries in account]
         came = [SimpleNamespace(turns=[SimpleNamespace(verdict=v) for v in verdicts])
                 for verdicts in said]
-        right = route_success(asked, came)["walk_per_step"]
-        assert walk_account(walk) == right, f"{walk}: {right}, not {walk_account(walk)}"
+        right, mine = route_success(asked, came)["walk_per_step"], walk_account(account)
+        assert mine == right, f"{account}: {right}, not {mine}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -441,8 +460,9 @@ with notebook.exercise("7.4"):
             weight = prod(q if hit else 1 - q for q, hit in zip(p, walk, strict=True))
             n = (*walk, False).index(False)  # right answers before the first failure
             right, asked = right + weight * n, asked + weight * min(n + 1, len(p))
-        told = f"{moves} with {skill}: {right / asked:.4f} until the first failure"
-        assert abs(two_accuracies(moves, skill)[1] - right / asked) < 1e-9, told
+        due, mine = (sum(p) / len(p), right / asked), two_accuracies(moves, skill)
+        told = f"{moves}, {skill}: over all, until the first failure {due}, not {mine}"
+        assert max(abs(x - y) for x, y in zip(mine, due, strict=True)) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -466,6 +486,95 @@ with notebook.exercise("7.4"):
 #
 # They agree when all steps are equally hard, or when the hard ones come last. Here the
 # hard one comes first.
+#
+# </details>
+#
+# ### Exercise 7.5: play a whole walk
+#
+# Difficulty ●●●○○ · 15 minutes
+#
+# So far the walks were lists. Now assemble the protocol from the task's own pieces:
+# `task.prompt(decision)` is the question at a step, `task.verify(decision, answer)` judges
+# (`solved`, `reward`, `message`). The tests let the same walkers play in the package's
+# environment, with other numbers of tries and other messages, and compare every count and
+# every text that was read.
+
+# %%
+from collections.abc import Callable
+
+from sftrl_lite.tasks.navigation import Navigation
+from sftrl_lite.tasks.routes import Route
+
+Walker = Callable[[str], str]  # reads the conversation at a step, returns an answer
+
+
+def play_walk(
+    task: Navigation, route: Route, walker: Walker, tries: int
+) -> tuple[bool, int, int, float]:
+    """Play a walk to its end: (arrived, right answers, answers, points).
+
+    At each step the walker reads the prompt; at the next try the prompt, its answer
+    and the verifier's message, joined by empty lines. After ``tries`` wrong answers at
+    a step the walk is over and costs ``task.over_budget`` on top of their rewards.
+    """
+    raise NotImplementedError
+
+# %%
+from sftrl_lite.tasks.environments import NavigationEnv
+
+with notebook.exercise("7.5"):
+    for seed in range(40):
+        dice, split = random.Random(seed), ("id", "ood-rule")[seed % 2]
+        most, skill = dice.randint(1, 4), dice.random() ** 0.2
+        env = NavigationEnv(split, most, feedback=("reason", "binary")[seed // 2 % 2])
+        text, info = env.reset(seed=seed)
+        way, heard, read = info["problem"].route, [], []
+        right = {env.task.prompt(d): env.task.demonstration(d) for d in decisions([way])}
+        def say(text: str, skill: float = skill, right: dict = right) -> str:
+            chance, bad = random.Random(text), ("Go on.", '{"action": "stop()"}')
+            good = right[text.split("\n\n")[0]]
+            return good if chance.random() < skill else chance.choice(bad)
+        over, hits, points = False, 0, 0.0
+        while not over:
+            heard.append(text)
+            text, reward, arrived, lost, info = env.step(say(text))
+            over, hits = arrived or lost, hits + (info["kind"] == "solved")
+            points += reward + lost * env.task.over_budget
+        listen = lambda t, f=say, read=read: (read.append(t), f(t))[1]
+        mine = play_walk(env.task, way, listen, most)
+        due, n = (arrived, hits, len(heard), points), min(len(read), len(heard))
+        assert read[:n] == heard[:n], "a try reads the prompt and all that was said since"
+        assert mine == due, f"at most {most} tries: {due}, not {mine}"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Two loops: over `decisions([route])`, and over the tries at a step. A `for` loop's `else`
+# runs where no `break` was met.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def play_walk(
+#     task: Navigation, route: Route, walker: Walker, tries: int
+# ) -> tuple[bool, int, int, float]:
+#     right, answers, points = 0, 0, 0.0
+#     for decision in decisions([route]):
+#         turns = [task.prompt(decision)]
+#         for _ in range(tries):
+#             answer = walker("\n\n".join(turns))
+#             verdict = task.verify(decision, answer)
+#             turns += [answer, verdict.message]
+#             answers, points = answers + 1, points + verdict.reward
+#             if verdict.solved:
+#                 right += 1
+#                 break
+#         else:
+#             return False, right, answers, points + task.over_budget
+#     return True, right, answers, points
+# ```
 #
 # </details>
 #
@@ -942,7 +1051,7 @@ except DataError as error:
     print("refused:", str(error).replace(str(place), place.name))
 
 # %% [markdown]
-# ### Exercise 7.5: read a pickle, run nothing
+# ### Exercise 7.6: read a pickle, run nothing
 #
 # Difficulty ●●●○○ · 8 minutes
 #
@@ -962,7 +1071,7 @@ def plain_load(data: bytes) -> object:
 # %%
 import os
 
-with notebook.exercise("7.5"):
+with notebook.exercise("7.6"):
     dice, mark = random.Random(0), Path(tempfile.mkdtemp()) / "it_ran"
     code = f"__import__('os').mkdir({str(mark)!r})"
     bad = [(os.system, (f'mkdir "{mark}"',)), (os.mkdir, (str(mark),)), (eval, (code,)),
