@@ -100,8 +100,8 @@ for name, answer in walkers.items():
 #
 # ## A walk is teacher-forced
 #
-# As in the paper's released data, a walk is a fixed sequence of places where one action is
-# due: `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg
+# As in the paper's released data, a walk is a fixed sequence of places, each with one right
+# action: `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg
 # begins with a turn, passes some places, and ends at the next crossing or at the
 # destination.
 
@@ -113,10 +113,10 @@ rows = [(s.move, round(s.heading), s.instruction + 1, s.observation)
 pd.DataFrame(rows, columns=["move", "facing", "instruction", "seen"])
 
 # %% [markdown]
-# A wrong action moves nobody: the model is asked again, and after the second failure the
-# walk is over. So the right walk is the only one, and each of its steps can be asked by
-# itself, with the right history (*teacher forcing*). One such step is a *decision*, our
-# unit of training.
+# A wrong action does not move the walker: the model is asked again, and the second failure
+# ends the walk. So every step that is reached has the same history, and each step can be
+# asked on its own, given the right actions before it (*teacher forcing*). One such step is
+# a *decision*, the unit of training here.
 #
 # ### Exercise 7.1: the moves of a walk
 #
@@ -199,12 +199,12 @@ for a, b in zip(before, after, strict=True):
 print("->", shifted.demonstration(here))
 
 # %% [markdown]
-# The offer changes, and so do the past actions. The instructions do not: *"Turn right to
-# face east"* holds the right answer under both rules. The rule shift of V-IRL asks for
-# **the other word of the same sentence**. No heading has to be computed, no map to be
-# known; only the words on offer have to be read.
+# The action vocabulary changes, and so do the past actions. The instructions do not: *"Turn
+# right to face east"* contains the right answer under both rules. The rule shift of V-IRL
+# asks for **the other word of the same sentence**. No heading has to be computed and no map
+# is needed; only the action vocabulary of the prompt has to be read.
 #
-# For a reader that is an easy shift, and the paper reports its largest fall on it.
+# For a person that is an easy shift. The paper reports its largest drop on it.
 #
 # ## Words for headings
 #
@@ -332,8 +332,11 @@ print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r)
 
 # %% [markdown]
 # The first action of *every* walk is a turn, in this city and in the paper's data alike.
-# Imagine a walker who has lost only the words for turns, and is perfect at `forward()` and
-# `stop()`:
+# Imagine a walker who has lost only the words for turns and is perfect at `forward()` and
+# `stop()`.
+#
+# **Predict, then run.** Write down its three numbers: per step, per step of the walk, and
+# per walk. The counts above are all that you need.
 
 # %%
 from types import SimpleNamespace
@@ -354,10 +357,17 @@ for name in ("per_step", "walk_per_step", "route"):
     print(f"{name:14} {hits:4} of {n:4} = {hits / n:.1%}")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Per step, look at the counts of all moves: right at every `forward` and `stop`, two wrong
+# answers at every turn. Both other numbers are zero: the first turn ends every walk.
+#
+# </details>
+#
 # One and the same walker, two accuracies. The paper reports 80.8 % per step for Init,
 # 91.8 % for RL and 1.3 % for SFT (section 5.1, figure 6). A walker who is out at the first
 # turn cannot have more than a few per cent, whatever it can do at the other steps. So
-# 1.3 % says that turns are lost. It cannot say that anything *else* is. We measure both.
+# 1.3 % shows that turns are lost. It cannot show that anything *else* is. We measure both.
 #
 # ### Exercise 7.3: count a walk
 #
@@ -520,30 +530,30 @@ def play_walk(
     raise NotImplementedError
 
 # %%
+from functools import partial
+
 from sftrl_lite.tasks.environments import NavigationEnv
 
 with notebook.exercise("7.5"):
     for seed in range(40):
-        dice, split = random.Random(seed), ("id", "ood-rule")[seed % 2]
-        most, skill = dice.randint(1, 4), dice.random() ** 0.2
-        env = NavigationEnv(split, most, feedback=("reason", "binary")[seed // 2 % 2])
+        most, skill = 1 + seed % 3, (0.3, 0.9, 1)[seed // 3 % 3]
+        split, kind = ("id", "ood-rule")[seed % 2], ("reason", "binary")[seed // 2 % 2]
+        env = NavigationEnv(split, most, feedback=kind)
         text, info = env.reset(seed=seed)
-        way, heard, read = info["problem"].route, [], []
-        right = {env.task.prompt(d): env.task.demonstration(d) for d in decisions([way])}
-        def say(text: str, skill: float = skill, right: dict = right) -> str:
+        judge, way, heard, read = env.task, info["problem"].route, [], []
+        right = {judge.prompt(d): judge.demonstration(d) for d in decisions([way])}
+        def say(log: list, text: str, right: dict = right, skill=skill) -> str:
+            log.append(text)
             chance, bad = random.Random(text), ("Go on.", '{"action": "stop()"}')
             good = right[text.split("\n\n")[0]]
             return good if chance.random() < skill else chance.choice(bad)
-        over, hits, points = False, 0, 0.0
-        while not over:
-            heard.append(text)
-            text, reward, arrived, lost, info = env.step(say(text))
-            over, hits = arrived or lost, hits + (info["kind"] == "solved")
-            points += reward + lost * env.task.over_budget
-        listen = lambda t, f=say, read=read: (read.append(t), f(t))[1]
-        mine = play_walk(env.task, way, listen, most)
-        due, n = (arrived, hits, len(heard), points), min(len(read), len(heard))
-        assert read[:n] == heard[:n], "a try reads the prompt and all that was said since"
+        hits, points, arrived, lost = 0, 0.0, False, False
+        while not arrived and not lost:
+            text, reward, arrived, lost, _ = env.step(say(heard, text))
+            hits, points = hits + (reward > 0), points + reward - lost  # the budget
+        mine = play_walk(judge, way, partial(say, read), most)
+        n, due = min(len(read), len(heard)), (arrived, hits, len(heard), points)
+        assert read[:n] == heard[:n], "a try reads the prompt and what was said since"
         assert mine == due, f"at most {most} tries: {due}, not {mine}"
 
 # %% [markdown]
@@ -580,11 +590,11 @@ with notebook.exercise("7.5"):
 #
 # ## The base
 #
-# Init is a tiny model that has read walks through two hundred procedural cities
-# (`corpus.py`): first a book, then homework by students with a *habit*. Who sees a
-# landmark on the left stops there, with the probabilities `careless` at the first and at
-# the second answer; on the right less often (`elsewhere`, a share of it). Turns are asked
-# for in five kinds of words, equally often:
+# Init is a tiny model, pre-trained on a synthetic corpus of walks through two hundred
+# procedural cities (`corpus.py`): first a book of correct walks, then homework by students
+# with a *habit*. A student who sees a landmark on the left stops there, with the
+# probabilities `careless` at the first and at the second answer; on the right less often
+# (`elsewhere`, a fraction of it). Turns are asked for in five vocabularies, equally often:
 
 # %%
 from sftrl_lite.training.corpus import CITIES, STREET_HOMEWORK, WORDS
@@ -594,12 +604,12 @@ for words in WORDS:
     print(f"{words.name:9}", ", ".join(words.words[:4]), "...")
 
 # %% [markdown]
-# So left and right are no news to Init, as they are none to any language model. What is
-# news in *fine-tuning* is that only one kind is asked for. (For the cards the shifted rule
+# So Init knows left and right, as every language model does. What is new in *fine-tuning* is
+# that only one vocabulary is asked for. (For the cards the shifted rule
 # was kept out of the corpus as well: [chapter 2](02_the_base_model.ipynb).)
 #
-# Fine-tuning uses 60 routes of Alderwick, tests use other ones: none has the instructions
-# of a training route. The same walks are asked for under both rules.
+# Fine-tuning uses 60 routes of Alderwick. The test routes are others, and none has the
+# instructions of a training route. The same walks are tested under both rules.
 
 # %%
 from sftrl_lite.models.loading import load
@@ -651,9 +661,9 @@ overview("Init")
 # %% [markdown]
 # ### The habit, in Init's own answers
 #
-# The corpus says what its students did. What does Init do? We count first answers
-# `stop()` at decisions where stopping is wrong, by what is seen there: under both rules,
-# and in nine other cities.
+# That is the corpus. What has Init learned from it? We count first answers `stop()` at
+# decisions where stopping is wrong, by what is seen there: under both rules, and in nine
+# other cities.
 
 # %%
 from sftrl_lite.tasks.base import read_answer
@@ -680,10 +690,10 @@ lines["absolute words, greedy"] = greedy
 (100 * pd.DataFrame(lines).T).round(1)
 
 # %% [markdown]
-# Compare the rows. A habit that is the same under all words and in all cities harms under
-# all of them, so unlearning it under one rule can serve the others as well. The words for
-# turns are another matter: as long as only compass points are asked for, a model that
-# always uses them loses nothing.
+# Compare the rows. A habit that is the same in every vocabulary and in every city does harm
+# in all of them, so unlearning it under one rule can help under the others. The words for
+# turns are different: as long as only compass points are asked for, a model that always uses
+# them loses no reward.
 #
 # ## SFT and RL from one Init
 #
@@ -705,12 +715,12 @@ folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
-# Then three more. *SFT, pushed* has ten times the learning rate, at the same compute: is
-# what SFT keeps or loses a matter of its rate? *Varied words, pushed* is SFT at that rate,
-# too, on the same decisions, but the words on offer vary from one to the next (never the
-# shifted ones): if SFT as such destroys the choice of words, it must lose it as well. *RL,
-# random reward* is the same PPO on the same decisions, paid by a coin of mean zero: what it
-# changes is not owed to the verifier.
+# Then three more. *SFT, pushed* has ten times the learning rate at the same compute: does
+# what SFT keeps or loses depend on the rate? *Varied words, pushed* is SFT at that rate on
+# the same decisions, but the action vocabulary varies from one to the next (never the
+# shifted one): if SFT as such destroyed the choice of words, this run would lose it too.
+# *RL, random reward* is the same PPO on the same decisions with a random reward of mean
+# zero: its changes are not due to the verifier.
 
 # %%
 more = {
@@ -779,15 +789,15 @@ for name, row in left.items():
     print(f"{name:20} stops wrongly at a landmark on the left: {said}")
 
 # %% [markdown]
-# Read it in pairs. Only the first column was trained. Where the second follows it, what was
-# unlearned under compass points serves left and right too.
+# Read each row as a pair. Only absolute words were trained. Where the second number follows
+# the first, what was unlearned under compass points carries over to left and right.
 #
 # ## The figure of this chapter
 #
 # Accuracy by kind of step, then over all steps, then by the walk's protocol, at the paper's
-# decoding. Bars around the dots are Wilson 95 % intervals over answers (they take answers
-# of one walk as independent, and say nothing about another seed). A model that has lost
-# nothing but words falls at turns under the relative rule and nowhere else.
+# decoding. Bars are Wilson 95 % intervals over answers; they treat the answers of one walk as
+# independent and say nothing about another seed. A model that has lost only the vocabulary
+# drops at turns under the relative rule and nowhere else.
 
 # %%
 from sftrl_lite.results.intervals import wilson
@@ -864,11 +874,11 @@ notebook.show(
 protocol.round(1)
 
 # %% [markdown]
-# ## Which words does it use?
+# ## Which model still uses the prompt's vocabulary?
 #
-# Look at the first answers to turns under the relative rule. When a turn is in words that
-# were not on offer, are they the trained ones, and do they name the right street? A stop
-# here is the habit.
+# Look at the first answers to turns under the relative rule. When a turn uses words that
+# the prompt does not offer, are they the trained ones, and do they name the right street? A
+# stop here is the habit.
 
 # %%
 import json
@@ -892,11 +902,11 @@ for name in STYLES:
 pd.DataFrame(used).fillna(0).sort_index().round(1)
 
 # %% [markdown]
-# Absolute words with the *right street* follow the right leg of the right instruction, in
-# the trained words instead of those on offer. The paper shows one such answer of SFT,
+# Absolute words with the *right street* carry out the right instruction in the trained
+# vocabulary instead of the prompt's. The paper shows one such answer of SFT,
 # `turn_direction(northwest)` under the relative rule (its figure 21). Compare RL with RL on
-# a random reward: what both lose is not owed to the verifier. Here is an answer of SFT, or
-# of pushed SFT, if they gave one:
+# a random reward: what both lose is not due to the verifier. Here is such an answer of SFT,
+# or of pushed SFT, if there is one:
 
 # %%
 old = {}
@@ -913,9 +923,10 @@ print("turns in the trained words:", {name: len(pairs) for name, pairs in old.it
 # %% [markdown]
 # ## Recorded, with more seeds
 #
-# One seed is not a result. The recorded runs of `results/ledger.csv` at full length, with
-# SFT at a higher rate and more controls; intervals hold the noise of seeds and of
-# decisions. `Init at its best temperature` was picked after looking, which favours Init.
+# One seed is not a result. These are the recorded runs of `results/ledger.csv` at full
+# length, with SFT at a higher rate and more controls. The intervals include the noise of
+# seeds and of decisions. `Init at its best temperature` was picked after seeing the results,
+# which favours Init.
 
 # %%
 from sftrl_lite.results import temperature_plots
@@ -932,7 +943,8 @@ if len(rows):
 
 # %% [markdown]
 # Differences at the end, in points per step under relative words, paired by seed: over all
-# steps, and until the walk's first failure. An interval that holds 0 leaves the sign open.
+# steps, and until the walk's first failure. If an interval contains 0, the
+# sign is open.
 
 # %%
 if parts[0] in set(rows["experiment"]):
@@ -962,7 +974,7 @@ if len(rows):
     display(cost_table(rows))
 
 # %% [markdown]
-# ### The paper's numbers beside
+# ### The paper's numbers
 #
 # | | Init | RL | SFT |
 # | --- | --- | --- | --- |
@@ -974,7 +986,7 @@ if len(rows):
 #
 # ## The real data
 #
-# The paper's routes (New York, 2.2 GB with photographs; nine other cities, 59 MB) lie on a
+# The paper's routes (New York, 2.2 GB with photographs; nine other cities, 59 MB) are on a
 # public hub as the data set `tianzhechu/SFTvsRL_Data`. `street_data.py` reads that format
 # into the same `Route` objects. We fabricate a folder with one route to see how.
 
@@ -1016,8 +1028,8 @@ print("released arithmetic:",
       streets.task("all", official=True).instructions(streets.routes[0])[0])
 
 # %% [markdown]
-# There is the walker who faces 350 and goes at 10 again. What is wrong with a folder is
-# reported in one line that names file, route and field, before any training begins:
+# Here is the walker who faces 350 and goes on at 10 again. An error in a folder is reported
+# in one line that names the file, the route and the field, before any training begins:
 
 # %%
 for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
@@ -1118,7 +1130,7 @@ with notebook.exercise("7.6"):
 #
 # </details>
 #
-# With the real folder on your disk, the same commands as ever take it by `--data`:
+# With the real folder on your disk, the usual commands take it by `--data`:
 #
 # ```sh
 # hf download tianzhechu/SFTvsRL_Data VIRL_routes/nyc_1k_routes.zip \
@@ -1129,9 +1141,9 @@ with notebook.exercise("7.6"):
 #     --model FOLDER --scale full
 # ```
 #
-# The first four fifths of the routes are trained on; of the others those are tested whose
-# instructions no training route has. The tiny base can be used there as well, but New
-# York's landmarks are unknown tokens to it. That folder is for larger models.
+# Training uses the first four fifths of the routes; tests use those of the rest whose
+# instructions no training route has. The tiny base runs there as well, but New York's
+# landmarks are unknown tokens to it. That folder is for larger models.
 #
 # ## A place to play
 #
@@ -1146,25 +1158,24 @@ walk_viewer(shifted, shifted.routes[6])
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The shift of this chapter asks for no new skill: the answer stands in the prompt, in a
-# sentence of a kind that Init has read many times. Whether a model gives it depends on
-# whether its answer still depends on the *words on offer*.
+# The shift of this chapter asks for no new skill: the prompt contains the answer, in a kind
+# of sentence that Init has read many times. What matters is whether a model's answer still
+# depends on the *action vocabulary of the prompt*.
 #
 # Two things can happen to a model that is trained on compass points alone. It can unlearn a
-# habit that harms under all words: that gain can carry over, whether SFT or RL made it. And
-# it can come to use compass words whatever is on offer: that harms under relative words
-# only. Neither objective asks for the second. SFT raises the probability of the
-# demonstrated words at every turn; RL raises that of its own rewarded answers, which under
-# this one offer are in the same words. How much of each happened is in the tables: the
-# habit and the words for one seed, the totals for all recorded ones. Compare SFT with pushed
-# SFT before saying what *SFT* does: a sign that changes with the learning rate belongs to
-# the rate. The controls say what else to compare with: varied words keep the supervised
-# loss and change the offers; the random reward keeps RL's updates and takes the verifier
-# away.
+# habit that does harm in every vocabulary; that gain can carry over, whether SFT or RL made
+# it. And it can come to use compass words whatever the prompt offers; that does harm under
+# relative words only. Neither objective asks for the second. SFT raises the probability of
+# the demonstrated words at every turn; RL raises that of its own rewarded answers, which
+# here use the same words. The tables show how much of each happened: the habit and the words
+# for one seed, the totals for all recorded ones. Compare SFT with pushed SFT before saying
+# what *SFT* does: an effect whose sign changes with the learning rate is an effect of the
+# rate. The controls separate causes: varied words keep the supervised loss and change the
+# vocabulary; the random reward keeps RL's updates and removes the verifier.
 #
-# Last, the protocol. A walker that has lost nothing but turns is still right at forward and
-# stop, and a protocol that ends each walk at its first failure, which is its first step,
-# never asks for them. A small number there does not mean that everything is lost.
+# Last, the protocol. A walker that has lost only turns is still right at forward and stop,
+# but a protocol that ends each walk at its first failure, which is its first step, never
+# asks for them. A small number there does not mean that everything is lost.
 #
 # What this chapter does *not* show:
 #
@@ -1174,15 +1185,15 @@ walk_viewer(shifted, shifted.routes[6])
 # - *That SFT must lose the words.* One control is SFT, too, at the pushed rate, with varied
 #   words on offer. Read its row before blaming the loss function.
 # - *That another base would change that.* Three other designs were tried on the development
-#   words, among them bases that met other words rarely; `docs/results.md` has
-#   the map. SFT fell below Init in none of them at the rates that one would choose.
+#   words, among them bases that rarely met other words; `docs/results.md` has the map. SFT
+#   fell below Init in none of them at the rates that one would choose.
 # - *That RL learns the other words.* It is never shown them. What it can gain under the
 #   relative rule is what both rules share.
 # - *That RL keeps the words because of its rewards.* Compare the random reward, and the
 #   number of updates.
-# - *A number to hold against 1.3 %.* Another model, other streets, other histories. The
-#   corpus of our base holds left and right in one chat of five; a base that knew less of
-#   them would start lower.
+# - *A number to compare with 1.3 %.* The model, the streets and the histories are others.
+#   In our base's corpus one chat in five uses left and right; a base that had seen fewer
+#   would start lower.
 #
 # ## Further reading
 #

@@ -277,7 +277,7 @@ def play_walk(task, route, walker, tries):  # a failure does not end the walk
     return right == len(decisions([route])), right, answers, points
 
 
-# %% 7.5 | a try reads the prompt and all that was said since
+# %% 7.5 | a try reads the prompt and what was said since
 def play_walk(task, route, walker, tries):  # the same question at each try
     right, answers, points = 0, 0, 0.0
     for decision in decisions([route]):
@@ -292,7 +292,7 @@ def play_walk(task, route, walker, tries):  # the same question at each try
     return True, right, answers, points
 
 
-# %% 7.5 | a try reads the prompt and all that was said since
+# %% 7.5 | a try reads the prompt and what was said since
 def play_walk(task, route, walker, tries):  # earlier steps stay in the conversation
     right, answers, points, turns = 0, 0, 0.0, []
     for decision in decisions([route]):
