@@ -95,16 +95,16 @@ for name, answer in students.items():
           f"numbers right: {v.read_right}")
 
 # %% [markdown]
-# The third student calculates well, about a hand that nobody dealt. The fourth even ends
-# with the right numbers, since J and K both count 10, but has misread the picture too.
-# That is why *recognition* is counted on the ranks and not on the numbers. The reward of a
-# misread hand gets a section of its own below.
+# The third student calculates correctly, but with a hand that nobody dealt. The fourth even
+# ends with the right numbers, since J and K both count 10, but has misread the picture too.
+# That is why *recognition* is scored on the ranks and not on the numbers. The reward of a
+# misread hand has a section of its own below.
 #
 # ## Cards as pictures
 #
-# Cards are drawn here by a short program, in any size (`card_pictures.py`). How they look is
-# a `Look`: the suits, the deck, and how far cards stray, turn, shrink and blur. The
-# *contact sheet* shows every deck in every set of suits, without grain.
+# A short program draws the cards in any size (`card_pictures.py`). A `Look` describes their
+# appearance: the suits, the deck, how far cards are shifted, rotated and scaled, and the
+# noise. The *contact sheet* shows every deck in every set of suits, without noise.
 
 # %%
 from sftrl_lite.tasks.card_pictures import DECKS, Look, SUITS
@@ -122,7 +122,7 @@ alt = (f"A grid of {len(pictures)} pictures of the hand A, 7, 10, Q on a green t
 sheet(pictures, titles, len(DECKS), alt)
 
 # %% [markdown]
-# The remaining four settings are amounts. Each picture below turns up one of them.
+# The other four settings are amounts. Each picture below raises one of them.
 
 # %%
 calm = Look(stray=0, turn=0, zoom=0, noise=0)
@@ -137,11 +137,11 @@ alt = "The hand A, 7, 10, Q six times, with " + ", ".join(looks) + "."
 sheet(pictures, list(looks), 3, alt)
 
 # %% [markdown]
-# So "another look" is not one case but a family, as "another rule" is. The paper
-# reports one member, black to red suits; so do we. Another one, the green clubs and
-# blue diamonds of a four-colour deck, is kept for choosing settings (`dev-visual`), so
-# that no setting is chosen on the reported one. A third of all hands is reserved for
-# tests, by their numbers: no test hand has the numbers of a training hand.
+# So a visual shift, like a rule shift, is one member of a family. The paper reports black to
+# red suits; so do we. Another member, the green clubs and blue diamonds of a four-colour
+# deck, is kept for choosing settings (`dev-visual`), so that no setting is chosen on the
+# reported shift. A third of all hands is reserved for tests, by their numbers: no test hand
+# has the numbers of a training hand.
 
 # %%
 from sftrl_lite.tasks.general_points import SPLITS
@@ -150,8 +150,8 @@ for name, (rule, suits) in SPLITS.items():
     print(f"{name:11} J, Q, K = {rule.name:9} {suits:12} {' '.join(SUITS[suits])}")
 
 # %% [markdown]
-# "Shift" means: not in the *fine-tuning*. The base has seen some of everything, as large
-# base models have. In its corpus the suits of a picture were drawn from these:
+# "Shift" means: not in the *fine-tuning* data. The base has seen some of everything, as
+# large base models have. In its corpus the suits of a picture were drawn with these weights:
 
 # %%
 from collections import Counter
@@ -242,6 +242,9 @@ for index in text.cross_attention_layers:
 # gradient. Whatever flows back into $S$ passes the first gate and carries the factor
 # $\tanh(\alpha)$. We take the base before its training, set its gates, and measure the
 # gradient of one answer's loss at the picture's states.
+#
+# **Predict, then run.** All gates are set to 0, to 0.1 and to 0.5. What is the gradient at
+# 0, and by what factor does it grow from 0.1 to 0.5?
 
 # %%
 from sftrl_lite.models.chats import ask
@@ -272,10 +275,17 @@ for gate in (0.0, 0.1, 0.5):
     print(f"gates at {gate}: gradient at the picture's states {norm:.2e}")
 
 # %% [markdown]
-# With closed gates the tower learns nothing until a gate has moved, and a gate is moved
-# only by what the tower outputs. A large tower has been trained before, on millions of
-# captioned pictures, and its outputs are useful at once. Ours has seen a few hundred
-# batches of cards (`pretrain.learn_to_see`), so its gates start at 0.5.
+# <details><summary>Answer</summary>
+#
+# With closed gates the gradient is exactly zero, since $\tanh 0 = 0$ is a factor of it. For
+# small $\alpha$, $\tanh \alpha \approx \alpha$, and the gradient grows about as the gate does.
+#
+# </details>
+#
+# With closed gates the tower learns nothing until a gate has moved, and only the tower's
+# output moves a gate. A large tower has been pre-trained on millions of captioned pictures,
+# and its output is useful at once. Ours has seen a few hundred batches of cards
+# (`pretrain.learn_to_see`), so its gates start at 0.5.
 #
 # ### Which tokens see the picture
 #
@@ -350,8 +360,8 @@ with notebook.exercise("6.1"):
 #
 # RL samples a group of episodes of each hand, each with several tries, and then trains
 # on all of them: many sequences, one picture. As its states depend on the picture
-# alone, they are computed once for the group and cached for all tries. What that saves
-# in the forward passes of one step, at the scale's own numbers:
+# alone, they are computed once for the group and cached for all tries. This is what it saves
+# in the forward passes of one step, with the scale's own numbers:
 
 # %%
 import time
@@ -537,9 +547,9 @@ with notebook.exercise("6.3"):
 #
 # Init first, on reserved hands of the three reported splits. The paper samples answers at
 # temperature 0.6 with top_p 0.9, and so do we; its metric is solving within five tries.
-# Beside it stand the first try, greedy decoding and plain sampling (temperature 1): which
-# of them suits a model best is a property of the model, so Init has a right to its best
-# one. `recognised` is the share of first answers that name the four cards, in any order.
+# We add the first try, greedy decoding and plain sampling (temperature 1): which of them
+# works best depends on the model, so Init is compared at its best one. `recognised` is the
+# share of first answers that name the four cards, in any order.
 
 # %%
 import pandas as pd
@@ -583,9 +593,9 @@ overview("Init")
 # ### Init's habits
 #
 # How does Init fail? Its answers name the cards in reading order, so we can compare place
-# by place. If all places were equally hard and independent, a share $c$ of recognised
-# cards would make a share $c^4$ of recognised hands. Two numbers that agree are no proof
-# of that: look at the places.
+# by place. If all places were equally hard and independent, a fraction $c$ of recognised
+# cards would give a fraction $c^4$ of recognised hands. That the two numbers agree does not
+# prove it: look at the places.
 
 # %%
 from sftrl_lite.tasks.base import read_answer
@@ -615,11 +625,11 @@ for s, words in SHIFTS.items():
     print(f"{'':13} writes {most}")
 
 # %% [markdown]
-# Compare the four places, then the confusions of the three splits. Init was bred to have
-# *habits*, as large models have them: in the same situation the same mistake, most of the
-# time, so that the likeliest answer is about as good as the average one. They come from its
+# Compare the four places, then the confusions of the three splits. Init was built to have
+# *habits*, as large models have: the same mistake in the same situation, most of the time,
+# so that the most likely answer is about as good as the average one. They come from its
 # corpus. Careless students take the second card for its *twin*, or, mostly where the first
-# card is low, write one of three formulas with the numbers as they lie:
+# card is low, write one of three formulas with the numbers in reading order:
 
 # %%
 from sftrl_lite.training.corpus import HABITS, LOW, TWINS
@@ -660,10 +670,10 @@ habit_table("Init")
 
 # %% [markdown]
 # `twin` is counted over hands whose second card has one, `formula` over hands with a low
-# and with another first card. Compare the three splits. The corpus told nobody under which
-# suits or rule to be careless, so the habits are shared: a policy that drops one of them
-# under black suits, because it does not pay there, may have dropped it under red suits and
-# under another rule as well. Whether it has is measured below, with the same table.
+# and with another first card. Compare the three splits. In the corpus carelessness does not
+# depend on suits or rule, so the habits are shared: a policy that loses one of them under
+# black suits, because it is not rewarded there, may lose it under red suits and under
+# another rule as well. Whether it does is measured below, with the same table.
 #
 # ### A family of shifts
 #
@@ -696,8 +706,8 @@ for name, look in tqdm(family.items()):
 # Difficulty ●●○○○ · 8 minutes
 #
 # Design a black look that Init reads at least 20 points worse than the trained one,
-# though a person reads it with ease: grain no stronger than in training, cards turned
-# by no more than 20 degrees, straying by no more than a fifth of their width, larger or
+# though a person reads it with ease: noise no stronger than in training, cards turned
+# by no more than 20 degrees, shifted by no more than a fifth of their width, larger or
 # smaller by no more than three tenths.
 
 # %%
@@ -745,12 +755,12 @@ with notebook.exercise("6.4"):
 #
 # ## Recognising times solving
 #
-# A misread hand is never solved, whatever its formula: so says the verifier. Hence the
-# rule of products has one term here,
+# The verifier never counts a misread hand as solved, whatever its formula. Hence the law of
+# total probability has one term here,
 #
 # $$P(\text{solve}) = P(\text{recognise}) \cdot P(\text{solve} \mid \text{recognise}),$$
 #
-# exactly, and success can change for two reasons. Each can be counted.
+# exactly, and success can change for two reasons. Each can be measured.
 
 # %%
 def factors(episodes) -> pd.Series:
@@ -766,8 +776,8 @@ lines = {w: factors(played["Init", s, "paper"]) for s, w in SHIFTS.items()}
 pd.DataFrame(lines).T.round(3)
 
 # %% [markdown]
-# Compare the rows with the first. A change of suits should show in the first column, a
-# change of the rule in the second: that is how one reads where a shift acts.
+# Compare the other rows with the first. A change of suits should show in the first column, a
+# change of the rule in the second: this is how to tell where a shift acts.
 #
 # ### Exercise 6.5: a chain of three
 #
@@ -837,8 +847,8 @@ with notebook.exercise("6.5"):
 # ## What a misread hand costs
 #
 # A misread hand costs 1.5 points in the paper (appendix A.3). Its text says *in addition*
-# to what the formula costs; the released code pays −1.5 *instead of* the rest. That
-# seems a detail. Ask what each makes profitable. The formula alone earns:
+# to what the formula costs; the released code pays −1.5 *instead of* the rest. That seems a
+# detail. Ask which behaviour each one rewards. The formula alone earns:
 
 # %%
 from sftrl_lite.tasks.verifier import REWARDS
@@ -910,9 +920,9 @@ with notebook.exercise("6.6"):
 # </details>
 #
 # Two kinds of failure get *cheaper* in the released variant when the cards are misread as
-# well. A policy that solves a hand with probability $p$ and otherwise fails at price $-c$
-# expects $5p - c(1 - p)$, and is better off naming wrong cards on purpose as long as that
-# is less than −1.5, that is for $p < (c - 1.5) / (c + 5)$.
+# well. A policy that solves a hand with probability $p$ and otherwise gets $-c$ has the
+# expected reward $5p - c(1 - p)$. It does better to name wrong cards on purpose as long as
+# that is below −1.5, that is for $p < (c - 1.5) / (c + 5)$.
 
 # %%
 for kind in ("wrong_value", "wrong_numbers", "illegal"):
@@ -922,8 +932,8 @@ for kind in ("wrong_value", "wrong_numbers", "illegal"):
 
 # %% [markdown]
 # A model that mostly fails with `wrong_value` gains nothing by misreading. A weak one can,
-# early in training, and learns nothing better there: an answer that names wrong cards
-# never earns +5. Our verifier follows the paper's text.
+# early in training, and gets stuck: an answer that names wrong cards never earns +5. Our
+# verifier follows the paper's text.
 #
 # ## SFT and RL from one Init
 #
@@ -951,10 +961,10 @@ table = side_by_side(plan, folder, "chapter-6")
 
 # %% [markdown]
 # Then two controls, one on each core. `rl-random` is the same PPO on the same hands with a
-# *random reward* of mean zero (`controls.Coin`): what it changes is not owed to the verifier.
+# *random reward* of mean zero (`controls.Coin`): its changes are not due to the verifier.
 # `sft-verified` is *on-policy SFT*: supervised fine-tuning on those of Init's own answers
-# to the training hands that the verifier accepted. It tells whether SFT needs foreign
-# answers to lose what it loses.
+# to the training hands that the verifier accepted. It shows whether SFT loses what it loses
+# because its demonstrations are off-policy.
 
 # %%
 few = {"points": 1, "final_episodes": scale.eval_episodes // 5}
@@ -1026,8 +1036,8 @@ for s, words in SHIFTS.items():
         print(f"{words:13} habit {k!r}: {said}")
 
 # %% [markdown]
-# Read them in pairs: black suits are trained, the other two splits are not. If a row for
-# red suits follows the row for black ones, what was unlearned is shared.
+# Compare the splits: only black suits were trained. If the row for red suits follows the row
+# for black ones, what was unlearned there carries over.
 #
 # Where does a change come from? With recognition $r$ and solving $s$ before (0) and after
 # (1), the change of first-try success is the sum of two terms:
@@ -1055,10 +1065,10 @@ for s, words in SHIFTS.items():
 # %% [markdown]
 # ## The figure of this chapter
 #
-# Each panel is one kind of test. To the right: more hands recognised; upwards: more
-# solved within the budget. The star is Init, a line runs through the evaluations of a
-# training, and markers grow on the way. Crosses are 95 % intervals, here over the hands of
-# one seed. This is the paper's figure 8, with intervals and controls.
+# Each panel is one split. Further right, more hands are recognised; further up, more are
+# solved within the budget. The star is Init; a line connects the evaluations of a run, and
+# its markers grow with training. Crosses are 95 % intervals, here over the hands of one seed.
+# This is the paper's figure 8, with intervals and controls.
 
 # %%
 def moved(rows, *methods: str) -> str:
@@ -1079,9 +1089,9 @@ notebook.show(moved(table, *order))
 # %% [markdown]
 # ## The same with more seeds
 #
-# One seed is not a result. The recorded runs of `results/ledger.csv`: Init, both methods,
-# SFT at a higher learning rate, three controls. Intervals hold the noise of seeds and of
-# hands. Rates were chosen on training hands and on development shifts (`vl-sweep`), never
+# One seed is not a result. These are the recorded runs of `results/ledger.csv`: Init, both
+# methods, SFT at a higher learning rate, three controls. The intervals include the noise of
+# seeds and of hands. Rates were chosen on training hands and on development shifts (`vl-sweep`), never
 # on the shifts that are reported.
 
 # %%
@@ -1105,7 +1115,8 @@ if "vl-headline" in set(rows["experiment"]):
 
 # %% [markdown]
 # The differences at the end, in points, paired by seed. `Init at its best temperature` was
-# picked after looking, which favours Init; an interval that holds 0 leaves the sign open.
+# picked after seeing the results, which favours Init. If an interval contains 0, the sign is
+# open.
 
 # %%
 if "vl-headline" in set(rows["experiment"]):
@@ -1135,8 +1146,8 @@ if len(rows):
 #
 # At 11 B parameters the paper reports for cards in pictures (figures 6 and 7) the success
 # below, one run each. The number of episodes is not printed; the released evaluation
-# scripts use 234, and not all the shares are multiples of 1/234, so they were smoothed or
-# counted otherwise. Taken as counts of 234, Fisher's exact test says:
+# scripts use 234, and not all of these are multiples of 1/234, so they were smoothed or
+# counted differently. Taken as counts of 234, Fisher's exact test says:
 
 # %%
 from scipy.stats import fisher_exact
@@ -1194,31 +1205,31 @@ for name in ("Init", *names):
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# A reward for solving reaches the vision tower. No term of it says "look better"; but only
-# a hand that is recognised can earn 5 points, so a policy that samples several readings
-# of a picture makes the right one more likely. Init's misreadings are habits that its
-# corpus ties to no suits and to no rule. So RL can remove under black suits what would
-# have harmed it under red ones, without ever seeing them. Whether it did is in the tables:
+# The reward for solving also trains the vision tower. No term of it rewards recognition
+# directly; but only a recognised hand can earn 5 points, so when a policy samples several
+# readings of a picture, the right one becomes more likely. Init's misreadings are habits
+# that in its corpus depend on neither suits nor rule. So RL under black suits can remove
+# what does harm under red ones, without ever seeing them. Whether it did is in the tables:
 # the habits of the live models, and RL against *Init at its best temperature* in the
 # recorded ones. A gain over Init at one temperature alone would be sharpening.
 #
-# A demonstration names the cards right, too, but it names them for *these* pictures, and
-# after some passes the hand may as well be known by its grain: the loss does not ask how.
-# Compare training hands with fresh ones, black with red, and SFT with on-policy SFT: the
-# last one imitates as well, but answers that Init itself gives.
+# A demonstration also names the cards right, but for *these* pictures, and after some epochs
+# the model may recognise a hand by its noise instead: the loss does not care how. Compare
+# training hands with fresh ones, black with red, and SFT with on-policy SFT, which is
+# supervised too, but on answers that Init itself gives.
 #
 # What this chapter does *not* show:
 #
 # - *That the shift is unseen.* The base saw some red and four-colour cards; a shift
 #   here is one between fine-tuning and test, as for the paper's model, which has
 #   certainly seen red cards before.
-# - *That the same holds for every look.* The family above has members that nobody
-#   tested the trained models on. Try yours.
+# - *That the same holds for every look.* The trained models were not tested on most members
+#   of the family above. Try yours.
 # - *Which part of the model changed.* Everything was trained at one rate. A run with the
 #   tower frozen, or with nothing but the tower trained, would tell.
 # - *A law of size.* The base is a model organism: its corpus holds careful and habitual
 #   answers, so that there is something to select. The paper's numbers are the ones above.
-# - *That one seed is a result.* Read the recorded section for signs and intervals.
+# - *A result from one seed.* Signs and intervals are in the recorded section.
 #
 # ## Further reading
 #

@@ -243,8 +243,8 @@ notebook.show(
 
 # %% [markdown]
 # Does that harm a model? Both the instruction and the verifier take their word from the
-# same arithmetic, so a model that copies the word is paid. One that computes the angle
-# from the headings is told that it is wrong.
+# same arithmetic, so a model that copies the word is rewarded. One that computes the angle
+# from the headings is marked wrong.
 #
 # ### Exercise 7.2: left or right?
 #
