@@ -71,7 +71,7 @@ large = general_points("id", pictures=True, size=224)
 hand = large.show(Hand(("3", "5", "6", "J")), random.Random(0))
 small = replace(large, size=scale.picture)
 titles = [f"for you: {large.size} pixels", f"for the model: {small.size}"]
-alt = "The same hand in two sizes. " + picture_words(hand)
+alt = "At the model's size the hand is still readable. " + picture_words(hand)
 sheet([large.picture(hand), small.picture(hand)], titles, 2, alt)
 
 # %% [markdown]
@@ -1082,8 +1082,10 @@ def moved(rows, *methods: str) -> str:
     return ". ".join(lines) + f" ({seeds} seed{'s' * (seeds > 1)})."
 
 order = ("rl-ppo", "sft", "sft-verified", "rl-random")
-alt = recognition_plots.recognition_alt(table, methods=order)
-notebook.figure(recognition_plots.recognition_path(table, methods=order), alt=alt)
+said = plots.finding(table, "success", "ood-visual", ("rl-ppo", "sft"))
+title = f"Red suits, solved: {said}"
+fig = recognition_plots.recognition_path(table, methods=order, title=title)
+notebook.figure(fig, alt=recognition_plots.recognition_alt(table, methods=order))
 notebook.show(moved(table, *order))
 
 # %% [markdown]
@@ -1109,8 +1111,11 @@ if len(rows):
 # %%
 order = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if "vl-headline" in set(rows["experiment"]):
-    alt = recognition_plots.recognition_alt(rows, methods=order)
-    notebook.figure(recognition_plots.recognition_path(rows, methods=order), alt=alt)
+    said = plots.finding(rows, "success", "ood-visual", ("rl-ppo", "sft"))
+    fig = recognition_plots.recognition_path(
+        rows, methods=order, title=f"Red suits, solved: {said}"
+    )
+    notebook.figure(fig, alt=recognition_plots.recognition_alt(rows, methods=order))
     notebook.show(moved(rows, *order))
 
 # %% [markdown]

@@ -41,8 +41,8 @@ scale = notebook.setup(task="virl-l")
 # %% [markdown]
 # ## One crossing, by hand
 #
-# A walk through Alderwick, a procedural city (`city.py`). The ring is the start, the disc
-# the destination; the boards are landmarks.
+# A walk through Alderwick, a procedural city (`city.py`), north up. The boards are
+# landmarks.
 
 # %%
 import matplotlib.pyplot as plt
@@ -59,7 +59,8 @@ print(*task.instructions(route), sep="\n")
 fig, axis = plt.subplots(figsize=(7, 5.6))
 axis.imshow(map_picture(load_city(route.city), route))
 axis.axis("off")
-alt = f"Map of {route.city} with a route of {len(route.legs)} legs. "
+axis.set_title(f"A route of {len(route.legs)} legs is a list of turns and moves")
+alt = f"A route of {len(route.legs)} legs through {route.city}, seen from above. "
 notebook.figure(fig, alt=alt + " ".join(task.instructions(route)))
 
 # %% [markdown]
@@ -851,6 +852,8 @@ axes[0].set_ylabel("right answers")
 plots.legend_below(fig)
 lost = ", ".join(f"{n} {against(n, 'relative', 'per_step')}" for n in names)
 told = f"Under relative words, points per step against Init: {lost}. "
+turns = {n: hits / of for n in STYLES for hits, of in [counted[n, "relative"]["turn"]]}
+fig.suptitle(f"Lowest at turns under relative words: {min(turns, key=turns.get)}")
 notebook.figure(fig, alt=told + "Right answers: " + "".join(map(in_words, rules)))
 
 # %% [markdown]
@@ -956,7 +959,8 @@ if parts[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-rule", methods=("rl-ppo", "sft"))
     alt = temperature_plots.temperature_alt(rows, **drawn)
     fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
-    fig.axes[0].set_title("other walks, relative words")
+    said = plots.finding(rows, "per_step", "ood-rule", drawn["methods"])
+    fig.axes[0].set_title(f"relative words: {said}", fontsize=10)
     told = alt.replace("fresh hands, shifted rule, per cent solved", "per cent right")
     notebook.figure(fig, alt=told)
 

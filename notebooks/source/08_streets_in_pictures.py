@@ -74,7 +74,7 @@ index = next(i for i, s in enumerate(steps(route)) if s.move == "turn" and i > 0
 here = Decision(route, index)
 print("instruction:", task.instructions(route)[here.step.instruction])
 titles = [f"for you: {large.size} pixels", f"for the model: {task.size}"]
-alt = "Four views of a crossing in two sizes. " + task.observation(here.step)
+alt = "Even at the model's size the sign can be seen. " + task.observation(here.step)
 sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=2.6)
 
 # %% [markdown]
@@ -285,7 +285,8 @@ with notebook.exercise("8.3"):
 # %%
 theirs = replace(large, official=True)
 titles = ["as the prompt says", "as the released code shows"]
-alt = "The same crossing, cut as the prompt says and as the released code does."
+alt = ("The released code shows the view that its prompt calls ahead in another place: "
+       "the same crossing, cut as the prompt says and as the code does.")
 sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=2.6)
 
 # %% [markdown]
@@ -702,6 +703,8 @@ def finding(split: str) -> str:
 fig, axes = plt.subplots(1, 3, figsize=(12, 4), sharey=True)
 for axis, metric in zip(axes, PANELS, strict=True):
     panel(axis, metric)
+best = max(STYLES, key=lambda n: found[n, "unseen cities", "paper"]["per_step"].value)
+fig.suptitle(f"Most right steps in unseen cities: {best}")
 plots.legend_below(fig)
 first = finding("unseen cities")
 notebook.figure(fig, alt=first + "".join(map(in_words, PANELS)))
@@ -766,7 +769,8 @@ if experiments[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-visual", methods=("rl-ppo", "sft"))
     alt = temperature_plots.temperature_alt(rows, **drawn)
     fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
-    fig.axes[0].set_title("unseen cities")
+    told_here = plots.finding(rows, "per_step", "ood-visual", drawn["methods"])
+    fig.axes[0].set_title(f"unseen cities: {told_here}", fontsize=10)
     said = alt.replace("fresh hands, red suits, per cent solved", "per cent right")
     notebook.figure(fig, alt=said)
 

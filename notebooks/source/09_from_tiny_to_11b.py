@@ -643,8 +643,10 @@ for mode, size in (("sft", 8), ("rl", 8), ("rl", 64)):
         bars[label] = plans[mode, adapter, 1, size]
 sizes = ", ".join(f"{k} {sum(v.values()):.0f} GiB" for k, v in bars.items())
 gpus = ", ".join(f"{name} {size:.0f}" for name, size in GPUS.items())
-alt = f"Predicted memory of an 11B step by part. {sizes}. GPUs: {gpus}."
-notebook.figure(memory_bars(bars, GPUS), alt=alt)
+least, most = (sum(bars[f"SFT 8, {n}"].values()) for n in ("QLoRA", "all weights"))
+title = f"QLoRA takes SFT of 11B from {most:.0f} to {least:.0f} GiB (predicted)"
+alt = f"{title}. Memory by part and GPUs: {sizes}. {gpus}."
+notebook.figure(memory_bars(bars, GPUS, title), alt=alt)
 
 # %% [markdown]
 # Three readings. Without an adapter, the gradients and means that Adam needs dwarf everything
