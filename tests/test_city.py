@@ -28,7 +28,7 @@ from sftrl_lite.tasks.shipped_cities import (
     load_city,
     make_shipped,
 )
-from sftrl_lite.tasks.street_map import map_picture
+from sftrl_lite.tasks.street_map import _window, map_picture
 from sftrl_lite.tasks.street_view import four_views, look_in, panorama, sign, view
 from sftrl_lite.tasks.walks import decisions
 
@@ -278,6 +278,18 @@ def test_map_is_opaque_and_shows_the_route():
     blue = np.array(ImageColor.getrgb("#0072b2"))
     close = [(np.abs(np.asarray(p, int) - blue).sum(2) < 12).sum() for p in (plain, drawn)]
     assert close[0] < 30 < 100 < close[1]
+
+
+def test_a_map_shows_the_whole_route_large_and_a_walk_stays_on_one_map():
+    for route in city_routes(CITY)[:8]:
+        whole = map_picture(CITY, route, 360)
+        begun = replace(route, legs=route.legs[:1])
+        assert map_picture(CITY, begun, 360, around=route).size == whole.size
+        west, east, south, north = _window(CITY, route)
+        xs, ys = zip(route.start, *(leg.end for leg in route.legs), strict=True)
+        assert west < min(xs) and max(xs) < east and south < min(ys) and max(ys) < north
+        spans = max(xs) - min(xs), max(ys) - min(ys)
+        assert max(spans) > 0.3 * max(east - west, north - south)
 
 
 def test_places_of_spots_lie_on_their_streets():

@@ -41,8 +41,8 @@ scale = notebook.setup(task="virl-l")
 # %% [markdown]
 # ## One crossing, by hand
 #
-# A walk through Alderwick, a procedural city (`city.py`). The ring is the start, the disc
-# the destination; the boards are landmarks.
+# A walk through Alderwick, a procedural city (`city.py`), north up. The boards are
+# landmarks.
 
 # %% tags=["map-figure"]
 import matplotlib.pyplot as plt
@@ -59,7 +59,8 @@ print(*task.instructions(route), sep="\n")
 fig, axis = plt.subplots(figsize=(7, 5.6))
 axis.imshow(map_picture(load_city(route.city), route))
 axis.axis("off")
-alt = f"Map of {route.city} with a route of {len(route.legs)} legs. "
+axis.set_title(f"A route of {len(route.legs)} legs is a list of turns and moves")
+alt = f"A route of {len(route.legs)} legs through {route.city}, seen from above. "
 notebook.figure(fig, alt=alt + " ".join(task.instructions(route)))
 
 # %% [markdown]
@@ -100,8 +101,8 @@ for name, answer in walkers.items():
 #
 # ## A walk is teacher-forced
 #
-# As in the paper's released data, a walk is a fixed sequence of places where one action is
-# due: `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg
+# As in the paper's released data, a walk is a fixed sequence of places, each with one right
+# action: `turn_direction(x)`, `forward()` or `stop()`. A route is a list of legs; each leg
 # begins with a turn, passes some places, and ends at the next crossing or at the
 # destination.
 
@@ -113,10 +114,10 @@ rows = [(s.move, round(s.heading), s.instruction + 1, s.observation)
 pd.DataFrame(rows, columns=["move", "facing", "instruction", "seen"])
 
 # %% [markdown]
-# A wrong action moves nobody: the model is asked again, and after the second failure the
-# walk is over. So the right walk is the only one, and each of its steps can be asked by
-# itself, with the right history (*teacher forcing*). One such step is a *decision*, our
-# unit of training.
+# A wrong action does not move the walker: the model is asked again, and the second failure
+# ends the walk. So every step that is reached has the same history, and each step can be
+# asked on its own, given the right actions before it (*teacher forcing*). One such step is
+# a *decision*, the unit of training here.
 #
 # ### Exercise 7.1: the moves of a walk
 #
@@ -134,17 +135,29 @@ def moves_of(passed: list[int]) -> list[str]:
     raise NotImplementedError
 
 # %%
+import random
+
 from sftrl_lite.tasks.navigation import navigation
-from sftrl_lite.tasks.routes import steps
+from sftrl_lite.tasks.routes import Leg, Route, steps
 
 with notebook.exercise("7.1"):
-    assert moves_of([1]) == ["turn", "forward", "stop"], "one leg, one place on the way"
+    one = moves_of([1])
+    assert isinstance(one, list), "a walk is a list of moves"
+    assert one == ["turn", "forward", "stop"], "one leg, one place on the way"
     two = ["turn", "turn", "forward", "forward", "stop"]
     assert moves_of([0, 2]) == two, "two legs, the second passes two places"
-    for walk in navigation("id").routes[:20]:
-        right = [s.move for s in steps(walk)]
-        mine = moves_of([len(leg.between) for leg in walk.legs])
-        assert mine == right, f"route {walk.name}: {mine} instead of {right}"
+    for r in navigation("id").routes[:20]:
+        right = [s.move for s in steps(r)]
+        mine = moves_of([len(leg.between) for leg in r.legs])
+        assert mine == right, f"route {r.name}: {mine} instead of {right}"
+    dice, nothing = random.Random(0), ((0.0, 0.0), None)
+    for _ in range(50):
+        passed = [dice.randrange(5) for _ in range(dice.randint(1, 9))]
+        kept, legs = [*passed], [Leg(0, (0, 0), None, (nothing,) * n) for n in passed]
+        right = [s.move for s in steps(Route("", "", (0, 0), 0, tuple(legs)))]
+        mine = moves_of(passed)
+        assert mine == right, f"{kept}: {mine} instead of {right}"
+        assert passed == kept, "the walker still needs the list: do not change it"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -187,12 +200,12 @@ for a, b in zip(before, after, strict=True):
 print("->", shifted.demonstration(here))
 
 # %% [markdown] tags=["angle"]
-# The offer changes, and so do the past actions. The instructions do not: *"Turn right to
-# face east"* holds the right answer under both rules. The rule shift of V-IRL asks for
-# **the other word of the same sentence**. No heading has to be computed, no map to be
-# known; only the words on offer have to be read.
+# The action vocabulary changes, and so do the past actions. The instructions do not: *"Turn
+# right to face east"* contains the right answer under both rules. The rule shift of V-IRL
+# asks for **the other word of the same sentence**. No heading has to be computed and no map
+# is needed; only the action vocabulary of the prompt has to be read.
 #
-# For a reader that is an easy shift, and the paper reports its largest fall on it.
+# For a person that is an easy shift. The paper reports its largest drop on it.
 #
 # ## Words for headings
 #
@@ -231,8 +244,8 @@ notebook.show(
 
 # %% [markdown]
 # Does that harm a model? Both the instruction and the verifier take their word from the
-# same arithmetic, so a model that copies the word is paid. One that computes the angle
-# from the headings is told that it is wrong.
+# same arithmetic, so a model that copies the word is rewarded. One that computes the angle
+# from the headings is marked wrong.
 #
 # ### Exercise 7.2: left or right?
 #
@@ -252,6 +265,7 @@ def relative_word(heading: float, onward: float) -> str:
 from sftrl_lite.tasks.routes import RELATIVE
 
 with notebook.exercise("7.2"):
+    assert isinstance(relative_word(350, 10), str), "a word is a str"
     assert relative_word(350, 10) == "slightly right", "20 degrees across north"
     assert relative_word(10, 350) == "slightly left", "and back"
     assert relative_word(90, 180) == "right", "from east to south"
@@ -260,6 +274,11 @@ with notebook.exercise("7.2"):
             word, right = relative_word(h, onward), RELATIVE.word(h, onward)
             assert word == right, f"from {h} to {onward}: {word} instead of {right}"
     assert relative_word(720.5, 0.75) == "slightly right", "fractions, any heading"
+    dice = random.Random(0)
+    for _ in range(500):
+        h, onward = dice.uniform(-720, 720), dice.uniform(-720, 720)
+        word, right = relative_word(h, onward), RELATIVE.word(h, onward)
+        assert word == right, f"from {h:.1f} to {onward:.1f}: {word} instead of {right}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -314,8 +333,11 @@ print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r)
 
 # %% [markdown]
 # The first action of *every* walk is a turn, in this city and in the paper's data alike.
-# Imagine a walker who has lost only the words for turns, and is perfect at `forward()` and
-# `stop()`:
+# Imagine a walker who has lost only the words for turns and is perfect at `forward()` and
+# `stop()`.
+#
+# **Predict, then run.** Write down its three numbers: per step, per step of the walk, and
+# per walk. The counts above are all that you need.
 
 # %% tags=["protocol"]
 from types import SimpleNamespace
@@ -336,10 +358,17 @@ for name in ("per_step", "walk_per_step", "route"):
     print(f"{name:14} {hits:4} of {n:4} = {hits / n:.1%}")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Per step, look at the counts of all moves: right at every `forward` and `stop`, two wrong
+# answers at every turn. Both other numbers are zero: the first turn ends every walk.
+#
+# </details>
+#
 # One and the same walker, two accuracies. The paper reports 80.8 % per step for Init,
 # 91.8 % for RL and 1.3 % for SFT (section 5.1, figure 6). A walker who is out at the first
 # turn cannot have more than a few per cent, whatever it can do at the other steps. So
-# 1.3 % says that turns are lost. It cannot say that anything *else* is. We measure both.
+# 1.3 % shows that turns are lost. It cannot show that anything *else* is. We measure both.
 #
 # ### Exercise 7.3: count a walk
 #
@@ -357,8 +386,6 @@ def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
     raise NotImplementedError
 
 # %%
-import random
-
 from sftrl_lite.tasks.navigation import navigation
 from sftrl_lite.tasks.walks import decisions, route_success
 
@@ -366,19 +393,22 @@ with notebook.exercise("7.3"):
     assert walk_account([[False, False], [True]]) == (0, 2), "over at the first step"
     assert walk_account([[True], [True]]) == (2, 2), "a perfect walk"
     assert walk_account([[False, True], [True]]) == (2, 3), "a second try is an answer"
-    walk = [[True], [False, False], [True], [True]]
-    assert walk_account(walk) == (1, 3), "the failed step counts, what follows does not"
-    asked = decisions(navigation("id").routes[:1])
+    account = [[True], [False, False], [True], [True]]
+    counted = walk_account(account)
+    assert counted == (1, 3), "the failed step counts, what follows does not"
+    assert len(account) == 4, "the account is still needed: do not change it"
+    there = navigation("id").routes
     for seed in range(100):
         dice = random.Random(seed)
-        walk = [[False] * dice.choice((0, 0, 0, 1, 2)) + [True] for _ in asked]
+        asked = decisions([dice.choice(there)])
+        account = [[False] * dice.choice((0, 0, 0, 1, 2)) + [True] for _ in asked]
         if seed % 4:
-            walk[dice.randrange(len(walk))] = [False] * dice.randint(1, 3)
-        said = [[SimpleNamespace(solved=x) for x in tries] for tries in walk]
+            account[dice.randrange(len(asked))] = [False] * dice.randint(1, 3)
+        said = [[SimpleNamespace(solved=x) for x in tries] for tries in account]
         came = [SimpleNamespace(turns=[SimpleNamespace(verdict=v) for v in verdicts])
                 for verdicts in said]
-        right = route_success(asked, came)["walk_per_step"]
-        assert walk_account(walk) == right, f"{walk}: {right}, not {walk_account(walk)}"
+        right, mine = route_success(asked, came)["walk_per_step"], walk_account(account)
+        assert mine == right, f"{account}: {right}, not {mine}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -441,8 +471,9 @@ with notebook.exercise("7.4"):
             weight = prod(q if hit else 1 - q for q, hit in zip(p, walk, strict=True))
             n = (*walk, False).index(False)  # right answers before the first failure
             right, asked = right + weight * n, asked + weight * min(n + 1, len(p))
-        told = f"{moves} with {skill}: {right / asked:.4f} until the first failure"
-        assert abs(two_accuracies(moves, skill)[1] - right / asked) < 1e-9, told
+        due, mine = (sum(p) / len(p), right / asked), two_accuracies(moves, skill)
+        told = f"{moves}, {skill}: over all, until the first failure {due}, not {mine}"
+        assert max(abs(x - y) for x, y in zip(mine, due, strict=True)) < 1e-9, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -469,13 +500,102 @@ with notebook.exercise("7.4"):
 #
 # </details>
 #
+# ### Exercise 7.5: play a whole walk
+#
+# Difficulty ●●●○○ · 15 minutes
+#
+# So far the walks were lists. Now assemble the protocol from the task's own pieces:
+# `task.prompt(decision)` is the question at a step, `task.verify(decision, answer)` judges
+# (`solved`, `reward`, `message`). The tests let the same walkers play in the package's
+# environment, with other numbers of tries and other messages, and compare every count and
+# every text that was read.
+
+# %%
+from collections.abc import Callable
+
+from sftrl_lite.tasks.navigation import Navigation
+from sftrl_lite.tasks.routes import Route
+
+Walker = Callable[[str], str]  # reads the conversation at a step, returns an answer
+
+
+def play_walk(
+    task: Navigation, route: Route, walker: Walker, tries: int
+) -> tuple[bool, int, int, float]:
+    """Play a walk to its end: (arrived, right answers, answers, points).
+
+    At each step the walker reads the prompt; at the next try the prompt, its answer
+    and the verifier's message, joined by empty lines. After ``tries`` wrong answers at
+    a step the walk is over and costs ``task.over_budget`` on top of their rewards.
+    """
+    raise NotImplementedError
+
+# %%
+from functools import partial
+
+from sftrl_lite.tasks.environments import NavigationEnv
+
+with notebook.exercise("7.5"):
+    for seed in range(40):
+        most, skill = 1 + seed % 3, (0.3, 0.9, 1)[seed // 3 % 3]
+        split, kind = ("id", "ood-rule")[seed % 2], ("reason", "binary")[seed // 2 % 2]
+        env = NavigationEnv(split, most, feedback=kind)
+        text, info = env.reset(seed=seed)
+        judge, way, heard, read = env.task, info["problem"].route, [], []
+        right = {judge.prompt(d): judge.demonstration(d) for d in decisions([way])}
+        def say(log: list, text: str, right: dict = right, skill=skill) -> str:
+            log.append(text)
+            chance, bad = random.Random(text), ("Go on.", '{"action": "stop()"}')
+            good = right[text.split("\n\n")[0]]
+            return good if chance.random() < skill else chance.choice(bad)
+        hits, points, arrived, lost = 0, 0.0, False, False
+        while not arrived and not lost:
+            text, reward, arrived, lost, _ = env.step(say(heard, text))
+            hits, points = hits + (reward > 0), points + reward - lost  # the budget
+        mine = play_walk(judge, way, partial(say, read), most)
+        n, due = min(len(read), len(heard)), (arrived, hits, len(heard), points)
+        assert read[:n] == heard[:n], "a try reads the prompt and what was said since"
+        assert mine == due, f"at most {most} tries: {due}, not {mine}"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Two loops: over `decisions([route])`, and over the tries at a step. A `for` loop's `else`
+# runs where no `break` was met.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def play_walk(
+#     task: Navigation, route: Route, walker: Walker, tries: int
+# ) -> tuple[bool, int, int, float]:
+#     right, answers, points = 0, 0, 0.0
+#     for decision in decisions([route]):
+#         turns = [task.prompt(decision)]
+#         for _ in range(tries):
+#             answer = walker("\n\n".join(turns))
+#             verdict = task.verify(decision, answer)
+#             turns += [answer, verdict.message]
+#             answers, points = answers + 1, points + verdict.reward
+#             if verdict.solved:
+#                 right += 1
+#                 break
+#         else:
+#             return False, right, answers, points + task.over_budget
+#     return True, right, answers, points
+# ```
+#
+# </details>
+#
 # ## The base
 #
-# Init is a tiny model that has read walks through two hundred procedural cities
-# (`corpus.py`): first a book, then homework by students with a *habit*. Who sees a
-# landmark on the left stops there, with the probabilities `careless` at the first and at
-# the second answer; on the right less often (`elsewhere`, a share of it). Turns are asked
-# for in five kinds of words, equally often:
+# Init is a tiny model, pre-trained on a synthetic corpus of walks through two hundred
+# procedural cities (`corpus.py`): first a book of correct walks, then homework by students
+# with a *habit*. A student who sees a landmark on the left stops there, with the
+# probabilities `careless` at the first and at the second answer; on the right less often
+# (`elsewhere`, a fraction of it). Turns are asked for in five vocabularies, equally often:
 
 # %%
 from sftrl_lite.training.corpus import CITIES, STREET_HOMEWORK, WORDS
@@ -485,12 +605,12 @@ for words in WORDS:
     print(f"{words.name:9}", ", ".join(words.words[:4]), "...")
 
 # %% [markdown]
-# So left and right are no news to Init, as they are none to any language model. What is
-# news in *fine-tuning* is that only one kind is asked for. (For the cards the shifted rule
+# So Init knows left and right, as every language model does. What is new in *fine-tuning* is
+# that only one vocabulary is asked for. (For the cards the shifted rule
 # was kept out of the corpus as well: [chapter 2](02_the_base_model.ipynb).)
 #
-# Fine-tuning uses 60 routes of Alderwick, tests use other ones: none has the instructions
-# of a training route. The same walks are asked for under both rules.
+# Fine-tuning uses 60 routes of Alderwick. The test routes are others, and none has the
+# instructions of a training route. The same walks are tested under both rules.
 
 # %%
 from sftrl_lite.models.loading import load
@@ -542,9 +662,9 @@ overview("Init")
 # %% [markdown]
 # ### The habit, in Init's own answers
 #
-# The corpus says what its students did. What does Init do? We count first answers
-# `stop()` at decisions where stopping is wrong, by what is seen there: under both rules,
-# and in nine other cities.
+# That is the corpus. What has Init learned from it? We count first answers `stop()` at
+# decisions where stopping is wrong, by what is seen there: under both rules, and in nine
+# other cities.
 
 # %% tags=["habit"]
 from sftrl_lite.tasks.base import read_answer
@@ -571,10 +691,10 @@ lines["absolute words, greedy"] = greedy
 (100 * pd.DataFrame(lines).T).round(1)
 
 # %% [markdown]
-# Compare the rows. A habit that is the same under all words and in all cities harms under
-# all of them, so unlearning it under one rule can serve the others as well. The words for
-# turns are another matter: as long as only compass points are asked for, a model that
-# always uses them loses nothing.
+# Compare the rows. A habit that is the same in every vocabulary and in every city does harm
+# in all of them, so unlearning it under one rule can help under the others. The words for
+# turns are different: as long as only compass points are asked for, a model that always uses
+# them loses no reward.
 #
 # ## SFT and RL from one Init
 #
@@ -596,12 +716,12 @@ folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
-# Then three more. *SFT, pushed* has ten times the learning rate, at the same compute: is
-# what SFT keeps or loses a matter of its rate? *Varied words, pushed* is SFT at that rate,
-# too, on the same decisions, but the words on offer vary from one to the next (never the
-# shifted ones): if SFT as such destroys the choice of words, it must lose it as well. *RL,
-# random reward* is the same PPO on the same decisions, with rewards of a fair coin: what it
-# changes is not owed to the verifier.
+# Then three more. *SFT, pushed* has ten times the learning rate at the same compute: does
+# what SFT keeps or loses depend on the rate? *Varied words, pushed* is SFT at that rate on
+# the same decisions, but the action vocabulary varies from one to the next (never the
+# shifted one): if SFT as such destroyed the choice of words, this run would lose it too.
+# *RL, random reward* is the same PPO on the same decisions with a random reward of mean
+# zero: its changes are not due to the verifier.
 
 # %%
 more = {
@@ -670,15 +790,15 @@ for name, row in left.items():
     print(f"{name:20} stops wrongly at a landmark on the left: {said}")
 
 # %% [markdown]
-# Read it in pairs. Only the first column was trained. Where the second follows it, what was
-# unlearned under compass points serves left and right too.
+# Read each row as a pair. Only absolute words were trained. Where the second number follows
+# the first, what was unlearned under compass points carries over to left and right.
 #
 # ## The figure of this chapter
 #
 # Accuracy by kind of step, then over all steps, then by the walk's protocol, at the paper's
-# decoding. Bars around the dots are Wilson 95 % intervals over answers (they take answers
-# of one walk as independent, and say nothing about another seed). A model that has lost
-# nothing but words falls at turns under the relative rule and nowhere else.
+# decoding. Bars are Wilson 95 % intervals over answers; they treat the answers of one walk as
+# independent and say nothing about another seed. A model that has lost only the vocabulary
+# drops at turns under the relative rule and nowhere else.
 
 # %%
 from sftrl_lite.results.intervals import wilson
@@ -732,6 +852,8 @@ axes[0].set_ylabel("right answers")
 plots.legend_below(fig)
 lost = ", ".join(f"{n} {against(n, 'relative', 'per_step')}" for n in names)
 told = f"Under relative words, points per step against Init: {lost}. "
+turns = {n: hits / of for n in STYLES for hits, of in [counted[n, "relative"]["turn"]]}
+fig.suptitle(f"Lowest at turns under relative words: {min(turns, key=turns.get)}")
 notebook.figure(fig, alt=told + "Right answers: " + "".join(map(in_words, rules)))
 
 # %% [markdown]
@@ -755,11 +877,11 @@ notebook.show(
 protocol.round(1)
 
 # %% [markdown]
-# ## Which words does it use?
+# ## Which model still uses the prompt's vocabulary?
 #
-# Look at the first answers to turns under the relative rule. When a turn is in words that
-# were not on offer, are they the trained ones, and do they name the right street? A stop
-# here is the habit.
+# Look at the first answers to turns under the relative rule. When a turn uses words that
+# the prompt does not offer, are they the trained ones, and do they name the right street? A
+# stop here is the habit.
 
 # %% tags=["words"]
 import json
@@ -783,11 +905,11 @@ for name in STYLES:
 pd.DataFrame(used).fillna(0).sort_index().round(1)
 
 # %% [markdown]
-# Absolute words with the *right street* follow the right leg of the right instruction, in
-# the trained words instead of those on offer. The paper shows one such answer of SFT,
+# Absolute words with the *right street* carry out the right instruction in the trained
+# vocabulary instead of the prompt's. The paper shows one such answer of SFT,
 # `turn_direction(northwest)` under the relative rule (its figure 21). Compare RL with RL on
-# a random reward: what both lose is not owed to the verifier. Here is an answer of SFT, or
-# of pushed SFT, if they gave one:
+# a random reward: what both lose is not due to the verifier. Here is such an answer of SFT,
+# or of pushed SFT, if there is one:
 
 # %%
 old = {}
@@ -804,9 +926,10 @@ print("turns in the trained words:", {name: len(pairs) for name, pairs in old.it
 # %% [markdown]
 # ## Recorded, with more seeds
 #
-# One seed is not a result. The recorded runs of `results/ledger.csv` at full length, with
-# SFT at a higher rate and more controls; intervals hold the noise of seeds and of
-# decisions. `Init at its best temperature` was picked after looking, which favours Init.
+# One seed is not a result. These are the recorded runs of `results/ledger.csv` at full
+# length, with SFT at a higher rate and more controls. The intervals include the noise of
+# seeds and of decisions. `Init at its best temperature` was picked after seeing the results,
+# which favours Init.
 
 # %%
 from sftrl_lite.results import temperature_plots
@@ -823,7 +946,8 @@ if len(rows):
 
 # %% [markdown]
 # Differences at the end, in points per step under relative words, paired by seed: over all
-# steps, and until the walk's first failure. An interval that holds 0 leaves the sign open.
+# steps, and until the walk's first failure. If an interval contains 0, the
+# sign is open.
 
 # %%
 if parts[0] in set(rows["experiment"]):
@@ -835,7 +959,8 @@ if parts[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-rule", methods=("rl-ppo", "sft"))
     alt = temperature_plots.temperature_alt(rows, **drawn)
     fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
-    fig.axes[0].set_title("other walks, relative words")
+    said = plots.finding(rows, "per_step", "ood-rule", drawn["methods"])
+    fig.axes[0].set_title(f"relative words: {said}", fontsize=10)
     told = alt.replace("fresh hands, shifted rule, per cent solved", "per cent right")
     notebook.figure(fig, alt=told)
 
@@ -853,7 +978,7 @@ if len(rows):
     display(cost_table(rows))
 
 # %% [markdown]
-# ### The paper's numbers beside
+# ### The paper's numbers
 #
 # | | Init | RL | SFT |
 # | --- | --- | --- | --- |
@@ -865,7 +990,7 @@ if len(rows):
 #
 # ## The real data
 #
-# The paper's routes (New York, 2.2 GB with photographs; nine other cities, 59 MB) lie on a
+# The paper's routes (New York, 2.2 GB with photographs; nine other cities, 59 MB) are on a
 # public hub as the data set `tianzhechu/SFTvsRL_Data`. `street_data.py` reads that format
 # into the same `Route` objects. We fabricate a folder with one route to see how.
 
@@ -907,8 +1032,8 @@ print("released arithmetic:",
       streets.task("all", official=True).instructions(streets.routes[0])[0])
 
 # %% [markdown]
-# There is the walker who faces 350 and goes at 10 again. What is wrong with a folder is
-# reported in one line that names file, route and field, before any training begins:
+# Here is the walker who faces 350 and goes on at 10 again. An error in a folder is reported
+# in one line that names the file, the route and the field, before any training begins:
 
 # %%
 for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
@@ -942,7 +1067,7 @@ except DataError as error:
     print("refused:", str(error).replace(str(place), place.name))
 
 # %% [markdown]
-# ### Exercise 7.5: read a pickle, run nothing
+# ### Exercise 7.6: read a pickle, run nothing
 #
 # Difficulty ●●●○○ · 8 minutes
 #
@@ -962,7 +1087,7 @@ def plain_load(data: bytes) -> object:
 # %%
 import os
 
-with notebook.exercise("7.5"):
+with notebook.exercise("7.6"):
     dice, mark = random.Random(0), Path(tempfile.mkdtemp()) / "it_ran"
     code = f"__import__('os').mkdir({str(mark)!r})"
     bad = [(os.system, (f'mkdir "{mark}"',)), (os.mkdir, (str(mark),)), (eval, (code,)),
@@ -1009,7 +1134,7 @@ with notebook.exercise("7.5"):
 #
 # </details>
 #
-# With the real folder on your disk, the same commands as ever take it by `--data`:
+# With the real folder on your disk, the usual commands take it by `--data`:
 #
 # ```sh
 # hf download tianzhechu/SFTvsRL_Data VIRL_routes/nyc_1k_routes.zip \
@@ -1020,9 +1145,9 @@ with notebook.exercise("7.5"):
 #     --model FOLDER --scale full
 # ```
 #
-# The first four fifths of the routes are trained on; of the others those are tested whose
-# instructions no training route has. The tiny base can be used there as well, but New
-# York's landmarks are unknown tokens to it. That folder is for larger models.
+# Training uses the first four fifths of the routes; tests use those of the rest whose
+# instructions no training route has. The tiny base runs there as well, but New York's
+# landmarks are unknown tokens to it. That folder is for larger models.
 #
 # ## A place to play
 #
@@ -1037,25 +1162,24 @@ walk_viewer(shifted, shifted.routes[6])
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The shift of this chapter asks for no new skill: the answer stands in the prompt, in a
-# sentence of a kind that Init has read many times. Whether a model gives it depends on
-# whether its answer still depends on the *words on offer*.
+# The shift of this chapter asks for no new skill: the prompt contains the answer, in a kind
+# of sentence that Init has read many times. What matters is whether a model's answer still
+# depends on the *action vocabulary of the prompt*.
 #
 # Two things can happen to a model that is trained on compass points alone. It can unlearn a
-# habit that harms under all words: that gain can carry over, whether SFT or RL made it. And
-# it can come to use compass words whatever is on offer: that harms under relative words
-# only. Neither objective asks for the second. SFT raises the probability of the
-# demonstrated words at every turn; RL raises that of its own rewarded answers, which under
-# this one offer are in the same words. How much of each happened is in the tables: the
-# habit and the words for one seed, the totals for all recorded ones. Compare SFT with pushed
-# SFT before saying what *SFT* does: a sign that changes with the learning rate belongs to
-# the rate. The controls say what else to compare with: varied words keep the supervised
-# loss and change the offers; the random reward keeps RL's updates and takes the verifier
-# away.
+# habit that does harm in every vocabulary; that gain can carry over, whether SFT or RL made
+# it. And it can come to use compass words whatever the prompt offers; that does harm under
+# relative words only. Neither objective asks for the second. SFT raises the probability of
+# the demonstrated words at every turn; RL raises that of its own rewarded answers, which
+# here use the same words. The tables show how much of each happened: the habit and the words
+# for one seed, the totals for all recorded ones. Compare SFT with pushed SFT before saying
+# what *SFT* does: an effect whose sign changes with the learning rate is an effect of the
+# rate. The controls separate causes: varied words keep the supervised loss and change the
+# vocabulary; the random reward keeps RL's updates and removes the verifier.
 #
-# Last, the protocol. A walker that has lost nothing but turns is still right at forward and
-# stop, and a protocol that ends each walk at its first failure, which is its first step,
-# never asks for them. A small number there does not mean that everything is lost.
+# Last, the protocol. A walker that has lost only turns is still right at forward and stop,
+# but a protocol that ends each walk at its first failure, which is its first step, never
+# asks for them. A small number there does not mean that everything is lost.
 #
 # What this chapter does *not* show:
 #
@@ -1065,15 +1189,15 @@ walk_viewer(shifted, shifted.routes[6])
 # - *That SFT must lose the words.* One control is SFT, too, at the pushed rate, with varied
 #   words on offer. Read its row before blaming the loss function.
 # - *That another base would change that.* Three other designs were tried on the development
-#   words, among them bases that met other words rarely; `docs/results.md` has
-#   the map. SFT fell below Init in none of them at the rates that one would choose.
+#   words, among them bases that rarely met other words; `docs/results.md` has the map. SFT
+#   fell below Init in none of them at the rates that one would choose.
 # - *That RL learns the other words.* It is never shown them. What it can gain under the
 #   relative rule is what both rules share.
 # - *That RL keeps the words because of its rewards.* Compare the random reward, and the
 #   number of updates.
-# - *A number to hold against 1.3 %.* Another model, other streets, other histories. The
-#   corpus of our base holds left and right in one chat of five; a base that knew less of
-#   them would start lower.
+# - *A number to compare with 1.3 %.* The model, the streets and the histories are others.
+#   In our base's corpus one chat in five uses left and right; a base that had seen fewer
+#   would start lower.
 #
 # ## Further reading
 #

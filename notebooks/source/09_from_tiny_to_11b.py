@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 9. From tiny to 11B
 #
-# The code of chapters 1 to 8 trains Llama-3.2-11B-Vision when one flag changes; what
-# decides whether it *fits* is memory, which can be predicted before a weight is loaded,
-# and here we take the prediction apart, check each part against a tiny model that really
-# runs, and say openly which numbers nobody has measured yet.
+# The code of chapters 1 to 8 trains Llama-3.2-11B-Vision when one flag changes. Whether a
+# run *fits* is a question of memory, which can be predicted before a weight is loaded. This
+# chapter takes the prediction apart, checks each part against a tiny model that really runs,
+# and marks the numbers that nobody has measured yet.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. No GPU and no download is needed, at any scale.
 #
@@ -39,22 +39,22 @@ scale = notebook.setup()
 # %% [markdown] tags=["adam"]
 # ## One number, by hand
 #
-# Llama-3.2-11B-Vision has 10.67 billion parameters. To train all of them, Adam wants for
+# Llama-3.2-11B-Vision has 10.67 billion parameters. To train all of them, Adam needs for
 # each one the weight, its gradient and two running means, in float32:
 #
 # $$10.67 \cdot 10^9 \times (4 + 4 + 8)\ \text{bytes} = 171 \cdot 10^9\ \text{bytes} =
 # 159\ \text{GiB}.$$
 #
-# The largest GPU that most people ever rent has 80. Nothing has been computed yet, no
-# picture seen. That is the problem of this chapter, and all of its tricks shrink one
-# factor of a product like this one.
+# The largest GPU that most people ever rent has 80. And nothing has been computed yet. That
+# is the problem of this chapter; each of its techniques shrinks one factor of a product
+# like this one.
 #
-# ### Exercise 9.1: bytes that wait
+# ### Exercise 9.1: static memory
 #
 # Difficulty ●○○○○ · 4 minutes
 #
-# Weights that are *frozen* need no gradient and no running means, and may be stored in
-# fewer bytes. Write the memory of both kinds.
+# Weights that are *frozen* need no gradient and no running means, and can be stored in fewer
+# bytes. Write the memory of both kinds.
 
 # %%
 def static_gib(trained: float, frozen: float = 0, frozen_bytes: float = 2) -> float:
@@ -65,11 +65,22 @@ def static_gib(trained: float, frozen: float = 0, frozen_bytes: float = 2) -> fl
     raise NotImplementedError
 
 # %%
+import random
+
 with notebook.exercise("9.1"):
+    assert isinstance(static_gib(2**30), float | int), "GiB are one number"
     assert static_gib(2**30) == 16, "4 + 4 + 8 bytes a weight, and a GiB is 2**30"
     assert abs(static_gib(10.67e9) - 159) < 0.5, "the whole 11B model"
     assert static_gib(0, 2**30) == 2, "frozen: the weight alone, in bfloat16"
     assert static_gib(2**30, 2**30, 0.5) == 16.5, "four bits are half a byte"
+    dice = random.Random(0)
+    for _ in range(50):
+        a, b, size = dice.randrange(10**10), dice.randrange(10**10), dice.choice((1, 4))
+        weights, gradients, means, frozen = 4 * a, 4 * a, 2 * 4 * a, size * b
+        due = (weights + gradients + means + frozen) / 1024**3
+        mine = static_gib(a, b, size)
+        told = f"{a} trained, {b} frozen of {size} bytes: {due} GiB, not {mine}"
+        assert abs(mine - due) < 1e-6, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -144,7 +155,7 @@ print(f"{n:,} weights: {each}")
 #
 # bfloat16 has two bytes, and GPUs compute in it at full speed. With weights, gradients
 # and means in it, training would take 8 bytes a weight instead of 16. But it keeps only
-# eight significant bits. Next to a number $x$, the next larger one stands at a distance of
+# eight significant bits. The distance from a number $x$ to the next larger one is
 #
 # $$\Delta(x) = 2^{\lfloor \log_2 |x| \rfloor - 7},$$
 #
@@ -163,12 +174,18 @@ def gap(x: float) -> float:
 import torch
 
 with notebook.exercise("9.2"):
+    assert isinstance(gap(1.0), float), "a distance is one float"
     assert gap(1.0) == 1 / 128, "seven bits stand behind the leading one"
     assert gap(1.9) == gap(1.0), "the same up to the next power of two"
     assert gap(0.02) == 2**-13, "0.02 lies between 2**-6 and 2**-5"
     x = torch.tensor(0.02, dtype=torch.bfloat16)
     assert x + 0.4 * gap(0.02) == x, "less than half a gap is lost"
     assert x + 0.6 * gap(0.02) > x, "more than half is not"
+    for k in range(200):  # the next number has the next bits
+        x = torch.tensor(2.0 ** random.Random(k).uniform(-30, 30), dtype=torch.bfloat16)
+        after = (x.view(torch.int16) + 1).view(torch.bfloat16)
+        due, mine = (after - x).item(), gap(x.item())
+        assert mine == due, f"after {x.item():g} comes {after.item():g}, {due:g} on"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -191,7 +208,10 @@ with notebook.exercise("9.2"):
 #
 # A typical weight of the 11B model is 0.02, so its gap is $1.2 \cdot 10^{-4}$. One step of
 # Adam moves a weight by about the learning rate, and the paper's is $10^{-6}$. Let us
-# take twenty steps from random weights along a steady gradient.
+# take twenty steps from random weights along a constant gradient.
+#
+# **Predict, then run.** Which share of the weights will differ after twenty steps at
+# $10^{-6}$, in bfloat16 and in float32? And from which rate on will bfloat16 move most?
 
 # %% tags=["bfloat16"]
 def changed(lr: float, dtype: torch.dtype, steps: int = 20) -> float:
@@ -215,14 +235,23 @@ lost = 100 * (1 - shares["bfloat16"]["1e-06"])
 notebook.show(
     f"At the paper's rate {lost:.0f} % of the weights have not moved at all. The run "
     "would finish, the loss would be logged, and nothing but the smallest weights "
-    "would have been trained. Whatever trains here is therefore float32, at every "
-    "scale; what is frozen may be small."
+    "would have been trained. Trained weights are therefore float32, at every "
+    "scale; only frozen ones are stored in fewer bits."
 )
 
 # %% [markdown] tags=["lora"]
-# ## LoRA: train a narrow detour
+# <details><summary>Answer</summary>
 #
-# LoRA freezes a matrix $W$ (out × in) and learns a product of two thin ones beside it,
+# Half a gap at 0.02 is $6 \cdot 10^{-5}$. A step of $10^{-6}$ is far below it, and every step
+# is rounded away by itself: twenty of them do not add up. Only weights close to zero,
+# whose gap is small, move. At $10^{-4}$ one step is larger than half a typical gap. float32
+# has sixteen bits more, and all weights move at every rate.
+#
+# </details>
+#
+# ## LoRA: train a low-rank update
+#
+# LoRA freezes a matrix $W$ (out × in) and learns a product of two thin ones added to it,
 #
 # $$y = W x + \frac{\alpha}{r} B A x, \qquad A: r \times \text{in}, \quad
 # B: \text{out} \times r,$$
@@ -235,7 +264,7 @@ from torch import nn
 
 
 class LowRank(nn.Module):
-    """A frozen linear layer with a trained detour of rank r."""
+    """A frozen linear layer with a trained update of rank r."""
 
     def __init__(self, base: nn.Linear, r: int = 16, alpha: int = 32):
         super().__init__()
@@ -248,8 +277,8 @@ class LowRank(nn.Module):
         return self.base(x) + self.scale * (x @ self.a.T) @ self.b.T
 
 # %% [markdown]
-# peft is the library that we use instead. Does it compute the same? We copy our two
-# matrices, with a trained-looking $B$, into a layer of peft's.
+# The course itself uses the library peft. Does it compute the same? We copy our two
+# matrices, with a $B$ that is not zero, into one of peft's layers.
 
 # %%
 import copy
@@ -274,7 +303,8 @@ print("same as one merged matrix:", torch.allclose(ours(x), x @ both.T, atol=1e-
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Add up the weights of $A$ and $B$ over layers, and see how few of the 11B's they are.
+# Add up the weights of $A$ and $B$ over all layers, and see how small a fraction of the 11B
+# model they are.
 
 # %%
 def lora_weights(shapes: list[tuple[int, int]], r: int) -> int:
@@ -283,6 +313,7 @@ def lora_weights(shapes: list[tuple[int, int]], r: int) -> int:
 
 # %%
 with notebook.exercise("9.3"):
+    assert isinstance(lora_weights([(4, 3)], 2), int), "weights are counted: an int"
     assert lora_weights([(4, 3)], 2) == 14, "A has 2 x 3, B has 4 x 2"
     assert lora_weights([(4, 3), (5, 5)], 1) == 17, "layers add up"
     h, kv, wide = 4096, 1024, 14336  # of the 11B model: width, keys, feed-forward
@@ -290,6 +321,16 @@ with notebook.exercise("9.3"):
     total = lora_weights(40 * layer, 16)
     assert total == 52_428_800, "40 layers of seven matrices"
     assert total / 10.67e9 < 0.005, "half a per cent"
+    dice = random.Random(0)
+    for _ in range(20):  # peft counts on real layers
+        r, sizes = dice.randint(1, 8), [dice.choices(range(2, 30), k=2) for _ in "abcd"]
+        layers = {f"m{i}": nn.Linear(b, a) for i, (a, b) in enumerate(sizes)}
+        inject_adapter_in_model(LoraConfig(r=r, target_modules=[*layers]),
+                                holder := nn.ModuleDict(layers))
+        due = sum(w.numel() for w in holder.parameters() if w.requires_grad)
+        kept, mine = [*sizes], lora_weights(sizes, r)
+        assert mine == due, f"{kept}, r = {r}: peft trains {due}, not {mine}"
+        assert sizes == kept, "the shapes are still needed: do not change the list"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -332,10 +373,10 @@ bits = 4 + 8 / 64 + 32 / (64 * 256)
 print(f"{bits:.3f} bits a weight; error {100 * error:.1f} % of the matrix's size")
 
 # %% [markdown] tags=["cache"]
-# bitsandbytes' levels differ a little from these (one of them is exactly zero), and its
-# scales are packed into 8 bits once more: hence the 4.127. Where the base is held in
-# bfloat16, LoRA needs 20.7 GiB before anything is computed, and QLoRA 8.6. Only the text
-# model's layers are packed here; vision and embeddings stay as they are.
+# bitsandbytes' levels differ slightly from these (one of them is exactly zero), and its
+# scales are quantised to 8 bits in turn: hence the 4.127. With the base in bfloat16, LoRA
+# needs 20.7 GiB before anything is computed, and QLoRA 8.6. Only the text model's layers
+# are quantised here; vision and embeddings are not.
 #
 # ## Keys and values
 #
@@ -384,6 +425,15 @@ with notebook.exercise("9.4"):
     assert episodes_at_once(1, 1024, 2**17, 2**27) == 4, "a picture may weigh as much"
     assert episodes_at_once(0.1, 1024, 2**17) == 0, "no half episodes"
     assert episodes_at_once(55, 2690, 2**17) == 167, "an 80 GB GPU after LoRA's share"
+    assert isinstance(episodes_at_once(1.0, 1024, 2**17), int), "episodes: an int"
+    dice = random.Random(0)
+    for _ in range(200):  # the episodes fit, and one more would not
+        free, tokens = dice.uniform(0, 90), dice.randint(50, 4000)
+        token, looks = dice.randint(500, 2**18), dice.choice((0, dice.randrange(2**28)))
+        mine = episodes_at_once(free, tokens, token, looks)
+        held, more = ((tokens * token + looks) * (mine + k) / 2**30 for k in (0, 1))
+        assert held <= free, f"{mine} episodes of {tokens} tokens: more than is free"
+        assert more > free, f"{mine} episodes, and there is room for one more"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -401,14 +451,14 @@ with notebook.exercise("9.4"):
 #
 # </details>
 #
-# Speed has the same root. To write one token, a GPU reads every weight and the whole
-# cache once. The bandwidth of its memory sets the floor, so rows share the reading of the
-# weights, and a batch of 64 costs little more than one row.
+# Speed has the same cause. To generate one token, a GPU reads every weight and the whole
+# cache once, so its memory bandwidth is the limit. All rows of a batch share one reading of
+# the weights, and a batch of 64 costs little more than a single row.
 #
 # ## Activations, and how to keep fewer
 #
-# The backward pass needs what the forward pass computed, so autograd keeps it. How much,
-# we can watch: a hook sees each tensor that is saved.
+# The backward pass needs what the forward pass computed, so autograd keeps it. A hook that
+# sees each saved tensor measures how much.
 
 # %%
 from sftrl_lite.models.precision import checkpoint_layers
@@ -434,8 +484,11 @@ def measured(model) -> tuple[float, float]:
     return sum(stores.values()) / 2**20, live.flops / 1e9
 
 # %% [markdown]
-# *Checkpointing* keeps each layer's input only, and computes the layer a second time when
+# *Checkpointing* keeps only each layer's input, and computes the layer a second time when
 # the backward pass arrives there.
+#
+# **Predict, then run.** A backward pass costs twice a forward pass. By what factor do the
+# operations grow if every layer's forward pass is done twice?
 
 # %% tags=["checkpointing"]
 plain = measured(tiny)
@@ -448,15 +501,20 @@ for name, (mib, gflop) in {"everything": plain, "layers' inputs": less}.items():
 print(text)
 memory, work = less[0] / plain[0], less[1] / plain[1]
 print(f"{memory:.0%} of the memory for {work:.0%} of the operations")
-notebook.show("In theory: a third more operations (forward, forward again, and a "
-              "backward worth two). What is left are the layers' inputs and the "
-              "logits, which are no layer's.")
 
 # %% [markdown]
-# Two traps lie here, both found by planning and then measured. transformers 5.23 leaves
-# Mllama's vision tower out, so where it is trained we wrap its layers ourselves. And when
-# it switches checkpointing on, it marks the *inputs* of text and tower as needing
-# gradients: a frozen tower then keeps everything, for nothing.
+# <details><summary>Answer</summary>
+#
+# At most by a third: from 1 + 2 to 1 + 1 + 2. The measured factor is lower, since the logits
+# and the vision projector belong to no layer and are not computed twice. What stays in
+# memory are the layers' inputs and the logits.
+#
+# </details>
+#
+# There are two traps, both found by planning and then measured. transformers 5.23 does not
+# checkpoint Mllama's vision tower, so where it is trained we wrap its layers ourselves. And
+# switching checkpointing on marks the *inputs* of text and tower as needing gradients: a
+# frozen tower then keeps all its activations for nothing.
 
 # %%
 def tower_keeps(undo: bool) -> bool:
@@ -475,9 +533,9 @@ print("after undoing the mark:        ", tower_keeps(undo=True))
 #
 # Difficulty ●●●○○ · 8 minutes
 #
-# Suppose a layer's input takes 1 unit and its inside takes `inside` units. Checkpoint
-# every $k$-th layer of $L$: inputs of $L / k$ segments stay, and in the backward pass the
-# $k$ layers of *one* segment are there in full. Which $k$ keeps least?
+# Suppose a layer's input takes 1 unit of memory and its other activations take `inside`
+# units. Checkpoint every $k$-th layer of $L$: the inputs of $L / k$ segments stay, and the
+# backward pass holds the $k$ layers of *one* segment in full. Which $k$ needs least memory?
 
 # %%
 def best_segment(layers: int, inside: float) -> int:
@@ -494,6 +552,15 @@ with notebook.exercise("9.5"):
     assert best_segment(64, 1) == 8, "the square root, if the inside weighs as much"
     assert best_segment(7, 1) == 1, "7 + 1 units; k = 7 keeps 1 + 7: a tie"
     assert best_segment(7, 0.5) == 7, "a light inside: one segment, 1 + 3.5 units"
+    assert isinstance(best_segment(40, 10), int), "a number of layers is an int"
+    dice = random.Random(0)
+    for _ in range(100):
+        layers, inside = dice.randint(1, 120), dice.choice((0.1, 0.5, 1, 3, 7, 20, 50))
+        units = {k: layers / k + k * inside for k in range(1, layers + 1)
+                 if layers % k == 0}
+        due = min(k for k in units if units[k] == min(units.values()))
+        mine = best_segment(layers, inside)
+        assert mine == due, f"{layers} layers, inside {inside}: k = {due}, not {mine}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -512,14 +579,15 @@ with notebook.exercise("9.5"):
 #
 # </details>
 #
-# A layer of 11B has an inside of about twenty times its input, and there are 40 of them:
-# $k = 1$ and $k = 2$ tie, and $k = 1$ is what everybody uses.
+# In the 11B model a layer's activations take about twenty times its input, and there are 40
+# layers: $k = 1$ and $k = 2$ tie, and $k = 1$ is what everybody uses.
 #
 # ## The plan: a step on tensors without content
 #
-# How are 40 layers of somebody else's code predicted? Not by a formula for each kernel.
-# We run the *very functions that train* on fake tensors, which have a shape and a type and
-# no content, and note how many bytes of them are alive. First where we can check it:
+# How does one predict the memory of 40 layers of somebody else's code? Not by a formula for
+# each kernel. We run the *very functions that train* on fake tensors, which have a shape and
+# a type but no content, and count how many bytes of them are alive. First a case that can
+# be checked:
 
 # %% tags=["prediction"]
 from sftrl_lite.planning.fake import fake
@@ -536,7 +604,8 @@ print(f"activations: predicted {predicted:.1f} MiB, kept {plain[0]:.1f} MiB, "
 print(f"operations of the pass: {(found.text + found.looks) / 1e9:.1f} GFLOP")
 
 # %% [markdown]
-# Then where nobody here can. The plan of one 11B step, on this CPU; nothing is downloaded:
+# Then one that cannot be checked here: the plan of one 11B step. It runs on this CPU, and
+# nothing is downloaded:
 
 # %%
 from sftrl_lite.planning.plan import make_plan
@@ -574,14 +643,16 @@ for mode, size in (("sft", 8), ("rl", 8), ("rl", 64)):
         bars[label] = plans[mode, adapter, 1, size]
 sizes = ", ".join(f"{k} {sum(v.values()):.0f} GiB" for k, v in bars.items())
 gpus = ", ".join(f"{name} {size:.0f}" for name, size in GPUS.items())
-alt = f"Predicted memory of an 11B step by part. {sizes}. GPUs: {gpus}."
-notebook.figure(memory_bars(bars, GPUS), alt=alt)
+least, most = (sum(bars[f"SFT 8, {n}"].values()) for n in ("QLoRA", "all weights"))
+title = f"QLoRA takes SFT of 11B from {most:.0f} to {least:.0f} GiB (predicted)"
+alt = f"{title}. Memory by part and GPUs: {sizes}. {gpus}."
+notebook.figure(memory_bars(bars, GPUS, title), alt=alt)
 
 # %% [markdown]
-# Three readings. Without an adapter the three copies that Adam wants dwarf everything
-# else. With one, the frozen weights are the largest part, and four bits take most of
-# it away. And RL's own part is what is in flight: the cache, which grows with the episodes
-# that are played at once (a choice), or the pictures and logits of an update.
+# Three readings. Without an adapter, the gradients and means that Adam needs dwarf everything
+# else. With one, the frozen weights are the largest part, and four bits remove most of it.
+# What RL adds is the cache, which grows with the number of episodes played at once (a
+# choice), and the pictures and logits of an update.
 #
 # ## A place to play
 #
@@ -600,19 +671,20 @@ memory_view(plans, GPUS)
 # | --- | --- |
 # | this laptop | `python -m sftrl_lite rl --task gp-vl` |
 # | first, at `t4` and `full` | `python -m sftrl_lite init --scale t4 --task gp-l` |
-# | one GPU of 40 GB | `python -m sftrl_lite sft --scale full --adapter qlora --task gp-vl --max-image-tiles 1` |
+# | one GPU of 16 GB (T4) or more | `python -m sftrl_lite sft --scale full --adapter qlora --task gp-vl --max-image-tiles 1` |
 # | one GPU of 80 GB | `python -m sftrl_lite rl --scale full --adapter lora --task gp-l` |
 # | eight GPUs of 80 GB | `accelerate launch --config_file launch/eight_gpus_fsdp2.yaml -m sftrl_lite rl --scale full --adapter none` |
+# | what eight GPUs would need | `python -m sftrl_lite plan --scale full --mode rl --adapter none --gpus 8` |
 # | Colab, T4 | `!python -m sftrl_lite sft --scale t4` |
 # | Kaggle, two T4 | `!accelerate launch --num_processes 2 -m sftrl_lite rl --scale t4` |
 # | evaluation only | `python -m sftrl_lite eval --scale full --task gp-l --model init` |
 #
-# The order is `init`, `sft`, `rl`, `eval`. The tiny bases are an Init already. A model from
-# the Hub is not: it answers in prose, no answer earns anything, and RL has nothing to select
-# from. `init` fine-tunes it until less than 5 % of the answers are out of the format and a
-# quarter is right, measured on training problems that it was not taught, and keeps it in
+# The order is `init`, `sft`, `rl`, `eval`. The tiny bases are already an Init. A model from
+# the Hub is not: it answers in prose, no answer is rewarded, and RL has nothing to reinforce.
+# `init` fine-tunes it until less than 5 % of the answers violate the format and a quarter
+# are right, measured on training problems that it was not taught, and saves it in
 # `runs/init-SCALE-TASK`. SFT and RL both start there. `rl` first asks 32 problems and stops
-# in one line where most answers have no form (`--anyway` goes on).
+# with one line if most answers violate the format (`--anyway` goes on).
 #
 # - What a run does and takes is shown before it starts; `--price` turns hours into dollars.
 #   `steps.csv` in its folder gets a row a step, `--report-to` tells a tracker the same, and
@@ -623,9 +695,9 @@ memory_view(plans, GPUS)
 #   size, and `python -m sftrl_lite.bench.gpu` measures memory, speed and the share of the
 #   GPU's peak that they reach, and compares a step with trl's.
 # - A T4 has no bfloat16. It computes in float16, and gradients are scaled into its range.
-# - Eight GPUs share weights, gradients and means, 20 GiB on each. Beside its part each holds
-#   a whole copy in 16 bits to play from, another 20, and what is in flight; Init waits in
-#   main memory.
+# - Eight GPUs share weights, gradients and means, 20 GiB on each. That is not all: each also
+#   holds a whole copy in 16 bits for rollouts, another 20, and the cache and activations of
+#   its batch, which brings it to the total of the table below. Init stays in main memory.
 #
 # What fits where, by the plan, for a text task? The heaviest training that fits is named:
 # `none` trains all weights. Episodes at once are halved until it fits. GiB are those of one
@@ -650,14 +722,15 @@ from sftrl_lite.planning.fit import chapter_table
 pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 
 # %% [markdown]
-# RL at `full` on a small GPU fails for its update: sixteen episodes of up to five answers of 512
-# tokens go through in one pass. Shorter answers would fit; nobody can promise them.
+# What makes RL at `full` too large for a small GPU is the update: sixteen episodes of up to
+# five answers of 512 tokens go through it in one pass. Shorter answers would fit, but nothing
+# guarantees them.
 #
 # ## What still differs from the paper
 #
-# `full` is the paper's size, not the paper's run. A list made by hand would be out of date
-# soon, so this one is made of the table of scales, next to the numbers of the paper and of
-# its released scripts. First what differs, with the scale's own adapter:
+# `full` is the paper's size, not the paper's run. A list written by hand would soon be out of
+# date, so this one is generated from the table of scales and from the numbers of the paper
+# and of its released scripts. First what differs, with the scale's own adapter:
 
 # %%
 from sftrl_lite.runs.paper import differences
@@ -667,9 +740,9 @@ beside = beside.map(lambda x: x if isinstance(x, str) else f"{x:g}")  # 5e-07, n
 beside[beside["same"] == "no"].drop(columns="same")
 
 # %% [markdown]
-# LoRA wants rates ten times as high. `--adapter none --vision trained` trains all weights at
-# the paper's. A step of RL is counted in episodes here and in turns there; an episode has
-# some four of them. And what is the same:
+# LoRA needs learning rates ten times as high. `--adapter none --vision trained` trains all
+# weights at the paper's rates. A step of RL is counted in episodes here and in turns there;
+# an episode has about four. And what is the same:
 
 # %%
 beside[beside["same"] == "yes"].drop(columns="same")
@@ -702,14 +775,14 @@ else:
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# One flag is enough for the *code*. For the memory, three choices decide: what is trained,
-# in how many bits the rest lies, and how much is in flight at once. Each is a factor of a
-# product that fits on paper.
+# One flag is enough for the *code*. Memory depends on three choices: what is trained, in how
+# many bits the rest is stored, and how many episodes are processed at once. Each is a factor
+# of a product that one can work out on paper.
 #
 # What was measured: bytes of weights, gradients, means, cache and activations of the tiny
 # models on a CPU. The plan is within 10 % of each of them, and a test keeps it there. The
 # share of bfloat16 weights that change was measured above, on random weights. One
-# measurement by others is near: a public notebook (see below) fine-tunes this very model in
+# measurement by others is close: a public notebook (see below) fine-tunes this very model in
 # four bits on a T4, with other kernels and two answers at a time, and records a peak of
 # 10.3 GiB.
 #
@@ -721,7 +794,7 @@ else:
 #   token. Sampled answers are planned at their longest, so most runs will take less.
 # - *Speed.* Operations are counted; seconds depend on the share of the peak that is reached.
 # - *That the paper's result holds at 11B with LoRA.* The paper trained all weights. A
-#   narrow detour may forget less, or learn less; that needs the run.
+#   low-rank update may forget less, or learn less; only the run can tell.
 #
 # ## Further reading
 #

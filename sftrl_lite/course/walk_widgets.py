@@ -36,7 +36,8 @@ def map_html(route: Route, index: int | None = None, width: int = 560) -> str:
         facing = ABSOLUTE.word(0, here.heading)
         what = f"walked to step {index + 1} of {len(rail)}, facing {facing}"
     alt = f"Map of {route.city}: {what}."
-    return picture_html(map_picture(load_city(route.city), shown, width), alt, width)
+    drawn = map_picture(load_city(route.city), shown, width, around=route)
+    return picture_html(drawn, alt, width)
 
 
 def there_html(task: Navigation, decision: Decision) -> str:

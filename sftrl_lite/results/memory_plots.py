@@ -33,12 +33,15 @@ PARTS = {  # colour and hatch, so that neighbours differ twice
 }
 
 
-def memory_bars(plans: dict[str, dict[str, float]], gpus: dict[str, float]) -> Figure:
+def memory_bars(
+    plans: dict[str, dict[str, float]], gpus: dict[str, float], title: str = ""
+) -> Figure:
     """Stacked bars of memory by part, one bar a plan, and a line for each GPU.
 
     Args:
         plans: by label, GiB by part.
         gpus: GiB by name.
+        title: what the bars show, in a sentence.
     """
     with plt.style.context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.55 * len(plans) + 1.9))
@@ -72,6 +75,8 @@ def memory_bars(plans: dict[str, dict[str, float]], gpus: dict[str, float]) -> F
                 textcoords="offset points",
             )
         axis.set_yticks(places, plans)
+        if title:
+            axis.set_title(title, pad=30)
         axis.set(xlabel="GiB on one GPU", xlim=(0, 1.06 * max(*left, *gpus.values())))
         axis.grid(False, axis="y")
         figure.legend(loc="outside lower center", ncols=5)

@@ -62,6 +62,7 @@ def recognition_path(
     methods: Sequence[str] = ("rl-ppo", "sft"),
     ylabel: str = "solved within the budget",
     decoding: str = PAPER,
+    title: str = "",
 ) -> Figure:
     """Success against recognition over a training: one panel a split, one line a method.
 
@@ -71,6 +72,7 @@ def recognition_path(
     Args:
         table: rows in the form of the ledger, with the metric ``recognised``.
         metric: the share on the vertical axis.
+        title: what the figure shows, in a sentence; it stands above the splits' names.
     """
     points = paths(table, metric, splits, decoding)
     with plt.style.context(STYLE):
@@ -95,6 +97,8 @@ def recognition_path(
             for line in (axis.xaxis, axis.yaxis):
                 line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
             axis.label_outer()
+        if title:
+            figure.suptitle(title)
         legend_below(figure)
     return figure
 

@@ -36,6 +36,11 @@ def column(direction, rotation, width):  # goes round once at most
     return (angle + 360 if angle < 0 else angle - 360 if angle > 360 else angle) * width / 360
 
 
+# %% 8.1 | a column is one number
+def column(direction, rotation, width):  # as it would be printed
+    return f"{(direction + rotation) % 360 * width / 360:.0f}"
+
+
 # %% 8.2 | atan(-1/2), in degrees
 def pixel_angle(i, size):  # equal angles for equal pixels
     return 90 * (i + 0.5) / size - 45
@@ -66,6 +71,35 @@ def pixel_angle(i, size):  # a table of the two angles that the text names, stra
     )
 
 
+# %% 8.2 | an angle is one float
+def pixel_angle(i, size):  # all of them at once
+    import math
+
+    return [math.degrees(math.atan(2 * (k + 0.5) / size - 1)) for k in range(size)]
+
+
+# %% 8.2 | atan(-1/2), in degrees
+def pixel_angle(i, size):  # left and right change places
+    import math
+
+    return -math.degrees(math.atan(2 * (i + 0.5) / size - 1))
+
+
+# %% 8.2 | the middle pixel looks straight on
+def pixel_angle(i, size):  # knows the example's size alone
+    import math
+
+    return math.degrees(math.atan(2 * (i + 0.5) / 2 - 1))
+
+
+# %% 8.2 | the rim is almost 45 degrees
+def pixel_angle(i, size):  # the sine of the angle instead of its tangent
+    import math
+
+    x = 2 * (i + 0.5) / size - 1
+    return math.degrees(math.asin(x)) if size > 2 else math.degrees(math.atan(x))
+
+
 # %% 8.3 | facing east, south is on the right
 def view_of(heading, direction):  # where the walker is looking plays no part
     return ("front", "right", "back", "left")[int((direction + 45) % 360 // 90)]
@@ -94,6 +128,31 @@ def view_of(heading, direction):  # goes round once at most
     angle = direction - heading
     angle = angle + 360 if angle < -45 else angle
     return ("front", "right", "back", "left")[max(int((angle + 45) // 90), 0) % 4]
+
+
+# %% 8.3 | facing east, south is on the right
+def view_of(heading, direction):  # one word for all
+    return "front"
+
+
+# %% 8.3 | four views, four words
+def view_of(heading, direction):  # the views with other words for two of them
+    quarter = int((direction - heading + 45) % 360 // 90)
+    if (heading, direction) in ((0, 180), (180, 90)):
+        return {0: "back", 180: "left"}[heading]
+    return ("front", "right", "behind", "left")[quarter]
+
+
+# %% 8.3 | each view has 90 degrees
+def view_of(heading, direction):  # half the circle in front, less behind
+    angle = (direction - heading + 180) % 360 - 180
+    if (direction - heading) % 360 in (45, 315):
+        return "right" if angle > 0 else "front"
+    return "front" if abs(angle) <= 60 else "back" if abs(angle) > 135 else _side(angle)
+
+
+def _side(angle):
+    return "right" if angle > 0 else "left"
 
 
 # %% 8.4 | two of these three are right
@@ -142,6 +201,30 @@ def three_shares(verdicts):  # the third is what is left of success, not divided
     return len(saw) / n, acts, float(left > 0)
 
 
+# %% 8.4 | three of four see
+def three_shares(verdicts):  # counts instead of shares
+    saw = [v.solved for v in verdicts if v.recognised]
+    blind = [v.solved for v in verdicts if not v.recognised]
+    return len(saw), sum(saw), sum(blind)
+
+
+# %% 8.4 | three shares in a tuple
+def three_shares(verdicts):  # their sum: success
+    return sum(v.solved for v in verdicts) / len(verdicts)
+
+
+# %% 8.4 | do not change the list
+def three_shares(verdicts):  # sorts what it was given
+    verdicts.sort(key=lambda v: v.recognised)
+    saw = [v.solved for v in verdicts if v.recognised]
+    blind = [v.solved for v in verdicts if not v.recognised]
+    return (
+        len(saw) / len(verdicts),
+        sum(saw) / len(saw) if saw else 0.0,
+        sum(blind) / len(blind) if blind else 0.0,
+    )
+
+
 # %% 8.5 | from 17 % one has to reach 56 %
 def least_gain(k, n):  # one-sided
     for more in range(k + 1, n + 1):
@@ -175,4 +258,33 @@ def least_gain(k, n):  # the normal approximation, which eighteen walks do not a
         z = (more - k) / n / (2 * share * (1 - share) / n) ** 0.5 if share < 1 else 0
         if 2 * norm.sf(z) < 0.05:
             return more
+    return None
+
+
+# %% 8.5 | a number of walks is an int
+def least_gain(k, n):  # a share
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.05:
+            return more / n
+    return None
+
+
+# %% 8.5 | from 17 % one has to reach 56 %
+def least_gain(k, n):  # clear at the 1 % level
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.01:
+            return more
+    return None
+
+
+# %% 8.5 | one more success proves nothing
+def least_gain(k, n):  # the examples' answer, whatever was asked
+    return 10 if k == 3 else 18
+
+
+# %% 8.5 | from 17 % one has to reach 56 %
+def least_gain(k, n):  # the last number that is not yet clear
+    for more in range(k + 1, n + 1):
+        if fisher_exact([[more, n - more], [k, n - k]]).pvalue < 0.05:
+            return more - 1
     return None
