@@ -169,9 +169,10 @@ TOKEN = re.compile(
     | (?P<string> (?P<quote>["'])
         (?: [^"'\\]++ | \\. | (?!(?P=quote))["'] | (?<=\w)'(?=\w) )*+ (?P<end>(?P=quote))? )
     | (?P<mark> [\[\]{}(),:] )
-    | (?P<word> [-+]?[\w.]+(?:(?<=[eE])[-+]\d+)? )""",
+    | (?P<word> -?[\w.]+(?:(?<=[eE])[-+]\d+)? )""",
     re.VERBOSE | re.DOTALL,
 )
+COLON, GLUED = re.compile(r"\s*:"), re.compile(r"[\w{\[(\\]")
 ESCAPE = re.compile(r"""(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\(.)|\"""", re.DOTALL)
 DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is forgiven
 PYTHON = {"True": True, "False": False, "None": None}
@@ -210,32 +211,34 @@ def _container(text: str, start: int, inner: dict[int, Span]) -> tuple[Span, int
 
     Args:
         inner: the containers that open further right. An object that is not closed ends after
-            its last whole pair; a list that is not closed is none.
+            its last whole pair, unless text is glued to it; a list that is not closed is none.
     """
     closing, at, spent = CLOSED_BY[text[start]], start + 1, 0
     names = closing == "}"
     found: list[Any] = []
     key, due, end = "", "name" if names else "value", 0
     while token := TOKEN.match(text, at):
-        kind, piece, at = str(token.lastgroup), token[0], token.end()
+        kind, piece, next_at = str(token.lastgroup), token[0], token.end()
         spent += len(piece)
-        if kind == "blank":
-            continue
-        if piece == closing and (due in ("name", ",") or not names):
-            return (dict(found) if names else found, at), spent
         scalar = kind == "word" or token["end"] is not None
-        if due == "name" and scalar:
-            key, due = str(_scalar("string", piece) if kind == "string" else piece), ":"
+        if kind == "blank":
+            pass
+        elif piece == closing and (due in ("name", ",") or not names):
+            return (dict(found) if names else found, next_at), spent
+        elif due == "name" and (COLON.match(text, next_at) if kind == "word" else scalar):
+            key, due = piece if kind == "word" else str(_scalar(kind, piece)), ":"
         elif due == piece:  # a colon or a comma
             due = "name" if names and due == "," else "value"
-        elif due == "value" and (scalar or inner.get(token.start(), (None, 0))[0] is not None):
-            value: Any = _scalar(kind, piece) if scalar else inner[token.start()][0]
-            at = end = at if scalar else inner[token.start()][1]
+        elif due == "value" and (scalar or inner.get(at, (None, 0))[0] is not None):
+            value, next_at = (_scalar(kind, piece), next_at) if scalar else inner[at]
             found.append((key, value) if names else value)
-            due = ","
+            due, end = ",", next_at
         else:
             break
-    return (dict(found) if names and found else None, end), spent
+        at = next_at
+    glued = GLUED.match(text, at) and not text[at - 1].isspace()
+    ended = names and found and due in ("name", ",") and not glued
+    return (dict(found) if ended else None, end), spent
 
 
 def read_answer(text: str, key: str = "formula") -> dict | None:
