@@ -36,7 +36,8 @@ PLATFORMS = "package lists of Colab (19 August 2026) and Kaggle (14 May 2026)"  
 BOOTSTRAP = f"""\
 import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
 if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
-    !git clone -q {HOME} && sh {HOME.rpartition("/")[2]}/hosted.sh
+    !test -d {HOME.rpartition("/")[2]} || GIT_TERMINAL_PROMPT=0 git clone -q {HOME}
+    !sh {HOME.rpartition("/")[2]}/hosted.sh
 """
 IMPORT = "from sftrl_lite.course import notebook"
 MISSING = "  # not found? open the chapter by: make lab"
