@@ -274,7 +274,7 @@ def test_pictures_are_opaque(path):
             assert picture.getchannel("A").getextrema()[0] == 255
 
 
-CHANGING = {
+CHANGING = {"append", "extend", "insert", "pop", "remove", "update", "add", "clear", "step"}
     "append",
     "extend",
     "insert",

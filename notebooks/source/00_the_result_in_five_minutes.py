@@ -42,7 +42,7 @@ scale = notebook.setup()
 # count their number, an ace counts 1. What J, Q and K count is announced with each
 # hand.
 
-# %%
+# %% tags=["two-rules"]
 from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
 from sftrl_lite.tasks.general_points import prompt
 from sftrl_lite.tasks.hands import Hand, best_formula
@@ -58,7 +58,7 @@ for rule in (ID_RULE, OOD_RULE):
 # *remembers* has an answer ready for hands seen before, and none that fits a new rule.
 # This is all that the model is told:
 
-# %%
+# %% tags=["prompt"]
 print(prompt(Hand(cards, OOD_RULE)))
 
 # %% [markdown]
@@ -94,7 +94,7 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # The model may try five times, and after each failure the verifier says that the
 # formula is wrong. How many hands does Init solve, of a hundred?
 
-# %%
+# %% tags=["init-solves"]
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.training.evaluate import evaluate
 
@@ -232,7 +232,7 @@ for method in ("sft", "rl-ppo"):
 # hands a seed and rule at both ends. Bands are 95 % intervals over seeds *and* hands,
 # from a hierarchical bootstrap (chapter 13).
 
-# %%
+# %% tags=["seeds-figure"]
 rows = report.recorded("headline")
 for line in report.missing(["headline"], rows):
     print(line)
@@ -272,7 +272,7 @@ if len(everything):
 # The same as differences under the shifted rule, in points, paired by seed. Read the
 # interval before the number: if it holds zero, the runs do not decide.
 
-# %%
+# %% tags=["gaps"]
 import pandas as pd
 
 gaps = {}

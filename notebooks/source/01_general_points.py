@@ -238,7 +238,7 @@ makes([1, 5, 7, 10]), makes([1, 1, 1, 1])
 # That looks finished. Try the hand every player of this game knows, **3 3 8 8**. Its
 # only solution passes through a fraction: 3 − 8/3 is 1/3, and 8 divided by that is 24.
 
-# %%
+# %% tags=["float-fails"]
 makes([3, 3, 8, 8]), 8 / (3 - 8 / 3)
 
 # %% [markdown]
@@ -394,7 +394,7 @@ print(census.total(), "hands")
 # %% [markdown]
 # Among the hands with a face card, under which rules is there a solution?
 
-# %%
+# %% tags=["rule-matters"]
 import pandas as pd
 
 face_hands = sum(n for (face, _, _), n in census.items() if face)
@@ -411,7 +411,7 @@ shares.map("{:.1%}".format).to_frame("share of face-card hands")
 # Now the number that decides how training hands must be read. Of the *solvable* hands
 # under the trained rule, how many hold no face card?
 
-# %%
+# %% tags=["no-rule-needed"]
 id_hands = sum(n for (_, id_ok, _), n in census.items() if id_ok)
 no_face = census[False, True, True] / id_hands
 show(
@@ -490,7 +490,7 @@ pd.DataFrame({"reward": dict(REWARDS), "meaning": dict(REASONS)})
 #
 # One answer, one kind. Try an honest mistake of each sort.
 
-# %%
+# %% tags=["verdicts"]
 def judge(formula, on=hand):
     verdict = task.verify(on, write_answer(on, formula))
     print(f"{formula:22} {verdict.kind:14} {verdict.reward:+g}")
@@ -505,7 +505,7 @@ for formula in ("5*7-10-1", "5*7-10+1", "5*7-11", "5*7-(10"):
 # Whatever the verifier pays for, training will produce, also by accident. So before any
 # model, *we* play the opponent. A formula is text from outside; what if it is a program?
 
-# %%
+# %% tags=["attacks"]
 attacks = {
     "a program": "__import__('os').getcwd()",
     "a power": "9**9**9**9",
@@ -603,7 +603,7 @@ with exercise("1.3"):
 # After a wrong answer the model may try again, and it reads the verifier's message
 # first. How much does that message say? Four settings, one wrong answer:
 
-# %%
+# %% tags=["messages"]
 from sftrl_lite.tasks.base import FEEDBACK
 
 for mode in FEEDBACK:
@@ -692,7 +692,7 @@ with exercise("1.4"):
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["conversation"]
 # ## 1.9 An episode
 #
 # The paper calls it *sequential revision*. The input of try $t$ is the prompt followed
@@ -808,7 +808,7 @@ with exercise("1.5"):
 # How often does that happen? Deal 300 training hands, then look at *every* hand with
 # other cards and ask whether its numbers, in any order, are those of a training hand.
 
-# %%
+# %% tags=["shared-numbers"]
 every = [cards for cards in product(RANKS, repeat=4) if solvable(ID_RULE.values(cards))]
 
 
@@ -1016,7 +1016,7 @@ for shift, (who, (colour, marker)) in enumerate(looks.items(), start=-1):
         ax.text(place, value + 6, f"{value:.0f}", ha="center")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
-# %%
+# %% tags=["players-figure"]
 def per_cent(name, who):
     e = scores[name, who]
     return f"{100 * e.value:.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}]"

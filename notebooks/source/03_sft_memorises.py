@@ -63,7 +63,7 @@ for formula in solutions(hand.numbers, hand.target):
 # choose one, and our solver chooses without any reason: it draws one of its formulas,
 # and always the same one for the same numbers.
 
-# %%
+# %% tags=["solvers-choice"]
 from sftrl_lite.tasks.hands import best_formula, solver_formula
 
 print("the solver's choice     ", solver_formula(hand))
@@ -101,7 +101,7 @@ rules = {row["prompt"][0]["content"].split("only")[1].split("\n")[0] for row in 
 print(len(data), "demonstrations,", len(rules), "text of the rule:")
 print(*rules)
 
-# %% [markdown]
+# %% [markdown] tags=["sft-loss"]
 # ## The loss, on three tokens
 #
 # A language model with parameters $\theta$ gives a probability to each next token. SFT
@@ -174,7 +174,7 @@ with notebook.exercise("3.1"):
     huge = answer_loss(torch.tensor([[0.0, 300.0]]), torch.tensor([0]))
     assert abs(float(huge) - 300) < 1e-3, "log_softmax: log(softmax(z)) is log 0 here"
 
-# %% [markdown]
+# %% [markdown] tags=["sft-gradient"]
 # <details><summary>Hint</summary>
 #
 # Select the answer positions first (`labels >= 0`), then `log_softmax` and `gather`.
@@ -267,7 +267,7 @@ with notebook.exercise("3.2"):
 # position is $\mathbb{E}_{y \sim q}[\,p - \text{onehot}(y)\,] = p - q$. If the model
 # writes its own answers ($q = p$, *on-policy*) it is zero: the pulls cancel.
 
-# %%
+# %% tags=["pulls"]
 p = torch.tensor([0.7, 0.2, 0.1])  # what the model would write
 for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
     pulls = p - torch.eye(3)  # row y: the gradient if y is demonstrated
@@ -365,7 +365,7 @@ def strip(axis, name: str, pieces: list[str], chances: list[float]) -> None:
     axis.set(yticks=[0], yticklabels=[name], xticks=[])
     axis.grid(False)
 
-# %%
+# %% tags=["strips-figure"]
 strips = {}
 for (name, answer), row in zip(answers.items(), logps, strict=True):
     strips[name] = formula_tokens(answer, row)
@@ -466,7 +466,7 @@ for name, pairs in sets.items():
 columns = ["answers", "cards", "nats", "tokens", "pull"]
 costs = pd.DataFrame(lines, columns=columns).groupby(["answers", "cards"]).mean()
 
-# %%
+# %% tags=["nats"]
 from sftrl_lite.results.intervals import mean_interval
 
 
@@ -510,7 +510,7 @@ for name in ("solver", "textbook"):
         f"the geometric mean."
     )
 
-# %% [markdown]
+# %% [markdown] tags=["floor"]
 # *Own* has an advantage by construction: those answers were sampled from Init. That is
 # what on-policy means. How large the gap is depends on how sure the base is of its
 # style. Ours was pre-trained on shortest formulas; a large language model may spread
@@ -650,7 +650,7 @@ with tqdm(total=steps, unit="step") as bar:
 curve = pd.DataFrame(seen).set_index("step")
 curve.round(2)
 
-# %%
+# %% tags=["nats-figure"]
 LINES = {
     "solver, training hands": ("#D55E00", "s", "-"),
     "solver, fresh hands": ("#E69F00", "D", "--"),
@@ -775,7 +775,7 @@ pd.DataFrame(gaps).T
 # the best of its four decodings, the control for mere sharpening. One seed; bands are
 # intervals over hands.
 
-# %%
+# %% tags=["run-figure"]
 splits = tuple(names)
 titles = [plots.finding(table, "success@1", split, methods) for split in splits]
 fig = plots.curves(table, splits=splits, methods=methods, titles=titles)
@@ -878,7 +878,7 @@ if len(recorded):
 # %% [markdown]
 # The gap of memorisation over seeds, and what the control changes, paired by seed:
 
-# %%
+# %% tags=["memorised"]
 def memorised_over_seeds(method: str) -> str:
     """Training hands minus fresh hands at the end, in points, over seeds."""
     ends = [measured(recorded, "success@1", method, split) for split in ("train", "id")]

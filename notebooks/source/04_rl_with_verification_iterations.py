@@ -48,7 +48,7 @@ scale = notebook.setup()
 #
 # The verifier judges each, and its message is in the chat when the next try begins.
 
-# %%
+# %% tags=["three-tries"]
 from sftrl_lite.tasks.general_points import general_points, write_answer
 from sftrl_lite.tasks.hands import Hand
 
@@ -58,7 +58,7 @@ for formula in ("3*5+6+10", "11+3*6-5", "3+5+6+10"):
     verdict = task.verify(hand, write_answer(hand, formula))
     print(f"{formula:9} {verdict.kind:14} {verdict.reward:+.0f}  {verdict.message}")
 
-# %% [markdown]
+# %% [markdown] tags=["reward-to-go"]
 # What was the first try worth? It earned $-1$, but it did not end the episode, and the
 # fifth point came two tries later. With a discount $\gamma = 0.9$ a try (the released
 # code's), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, from the back,
@@ -177,7 +177,7 @@ def token_passes(P: int, A: int, M: int, T: int) -> dict[str, int]:
 for T in (1, 5, 10):
     print(T, "tries:", token_passes(P=15, A=20, M=4, T=T))
 
-# %% [markdown]
+# %% [markdown] tags=["score-function"]
 # With everything kept the cost of an episode is linear in its tries. The paper's
 # compute formula charges sampling as if nothing were kept (chapters 5 and 10).
 #
@@ -227,7 +227,7 @@ print("finite differences", torch.tensor(slopes))
 # variance of the samples is not. Three baselines: none, the mean reward, and the one of
 # least variance, which weights each reward by its squared score.
 
-# %%
+# %% tags=["baselines"]
 rng = torch.Generator().manual_seed(0)
 actions = torch.multinomial(pi, 20_000, replacement=True, generator=rng)
 weight = pi * score[:, 0].square()  # how much each answer adds to the variance
@@ -286,7 +286,7 @@ with notebook.exercise("4.2"):
         true = (pay[a] - 0.7) * score_a
         assert torch.allclose(row, true, atol=1e-5), "the score is onehot(a) - softmax"
 
-# %% [markdown]
+# %% [markdown] tags=["advantages"]
 # <details><summary>Hint</summary>
 #
 # The score of the sampled actions is `torch.eye(V)[actions] - pi`.
@@ -454,7 +454,7 @@ print("values of an untrained head  ", values[0].tolist())
 # \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\, A_t\big)\Big].
 # $$
 
-# %%
+# %% tags=["clip-figure"]
 import matplotlib.pyplot as plt
 
 from sftrl_lite.training.losses import clipped_objective
@@ -523,7 +523,7 @@ with notebook.exercise("4.4"):
         right = still_moves(near, gain, bound) == bool(logp.grad)
         assert right, f"autograd says otherwise: {case}"
 
-# %% [markdown]
+# %% [markdown] tags=["group-baseline"]
 # <details><summary>Hint</summary>
 #
 # Two flat pieces: right of $1 + \epsilon$ for a positive advantage, left of
@@ -559,7 +559,7 @@ with notebook.exercise("4.4"):
 #
 # Three groups of four, one turn each: one sample solves its hand, three do, all do.
 
-# %%
+# %% tags=["groups"]
 from sftrl_lite.training.losses import group_advantages
 
 returns = torch.tensor([5.0, -1, -1, -1, 5, 5, 5, -1, 5, 5, 5, 5])[:, None]
@@ -663,7 +663,7 @@ for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
 # and that is zero only where $\tau = \sigma$. With it goes the argument that a baseline
 # does not change the gradient. The sum over four answers, exactly:
 
-# %%
+# %% tags=["temperatures"]
 def drift(sampled_at: float, trained_at: float) -> torch.Tensor:
     """Expected gradient on four logits where every answer earns one point."""
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0], requires_grad=True)
@@ -985,14 +985,14 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 # hands, held-out hands under the trained rule, held-out hands under a rule that
 # training never announced. One seed; bands are Wilson 95 % intervals over hands.
 
-# %%
+# %% tags=["run-figure"]
 from sftrl_lite.results import plots
 
 both = ("rl-ppo", "rl-random")
 alt = plots.alt_text(table, methods=both)
 notebook.figure(plots.curves(table, methods=both), alt=alt)
 
-# %%
+# %% tags=["moved"]
 def moved(method: str, split: str, metric: str = "success@1") -> str:
     """A method's first and last value in per cent, and what the interval says."""
     kept = (table["method"] == method) & (table["split"] == split)

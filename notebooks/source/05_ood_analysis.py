@@ -41,7 +41,7 @@ scale = notebook.setup()
 #
 # The cards are 3, 5, 6 and J, and today a jack counts 11. Five students answer.
 
-# %%
+# %% tags=["five-answers"]
 from sftrl_lite.tasks.cards import OOD_RULE
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.hands import Hand
@@ -119,7 +119,7 @@ values = {key: {m: e.value for m, e in row.items()} for key, row in found.items(
 named = pd.DataFrame(values).T.rename_axis(["model", "rule"])
 named.swaplevel().sort_index().round(3)
 
-# %% [markdown]
+# %% [markdown] tags=["read-and-solve"]
 # ## Reading times solving
 #
 # To solve at the first try one has to read, then calculate. By the rule of products
@@ -145,7 +145,7 @@ products = {key: factors(episodes) for key, episodes in played.items()}
 named = pd.DataFrame(products).T.rename_axis(["model", "rule"])
 named.swaplevel().sort_index().round(3)
 
-# %%
+# %% tags=["which-factor"]
 from sftrl_lite.results.intervals import difference
 
 
@@ -315,7 +315,7 @@ notebook.show(
 )
 pd.DataFrame(rows).T.round(3)
 
-# %% [markdown]
+# %% [markdown] tags=["power"]
 # Compare the lines of Init and RL from left to right. Where they meet, RL only made
 # existing solutions more likely; where they stay apart, it did more than that, for this
 # $k$. (The recorded pass@1, 4 and 16 of more seeds are a claim of the table further down.)
@@ -444,7 +444,7 @@ from sftrl_lite.results import plots, report, tables, temperature_plots
 drawn = temperature_plots.temperature_curve(table)
 notebook.figure(drawn, alt="One live seed. " + temperature_plots.temperature_alt(table))
 
-# %%
+# %% tags=["temperature-figure"]
 recorded = report.recorded("headline", "push", "controls")
 for sentence in report.missing(("headline", "push", "controls"), recorded):
     notebook.show(sentence)
@@ -481,7 +481,7 @@ for a, name in (("rl-ppo", "RL"), ("sft", "SFT")):
         print(f"{name:3} against {words:29} {verdict(gap)}")
 print(f"(points, first try, shifted rule; {which}; greedy: both are decoded greedily)")
 
-# %% [markdown]
+# %% [markdown] tags=["compute"]
 # ## Equal compute, and what is not equal
 #
 # "At the same step" is no comparison: a step of SFT reads some demonstrations, a step of
@@ -545,7 +545,7 @@ with notebook.exercise("5.3"):
 # What else did they take? A *gradient update* is one step of the optimizer; minutes are
 # wall-clock on one core, with the evaluations on the way.
 
-# %%
+# %% tags=["costs"]
 from sftrl_lite.results.measures import costs
 
 spent = costs(shown)
@@ -769,7 +769,7 @@ with notebook.exercise("5.5"):
 # the episode; tails is "incorrect", costs one point and allows another try. Both coins in
 # the toy, five seeds each:
 
-# %%
+# %% tags=["coins"]
 def package_coin(right: bool, heads: bool, last: bool) -> tuple[float, bool]:
     return (1.0 if heads else -1.0), heads
 
@@ -1061,7 +1061,7 @@ def coverage(seeds: int, episodes: int, worlds: int = 300) -> dict[str, float]:
             hits[kind] = hits.get(kind, 0) + (low <= 0.30 <= high)
     return {kind: count / worlds for kind, count in hits.items()}
 
-# %%
+# %% tags=["coverage"]
 sizes = [(1, 234), (1, 10_000), (3, 100), (3, 1000), (8, 1000)]
 grid = {f"{s} x {e} problems": coverage(s, e) for s, e in sizes}
 pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
@@ -1150,7 +1150,7 @@ with pd.option_context("display.max_colwidth", None):
 # dashed line is Init, the dotted one Init at its best temperature. Mind that the two
 # methods take very different numbers of updates to travel the same TFLOP.
 
-# %%
+# %% tags=["seeds-figure"]
 splits = ("train", "id", "ood-rule")
 titles = [plots.finding(shown, "success@1", split) for split in splits]
 drawn = plots.curves(shown, splits=splits, titles=titles)
@@ -1161,7 +1161,7 @@ notebook.show(f"Shifted rule, {which}: RL against SFT at the end {verdict(gap)}.
 # %% [markdown]
 # The controls, and SFT at the higher rate of 1e-3 (`push`), in a figure of their own:
 
-# %%
+# %% tags=["controls-figure"]
 others = ("sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if set(others) & set(recorded["method"]):
     drawn = plots.curves(recorded, splits=splits, methods=others)

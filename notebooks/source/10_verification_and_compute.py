@@ -42,7 +42,7 @@ scale = notebook.setup()
 # A model solves an easy hand at every try with probability 0.9 and a hard one with
 # 0.01. On average it solves 45.5 % at the first try. Within five tries?
 
-# %%
+# %% tags=["two-hands"]
 easy, hard = 0.9, 0.01
 
 def within(p: float, tries: int) -> float:
@@ -202,7 +202,7 @@ for name, (model, tokenizer) in models.items():
     wins = [e.solved for e in episodes]
     alone[name] = [sum(wins[i : i + N]) for i in range(0, len(wins), N)]
 
-# %%
+# %% tags=["advice"]
 def judged(name: str, feedback: str) -> dict[str, str]:
     """Success within K tries, K independent tries, and their difference by hand."""
     pairs = zip(played[name, feedback], alone[name], strict=True)
@@ -216,7 +216,7 @@ def judged(name: str, feedback: str) -> dict[str, str]:
 
 pd.DataFrame({(n, f): judged(n, f) for n in BASES for f in FEEDBACK}).T
 
-# %% [markdown]
+# %% [markdown] tags=["bits"]
 # Two things happen between tries: the message informs, and the failed answer stays in
 # the context. `advice` is their sum, in points, with a 95 % interval over hands.
 # Compare the rows of one base for what a message is worth; the row `none` says what
@@ -273,7 +273,7 @@ with notebook.exercise("10.2"):
 #
 # </details>
 
-# %%
+# %% tags=["bits-heard"]
 for (name, feedback), episodes in played.items():
     told = Counter(e.turns[0].verdict.message for e in episodes)
     h = entropy(list(told.values()), base=2)
@@ -454,7 +454,7 @@ def summary(split: str, at: int) -> str:
     return (f"rises at every step in {len(rises)} of {len(found)} regimes{where}, "
             f"{kept} of them after Holm's correction; falls in {falls}")
 
-# %%
+# %% tags=["tries-figure"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey=True)
 for axis, panel in zip(axes.flat, PANELS, strict=True):
     draw(axis, *panel)
@@ -507,7 +507,7 @@ claims = claims_table()
 with pd.option_context("display.max_colwidth", None):
     display(claims[claims["chapter"] == 10].drop(columns="chapter").set_index("claim"))
 
-# %% [markdown]
+# %% [markdown] tags=["lambda"]
 # ## Three cost measures
 #
 # Equal compute in *which* count? For $N$ parameters and $D$ tokens trained on, the
@@ -572,7 +572,7 @@ with notebook.exercise("10.3"):
 #
 # For our own answers, and for lengths as a large model might have them:
 
-# %%
+# %% tags=["lambdas"]
 def without_cache(q: int, a: int, epochs: int) -> float:
     """Token passes of sampling per token trained on."""
     return (a * q + a * (a - 1) / 2) / (epochs * (q + a))
@@ -702,7 +702,7 @@ def gap_at(cost: str, split: str):
     found = compare(sides[:1], sides[1:])
     return found and times(found, 100), ends.min()
 
-# %%
+# %% tags=["costs-figure"]
 lost = report.missing(["headline"], head)
 if not {"rl-ppo", "sft"} <= set(head["method"]):
     lost = lost or [f"Not recorded yet for both: {report.made_by(['headline'])}"]

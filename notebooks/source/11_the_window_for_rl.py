@@ -36,7 +36,7 @@ from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
-# %% [markdown]
+# %% [markdown] tags=["group-teaches"]
 # ## Eight samples, by hand
 #
 # RL compares samples of the same hand: answers that did better than the others become more
@@ -125,7 +125,7 @@ limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 torch.manual_seed(0)
 untrained = type(base)(base.config).to(base.device).eval()
 
-# %%
+# %% tags=["left-edge"]
 def earned(model) -> torch.Tensor:
     """Rewards of one try at 24 training hands, 8 samples each: (24, 8)."""
     dice = torch.Generator(model.device).manual_seed(0)
@@ -209,7 +209,7 @@ with tqdm(total=AT[-1], unit="step") as bar:
               ROOT / "runs" / "chapter-11", 0, steps=AT[-1], hook=keep, at=AT,
               progress=False)
 
-# %%
+# %% tags=["sft-curve"]
 import pandas as pd
 
 table = pd.DataFrame(curve).T.rename_axis("SFT steps")
@@ -295,7 +295,7 @@ notebook.show(
 # control: if RL adds more there, the training set had nothing left to teach; if it adds as
 # little, the policy is the obstacle.
 
-# %%
+# %% tags=["rl-from-both"]
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.updates import new_learner
 
@@ -516,7 +516,7 @@ axes[0].set_ylabel("solved at the first try")
 axes[2].set_ylabel("groups that differ in reward")
 plots.legend_below(fig)
 
-# %%
+# %% tags=["window-figure"]
 alt = "Change by RL under the shifted rule, in points: " + "; ".join(
     f"after {steps} steps of SFT {text}"
     for steps, text in differences("ood-rule")["RL, same hands"].items())
@@ -595,7 +595,7 @@ with notebook.exercise("11.4"):
 # are compared. The first column has few independent points, one for each number of steps:
 # anything that changes steadily with SFT correlates there.
 
-# %%
+# %% tags=["predictors"]
 part = rows[rows["experiment"].isin(["why", "window"])]
 part = part.assign(steps=option(part, "warmup").astype(int))
 at = part.groupby("config_hash")["step"]

@@ -56,7 +56,7 @@ print(f"Init is right with probability {sum(init[a] for a in right):.2f}")
 # \sum_a q(a) \log (q(a) / p_0(a))$, in nats; $p_0$ is Init. Two models are always right:
 # one that imitates the demonstration, and one that only stopped writing what is wrong.
 
-# %%
+# %% tags=["least-kl"]
 def kl(q: dict[str, float], p: dict[str, float]) -> float:
     """KL(q || p) in nats over the same answers."""
     return sum(q[a] * math.log(q[a] / p[a]) for a in q if q[a] > 0)
@@ -154,7 +154,7 @@ def least(p: float, s: float) -> float:
     pairs = [(s, p), (1 - s, 1 - p)]
     return sum(new * math.log(new / old) for new, old in pairs if new > 0)
 
-# %%
+# %% tags=["spent"]
 long, spent = rows[rows["experiment"].isin(LONG)], {}
 for method in (m for m in plots.LOOKS if m in set(long["method"])):
     first, last = (measured(long, "success@1", method, "id", at, "1")["value"].mean()
@@ -218,7 +218,7 @@ def surprise(model, pairs) -> list[float]:
         found.append(-float((said * mine).sum()))
     return found
 
-# %%
+# %% tags=["off-policy"]
 from sftrl_lite.results.intervals import mean_interval
 
 kinds = {"solver's": [(h, task.demonstration(h)) for h in hands],
@@ -323,7 +323,7 @@ display(shown.pivot_table(
     index=["method", "point"], columns=["what", "split"], values="value").round(2))
 cost_table(live)
 
-# %%
+# %% tags=["whose-answers"]
 def told(method: str) -> str:
     """Where a live run ends, in words."""
     far = measured(live, "kl", method, "id")["value"].iloc[0]
@@ -335,12 +335,12 @@ def told(method: str) -> str:
 notebook.show(f"On the solver's answers SFT ends {told('sft')}. On its own verified "
               f"answers it ends {told('sft-verified')}. One seed.")
 
-# %%
+# %% tags=["answers-figure"]
 both = ("sft", "sft-verified")
 fig, alt = plots.curves(live, methods=both), plots.alt_text(live, methods=both)
 notebook.figure(fig, alt=alt)
 
-# %% [markdown]
+# %% [markdown] tags=["losses"]
 # ## Other ways out: the loss, a KL penalty
 #
 # If improbable tokens are the trouble, one can also weight them less. Write $p$ for the model's
@@ -640,7 +640,7 @@ if len(steps):
     axes[0].set_ylabel("solved under the shifted rule")
     plots.legend_below(fig)
 
-# %%
+# %% tags=["equal-success-figure"]
 race = at_equal["rl-ppo", "sft"].items()
 alt = "Under the shifted rule, RL against SFT: "
 alt += ", ".join(f"{verdict(found)} at equal {name}" for name, found in race)
@@ -840,7 +840,7 @@ def picture(x: str, y: str) -> tuple[plt.Figure, str]:
     plots.legend_below(fig)
     return fig, f"{y} against {x}: R² {over:.2f} over all, {inside:.2f} within methods"
 
-# %%
+# %% tags=["distance-figure"]
 R_SQUARED = ("R² over all", "R² within methods")
 several, fits = points["seed"].nunique() > 1, {}
 for x in ("KL(Init || model)", "KL(model || Init)") if several else ():
@@ -904,7 +904,7 @@ if several:
 # moves by less than about 0.4 % of itself rounds back. We train in float32 and can count
 # both ways; per cent of the weights that a text token passes through, at the end of `why`:
 
-# %%
+# %% tags=["changed-weights"]
 names = {"changed": "float32", "changed_bf16": "rounded to bfloat16"}
 weights = plots.over_seeds(why[why["metric"].isin(names) & (why["step"] > 0)])
 weights = weights.pivot_table(index="method", columns="metric", values="mean")
@@ -918,7 +918,7 @@ if len(weights):
 #
 # ## What it means, and what it does not
 
-# %%
+# %% tags=["explanations"]
 RACES = {"Distance, by a KL penalty": ("sft-kl", "sft"),
          "Data, on-policy SFT": ("sft-verified", "sft"),
          "Data, SFT in the base model's style": ("sft-own", "sft"),

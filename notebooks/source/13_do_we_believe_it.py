@@ -45,7 +45,7 @@ scale = notebook.setup()
 # hands. Eight hands more. A share of $p$ from $n$ episodes has a standard error of
 # $\sqrt{p (1 - p) / n}$, and errors of independent shares add up in squares:
 
-# %%
+# %% tags=["noise"]
 import math
 
 n, init, rl = 234, 27, 35
@@ -113,7 +113,7 @@ with notebook.exercise("13.1"):
 # The bars whose number of episodes can be guessed (sections 5.1 and 5.2, figures 6 and
 # 7; 18 is the number of routes in the unseen cities):
 
-# %%
+# %% tags=["counts"]
 import pandas as pd
 
 BARS = pd.DataFrame(
@@ -136,7 +136,7 @@ for who in ("Init", "RL", "SFT"):
     shown[who] = [nearest(p, n) for p, n in zip(BARS[who], BARS["n"], strict=True)]
 shown
 
-# %% [markdown]
+# %% [markdown] tags=["newcombe"]
 # Several bars of GP-VL are no counts of 234: they were smoothed (the appendix mentions
 # a Savitzky-Golay filter), or counted on another number of episodes. We go on with the
 # nearest counts and keep in mind that this is a reading, not the paper's data. The two
@@ -227,7 +227,7 @@ names = ["task", "shift", "comparison", "gap", "low", "high", "p"]
 paper = pd.DataFrame(lines, columns=names)
 paper.round(dict(gap=1, low=1, high=1, p=5))
 
-# %%
+# %% tags=["firm"]
 firm = paper[paper["p"] < 0.05]
 by = firm.groupby("comparison").size()
 notebook.show(
@@ -244,7 +244,7 @@ notebook.show(
 # evaluated at $K$ checkpoints of 234 episodes. How often is one of them significant,
 # and how much better than the truth does the best one look?
 
-# %%
+# %% tags=["looks"]
 import numpy as np
 
 rng = np.random.default_rng(0)
@@ -322,7 +322,7 @@ for row in left.itertuples():
     print(f"{row.task:9} {row.shift:6} {row.comparison:10} p {row.corrected:.2g}")
 print(f"{len(left)} of {len(paper)} comparisons survive, {len(firm)} did before")
 
-# %% [markdown]
+# %% [markdown] tags=["two-noises"]
 # ## Noise from seeds
 #
 # All of this treats one training run as *the* method. Another seed is another run. Let
@@ -435,7 +435,7 @@ with notebook.exercise("13.4"):
 # seeds. The last column asks the same of one claim among all of ours, where Holm's
 # correction asks the clearest for $p < 0.05 / m$.
 
-# %%
+# %% tags=["power"]
 def smallest(seeds: int, spread: float, alpha: float = 0.05) -> str:
     """The smallest gap, in points, that is seen with probability 0.8."""
     for gap in np.arange(0.001, 0.8, 0.001):
@@ -532,7 +532,7 @@ def in_words(table: pd.DataFrame) -> str:
             f"[{r.low:+.1f}, {r.high:+.1f}]" for r in table.dropna().itertuples()]
     return "; ".join(said) or "not recorded yet"
 
-# %%
+# %% tags=["forest-figure"]
 def clear(table: pd.DataFrame, comparison: str, sign: int) -> str:
     """In how many shifts an interval lies on the claimed side of zero."""
     part = table[table["comparison"] == comparison].dropna()
@@ -602,7 +602,7 @@ judged = claims.claims_table(rows)
 with pd.option_context("display.max_colwidth", None):
     display(judged.set_index("claim"))
 
-# %%
+# %% tags=["survivors"]
 DECIDED = ["holds", "fails"]
 looked = judged["verdict"].isin([*DECIDED, "open"])
 before = judged["verdict"].isin(DECIDED)
