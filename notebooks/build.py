@@ -47,7 +47,7 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def bootstrap(home: str) -> str:
-    """Three lines that fetch the course on Colab and Kaggle; none without an address."""
+    """Lines that fetch the course on Colab and Kaggle; none without an address."""
     if not home:
         return ""
     return f"""\

@@ -275,18 +275,6 @@ def test_pictures_are_opaque(path):
 
 
 CHANGING = {"append", "extend", "insert", "pop", "remove", "update", "add", "clear", "step"}
-    "append",
-    "extend",
-    "insert",
-    "pop",
-    "remove",
-    "update",
-    "add",
-    "clear",
-    "step",
-    "discard",
-    "popitem",
-}
 
 
 def carried_on(code: str) -> set[str]:
