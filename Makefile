@@ -81,7 +81,8 @@ clean:  ## remove .venv and caches; keep runs, data and results
 .venv/.installed: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "setup: '$(PYTHON)' is not Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@.venv/bin/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv >/dev/null 2>&1 || \
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null 2>&1 || \
+		"$(PYTHON)" -m venv --clear .venv >/dev/null 2>&1 || \
 		{ echo "setup: $(PYTHON) cannot create .venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv, once; this takes some minutes (log: .venv/install.log)"
 	@.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,docs]' \

@@ -47,13 +47,15 @@ FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def bootstrap(home: str) -> str:
-    """Three lines that fetch the course on Colab and Kaggle; none without an address."""
+    """Lines that fetch the course on Colab and Kaggle; none without an address."""
     if not home:
         return ""
     return f"""\
 import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
 if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
-    !git clone -q {home} && sh {home.rpartition("/")[2]}/hosted.sh
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # nobody is asked for a password
+    !test -d {home.rpartition("/")[2]} || git clone -q {home}
+    !sh {home.rpartition("/")[2]}/hosted.sh
 """
 
 

@@ -332,9 +332,9 @@ def report() -> None:
 @takes("feedback")
 def verify(**given: Any) -> None:
     """Judge JSON lines from standard input: one verdict a line on standard output."""
-    from sftrl_lite.tasks.verifier import verify_lines
+    from sftrl_lite.tasks.verifier import read_lines, verify_lines
 
-    for line in verify_lines(sys.stdin, **given):
+    for line in verify_lines(read_lines(sys.stdin.buffer), **given):
         typer.echo(line)
 
 

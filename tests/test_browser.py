@@ -115,7 +115,7 @@ def wait_for(address: str, server: subprocess.Popen, log: Path) -> str:
             return address
         except OSError:
             time.sleep(0.5)
-    raise RuntimeError(f"JupyterLab does not answer:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"JupyterLab does not answer:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_the_address_is_written_once():
 
 def test_bootstrap_is_short_and_leaves_torch_alone():
     cell = build.bootstrap(ADDRESS)
-    assert len(cell.splitlines()) <= 3
+    assert len(cell.splitlines()) <= 5
     assert max(map(len, cell.splitlines())) <= 88
     for text in (cell, *re.findall(r"^[^#].*pip.*", HOSTED.read_text(), re.MULTILINE)):
         assert not re.search(r"torch|numpy|upgrade|-U\b|force|sys\.path", text)
@@ -105,7 +105,10 @@ def published(tmp_path):
     home = tmp_path / "published" / "sftrl-lite"
     (home / "sftrl_lite").mkdir(parents=True)
     (home / "sftrl_lite/__init__.py").write_text("WHERE = __file__\n")
-    (home / "hosted.sh").write_text(HOSTED.read_text())
+    (home / "constraints.txt").touch()
+    script = HOSTED.read_text("utf-8")
+    assert "python -m pip install" in script
+    (home / "hosted.sh").write_text(script.replace("python -m pip install", "true"), "utf-8")
     git = ["git", "-C", home, "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "published"]):
         subprocess.run([*git, *command], check=True)

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -19,7 +20,7 @@ def call(monkeypatch, capsys, tmp_path):
     def run(*args, stdin=None):
         monkeypatch.setattr(sys, "argv", ["sftrl_lite", *args])
         if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", stdin)
+            monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin), "cp1252"))
         try:
             __main__.main()
             status = 0
@@ -95,12 +96,12 @@ def test_unwritable_output(call, tmp_path):
 def test_verify_judges_line_by_line(call):
     good = {"cards": ["A", "5", "J", "K"], "rule": "10"}
     lines = [
-        json.dumps(good | {"answer": '{"formula": "5+10+10-1=24"}'}),
+        json.dumps(good | {"answer": '{"formula": "5+10+10−1=24"}'}, ensure_ascii=False),
         "not json",
         json.dumps(good | {"answer": '{"formula": "5+11+10-2=24"}'}),
         json.dumps(good | {"rule": "11-12-13", "answer": '{"formula": "(5+11-1)*13"}'}),
     ]
-    status, out, _ = call("verify", stdin=iter(line + "\n" for line in lines))
+    status, out, _ = call("verify", stdin="\n".join(lines).encode())
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert verdicts[0] == {
@@ -115,9 +116,9 @@ def test_verify_judges_line_by_line(call):
 
 def test_verify_feedback_modes(call):
     line = json.dumps({"cards": ["A", "5", "J", "K"], "rule": "10", "answer": "24"})
-    status, out, _ = call("verify", "--feedback", "none", stdin=iter([line]))
+    status, out, _ = call("verify", "--feedback", "none", stdin=line.encode())
     assert json.loads(out)["message"] == ""
-    status, _, err = call("verify", "--feedback", "loud", stdin=iter([line]))
+    status, _, err = call("verify", "--feedback", "loud", stdin=line.encode())
     assert status == 2 and "unknown feedback" in err
 
 

@@ -12,6 +12,7 @@ from sftrl_lite.tasks.environments import GeneralPointsEnv
 from sftrl_lite.tasks.verifier import FAILURE
 
 IDS = ("sftrl_lite/GeneralPoints-v0", "sftrl_lite/GeneralPointsOOD-v0")
+SEVERAL = ("sftrl_lite/GeneralPoints-v0", "sftrl_lite/NavigationOOD-v0")
 WRONG = json.dumps({"formula": "1+1"})
 
 
@@ -85,3 +86,23 @@ def test_settings_reach_the_task():
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError):
         GeneralPointsEnv(**wrong)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_in_processes_of_their_own_they_say_the_same(name):
+    """Four turns: a wrong answer, odd letters, no answer; the next episode has begun by then."""
+    answers = (WRONG, '{"formula": "2×3", "action": "forward()"}'), ("", "stop"), ("{", "}")
+    seen = {}
+    for mode, how in (("sync", {}), ("async", {"shared_memory": False})):
+        envs = gym.make_vec(name, 2, vectorization_mode=mode, vector_kwargs=how, tries=2)
+        turns = [envs.reset(seed=3), *(envs.step(pair) for pair in answers)]
+        seen[mode] = [(turn[0], *(list(map(str, x)) for x in turn[1:-1])) for turn in turns]
+        assert len({text for turn in turns for text in turn[0]}) == 8
+        envs.close()
+    assert seen["sync"] == seen["async"]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_text_in_shared_memory_is_refused(name):
+    with pytest.raises(ValueError, match=r"say vector_kwargs=\{"):
+        gym.make_vec(name, 2, vectorization_mode="async")

@@ -145,7 +145,7 @@ HEADER = re.compile(r"^# %% (\d+\.\d+) \| (.+)$", re.MULTILINE)
 
 def wrong_solutions(path: Path) -> list[tuple[str, str, str]]:
     """Exercise, part of the expected message and code of each block of a file."""
-    parts = HEADER.split(path.read_text())[1:]
+    parts = HEADER.split(path.read_text(encoding="utf-8"))[1:]
     return list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
 
 

@@ -6,12 +6,30 @@ import math
 import pandas as pd
 import pytest
 from conftest import made_up_row
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
 from sftrl_lite.runs import sweep
 from sftrl_lite.runs.run_config import Run
 
-LIKE_NUMBERS = ["1e5", "0012", "12", "-0.5", "nan", "NA", "None", "inf", "", "True", "a,b", 'a "b"']
+# Every line break that str.splitlines knows, and what a spreadsheet may take for something else
+BREAKS = ["a\nb", "\n", "a\r", "a\r\nb", *(f"a{c}b" for c in "\v\f\x1c\x1d\x1e\x85\u2028\u2029")]
+LIKE_NUMBERS = ["null", "#N/A", "1_000", " 1 ", "=1+1", "'", '"', '""', "\ufeffa", "\t", *BREAKS]
+LIKE_NUMBERS += [
+    "1e5",
+    "0012",
+    "12",
+    "-0.5",
+    "nan",
+    "NA",
+    "None",
+    "inf",
+    "",
+    "True",
+    "a,b",
+    'a "b"',
+]
 TEXT = [name for name, kind in ledger.TYPES.items() if kind is str]
 
 
@@ -42,6 +60,42 @@ def test_text_that_looks_like_a_number_stays_text(write, text, tmp_path):
         assert kinds == ledger.TYPES
 
 
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(ANY, min_size=3))
+def test_any_text_survives(tmp_path, texts):
+    path = tmp_path / "ledger.csv"
+    wanted = [row(experiment=text, command=texts[i - 1]) for i, text in enumerate(texts)]
+    ledger.save(wanted[:1], path)
+    ledger.append(wanted, path)
+    assert back(path) == list(dict.fromkeys(wanted))
+
+
+def test_a_last_line_without_its_end_stays_a_line_of_its_own(tmp_path):
+    path = tmp_path / "ledger.csv"
+    ledger.save([row()], path)
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    ledger.append([row(), row(seed=1)], path)
+    assert back(path) == [row(), row(seed=1)]
+
+
+@pytest.mark.parametrize("left", [1, 40, 90])
+def test_a_row_that_is_cut_off_is_damage(left, tmp_path):
+    path = tmp_path / "ledger.csv"
+    ledger.save([row(), row(seed=1)], path)
+    last = path.read_bytes().splitlines()[-1]
+    path.write_bytes(
+        path.read_bytes().removesuffix(last + b"\n") + last[: min(left, len(last) // 2)]
+    )
+    before = path.read_bytes()
+    for use in (lambda: ledger.read(path), lambda: ledger.append([row(seed=2)], path)):
+        with pytest.raises(ValueError, match="is damaged: "):
+            use()
+    assert path.read_bytes() == before
+
+
 def test_numbers_stay_numbers(tmp_path):
     path = tmp_path / "ledger.csv"
     ledger.save([row(value=math.nan, low=-math.inf, high=1.0, minutes=3.0), row(value=2.0)], path)
@@ -63,7 +117,9 @@ def test_an_empty_ledger_has_the_same_columns_and_kinds(tmp_path):
     assert none.dtypes.to_dict() == one.dtypes.to_dict()
 
 
-@pytest.mark.parametrize(("column", "value"), [("seed", "1.5"), ("n", ""), ("value", "much")])
+@pytest.mark.parametrize(
+    ("column", "value"), [("seed", "1.5"), ("n", ""), ("value", "much"), ("n", "9" * 30)]
+)
 def test_a_damaged_value_is_one_line(column, value, tmp_path):
     path = tmp_path / "ledger.csv"
     ledger.save([row(), row(seed=1)], path)

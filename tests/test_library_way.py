@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import PictureSevenTask
 
+from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask
 from sftrl_lite.models.vision import image_mask, to_pixels
 from sftrl_lite.scales import SCALES
@@ -24,9 +25,9 @@ SETTINGS = replace(
 
 def test_episodes_are_ours(fresh_model, tokenizer, length_task, hands, tmp_path):
     trainer = make_trainer(fresh_model, tokenizer, length_task, hands, SETTINGS, tmp_path, 0, 1)
-    chats = [[{"role": "user", "content": length_task.prompt(h)}] for h in hands * 8]
+    asked = [[{"role": "user", "content": length_task.prompt(h)}] for h in hands * 8]
     torch.manual_seed(0)
-    played = make_rollout(length_task, hands, SETTINGS)(chats, trainer)
+    played = make_rollout(length_task, hands, SETTINGS)(asked, trainer)
     tries = set()
     for i, (said, own) in enumerate(zip(played["completion_ids"], played["env_mask"], strict=True)):
         assert len(said) == len(own) and own[0] == own[-1] == 1
@@ -36,7 +37,7 @@ def test_episodes_are_ours(fresh_model, tokenizer, length_task, hands, tmp_path)
         for start in starts:
             assert verdict is None or not verdict.solved
             end = own.index(0, start) if 0 in own[start:] else len(own)
-            answer = tokenizer.decode(said[start:end], skip_special_tokens=True)
+            answer = chats.answer_text(tokenizer, said[start:end], (tokenizer.eos_token_id,))
             verdict = length_task.verify(hands[i % len(hands)], answer)
             points += verdict.reward
         assert verdict.solved or len(starts) == 3

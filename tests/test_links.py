@@ -27,7 +27,7 @@ HTML_LINK = re.compile(r"""(?:href|src)=["']([^"']+)""")
 @cache
 def tokens(page: Path) -> list[Token]:
     """A page as markdown tokens, inline ones among them."""
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     if page.suffix == ".ipynb":
         cells = nbformat.reads(text, as_version=4).cells
         text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

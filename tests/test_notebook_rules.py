@@ -1,5 +1,6 @@
 """What holds for every built chapter. Each test says which failure it prevents."""
 
+import ast
 import base64
 import builtins
 import csv
@@ -271,3 +272,64 @@ def test_pictures_are_opaque(path):
         if png := output.get("data", {}).get("image/png"):
             picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
             assert picture.getchannel("A").getextrema()[0] == 255
+
+
+CHANGING = {"append", "extend", "insert", "pop", "remove", "update", "add", "clear", "step"}
+
+
+def carried_on(code: str) -> set[str]:
+    """Names of earlier cells that a cell changes where they are: twice gives something else."""
+    bound, changed = set(), set()
+    todo = list(ast.parse(code).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            continue  # what it changes, a call changes
+        todo += ast.iter_child_nodes(node)
+        place = None
+        if isinstance(
+            node, ast.Assign | ast.AnnAssign | ast.For | ast.comprehension | ast.withitem
+        ):
+            into = getattr(node, "targets", None) or [
+                getattr(node, "target", None) or getattr(node, "optional_vars", None)
+            ]
+            bound |= {name.id for t in into if t for name in ast.walk(t) if type(name) is ast.Name}
+        elif isinstance(node, ast.AugAssign):
+            place = node.target
+        elif isinstance(node, ast.Delete):
+            place = node.targets[0]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            place = node.func.value if node.func.attr in CHANGING else None
+            if node.func.attr == "reset" and isinstance(node.func.value, ast.Name):
+                bound.add(node.func.value.id)
+        while isinstance(place, ast.Attribute | ast.Subscript):
+            place = place.value
+        changed |= {place.id} if isinstance(place, ast.Name) else set()
+    return changed - bound
+
+
+@each
+def test_a_cell_that_is_run_twice_starts_anew(path):
+    """Read from the code: executing all cells twice would double what the chapters take."""
+    found = [carried_on(code) for code in map(plain, read(path).cells) if code]
+    assert not set().union(*found)
+
+
+def plain(cell: nbformat.NotebookNode) -> str:
+    return TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("x += 1", {"x"}),
+        ("x.y[0].append(1)", {"x"}),
+        ("for i in a:\n    env.step(i)", {"env"}),
+        ("env.reset()\nenv.step(1)", set()),
+        ("x = 0\nx += 1\nfound = []\nfound.append(x)", set()),
+        ("def f():\n    x.append(1)", set()),
+        ("with a as b:\n    b.update(c)", set()),
+    ],
+)
+def test_what_a_cell_carries_on(code, names):
+    assert carried_on(code) == names

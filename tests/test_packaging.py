@@ -1,12 +1,15 @@
 """pyproject.toml, constraints.txt, environment.yml, Makefile and README say the same."""
 
 import ast
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
 from datetime import date
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,33 @@ def test_pins_are_exact_and_portable():
         assert not requirement.url
 
 
+def test_pins_admit_the_oldest_python_that_is_declared():
+    """Of the packages that are installed here at their pinned versions."""
+    (floor,) = SpecifierSet(PROJECT["requires-python"])
+    here = [d for d in distributions() if d.metadata["Requires-Python"]]
+    pinned = [
+        d
+        for d in here
+        if (pin := PINS.get(canonicalize_name(d.metadata["Name"])))
+        and pin.specifier.contains(d.version)
+    ]
+    assert len(pinned) > 100
+    for d in pinned:
+        wanted = SpecifierSet(d.metadata["Requires-Python"])
+        assert wanted.contains(f"{floor.version}.0"), f"{d.metadata['Name']} {d.version}: {wanted}"
+
+
+def test_a_copy_of_the_package_alone_says_what_is_missing(tmp_path):
+    """As ``pip install .`` makes one: no command and no chapter goes on without the ledger."""
+    shutil.copytree(ROOT / "sftrl_lite", tmp_path / "sftrl_lite")
+    for words in (["-c", "import sftrl_lite.results.ledger"], ["-m", "sftrl_lite", "--help"]):
+        command = [sys.executable, *words]
+        env = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode != 0 and done.stdout == ""
+        assert "In a clone of the repository: pip install -e ." in done.stderr.splitlines()[-1]
+
+
 def test_ranges_are_closed():
     for requirement in by_name(PROJECT["dependencies"]).values():
         assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement
@@ -63,7 +93,7 @@ def test_ranges_are_closed():
 def imports(path: Path) -> set[str]:
     """Packages that a Python file imports, anywhere in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -94,6 +94,8 @@ def test_answers_end_at_end_of_turn_or_are_cut_and_closed(tokenizer, episodes):
             answer = episode.ids[turn.start : turn.end]
             assert len(answer) == len(turn.logps) <= 6
             assert eot not in answer[:-1]
+            said = answer[:-1] if answer[-1] == eot else answer
+            assert turn.answer == tokenizer.decode(said)  # special tokens and all
             if answer[-1] != eot:
                 assert len(answer) == 6
                 if turn is not episode.turns[-1]:

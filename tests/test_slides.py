@@ -31,7 +31,7 @@ def calls(text: str) -> list[list[str]]:
 
 
 def tags(source: Path) -> list[str]:
-    return re.findall(r'"([^"]+)"', " ".join(TAGS.findall(source.read_text())))
+    return re.findall(r'"([^"]+)"', " ".join(TAGS.findall(source.read_text(encoding="utf-8"))))
 
 
 def built(deck: Path) -> nbformat.NotebookNode:

@@ -2,7 +2,11 @@
 
 import json
 import random
+import subprocess
+import sys
 import time
+from io import BytesIO
+from pathlib import Path
 
 import oracle
 import pytest
@@ -15,12 +19,16 @@ from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.hands import Hand
 from sftrl_lite.tasks.verifier import (
     FAILURE,
+    MAX_LINE,
     REASONS,
     REWARDS,
+    SUCCESS,
+    read_lines,
     verify_formula,
     verify_lines,
 )
 
+ROOT = Path(__file__).parents[1]
 NUMBERS = (10, 5, 1, 10)
 
 
@@ -80,7 +88,11 @@ def kind_of(formula, numbers=NUMBERS, target=24):
         ("=24", "illegal"),
         ("١٠+10+5-1", "illegal"),
         ("10+1０+5-1", "illegal"),
-        ("10+10+5-1\n", "illegal"),
+        ("10+10+5-1\n", "solved"),
+        ("10 +\r\n\t10+5-1\n=\n24", "solved"),
+        ("1\n0+10+5-1", "illegal"),
+        ("10+10+5-1\v", "illegal"),
+        ("10+10+5-1\u2028", "illegal"),
         ("10_0+5", "illegal"),
         ("N+N+N-N", "illegal"),
         ("zero+10+10+5-1", "illegal"),
@@ -147,10 +159,9 @@ def test_json_as_models_write_it(text):
         '["formula"]',
         '{"formula": }',
         '{"number": [10, 5, 1, 10]}',
-        '{"formula": "10+10+5-1"',
+        '{"formula": "10+10+5-1',
         "[" * 15_000,
         '{"formula": ' + "[" * 15_000,
-        '{"formula": ' + "9" * 15_000 + "}",
     ],
 )
 def test_no_answer_object(text):
@@ -183,6 +194,7 @@ def test_text_beyond_the_cap_is_not_read():
         "{" + ", " * 9_990 + "}",
         '{"formula": "' + "-(" * 9_990 + '"}',
         '{"formula": ' + "[" * 19_900 + "}",
+        '{"formula": ' + "9" * 15_000 + "}",
         '{"a":' * 4_000,
     ],
 )
@@ -294,7 +306,7 @@ def test_verify_lines_reports_the_line_and_goes_on():
         json.dumps({"cards": []}),
         "[" * 100_000,
     ]
-    out = [json.loads(line) for line in verify_lines(lines)]
+    out = [json.loads(line) for line in verify_lines(line.encode() for line in lines)]
     assert out[0] == {"solved": True, "kind": "solved", "reward": 5, "message": "Correct solution."}
     kinds = [line.get("kind") for line in out[:4]]
     assert kinds == ["solved", None, "wrong_numbers", "wrong_value"]
@@ -304,3 +316,51 @@ def test_verify_lines_reports_the_line_and_goes_on():
     assert list(verify_lines([])) == []
     with pytest.raises(ValueError, match="feedback"):
         list(verify_lines([], "chatty"))
+
+
+def test_verify_lines_reads_bytes_whatever_they_are():
+    job = {"cards": ["A", "6", "A", "4"], "rule": "10", "answer": '{"formula": "6×4×1×1=24"}'}
+    good = json.dumps(job, ensure_ascii=False).encode()
+    latin, long = good.replace("×".encode(), b"\xd7"), good.ljust(MAX_LINE + 1)
+    lines = [
+        b"\xef\xbb\xbf" + good,
+        latin,
+        good,
+        good.decode().encode("utf-16"),
+        long,
+        good + b"\r",
+    ]
+    out = [json.loads(line) for line in verify_lines(read_lines(BytesIO(b"\n".join(lines))))]
+    assert out.count({"solved": True, "kind": "solved", "reward": 5, "message": SUCCESS}) == 3
+    errors = {line["error"] for line in out if "error" in line}
+    assert errors >= {"line 2: not UTF-8", "line 4: not UTF-8"}  # UTF-16 holds a line break, too
+    assert any(error.endswith(f"longer than {MAX_LINE:,} bytes") for error in errors)
+    assert out[-1]["solved"]
+
+
+def test_a_line_without_an_end_is_not_kept():
+    class Endless:
+        left = 300
+
+        def readline(self, most):
+            self.left -= 1
+            return b"x" * most if self.left > 0 else b""
+
+    assert [len(line) for line in read_lines(Endless())] == [MAX_LINE + 1]
+
+
+def test_a_house_rule_a_line_takes_no_more_memory():
+    """Six cards and the message that solves the hand, in a process of its own."""
+    code = """
+import json, resource
+from sftrl_lite.tasks.verifier import verify_lines
+job, used = {"cards": ["A", "3", "5", "7", "J", "K"]}, []
+for k in range(2, 9):
+    job |= {"rule": f"9-12-{k}", "answer": json.dumps({"formula": f"1+3+5+7-9*{k}"})}
+    (line,) = verify_lines([json.dumps(job).encode()], "leaky")
+    assert "It begins well" in line, line
+    used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+assert used[-1] < used[1] + 30, used
+"""
+    pytest.importorskip("resource", reason="Windows does not tell it so")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ GOALS = {  # at least so much
 def write(figures: list[Figure], command: str, path: Path) -> None:
     """Append the figures with their goals and with what made them."""
     fresh = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if fresh:
             writer.writerow(COLUMNS)
@@ -141,12 +142,12 @@ def main(arguments: list[str] | None = None) -> None:
     for adapter in [o.adapter] if o.adapter else ADAPTERS:
         options = vars(o) | {"adapter": adapter}
         del options["out"]
-        words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
+        words = [w for k, v in options.items() for w in (f"--{k.replace('_', '-')}", str(v))]
         for figures in measure(o, adapter):  # written at once: what comes later may fail
             for name, value, unit in figures:
                 goal = f"   goal {GOALS[name]:g}" if name in GOALS else ""
                 print(f"{adapter:6}{name:42}{value:14,.3f} {unit}{goal}")
-            write(figures, " ".join(["python -m sftrl_lite.bench.gpu", *words]), o.out)
+            write(figures, shlex.join(["python", "-m", "sftrl_lite.bench.gpu", *words]), o.out)
 
 
 if __name__ == "__main__":

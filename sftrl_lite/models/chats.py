@@ -8,11 +8,12 @@ template; what stands around an answer is found by writing a chat with it and lo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import FrameType
 from typing import Any
 
 from PIL import Image
+from transformers import PreTrainedTokenizerBase
 
 from sftrl_lite.models.vision import tokenizer_of
 
@@ -171,6 +172,16 @@ def stop_tokens(model: Any, end: int) -> list[int]:
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
     return sorted({end, *(token for token in named if token is not None)})
+
+
+def answer_text(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: Container[int]
+) -> str:
+    """The text of a sampled answer, without the token that ends it.
+
+    A special token anywhere else stays in the text: it is judged as it was said.
+    """
+    return str(tokenizer.decode(ids[:-1] if ids and ids[-1] in ends else ids))
 
 
 def demonstrated(processor: Any, chats: Sequence[Chat]) -> list[dict[str, list[int]]]:

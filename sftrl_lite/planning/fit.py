@@ -301,7 +301,7 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
 
     SFT's evaluations play ``FEWEST`` episodes at once.
     """
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("mode", "adapter", "tiles", "batch", "part", "gib", "tflop"))
         for mode, batch in GRID:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,28 +80,36 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         read(path)  # raises if it is not ours
-        old = path.read_text("utf-8") if path.exists() else ",".join(COLUMNS) + "\n"
-        known = set(old.splitlines())
-        new = [line for line in _lines(rows).splitlines() if line not in known]
-        with whole(path) as draft:
-            draft.write_text(old + "".join(f"{line}\n" for line in new), "utf-8", newline="")
+        old = path.read_bytes().decode() if path.exists() else _line(COLUMNS)
+        known = set(map(tuple, csv.reader(io.StringIO(old, newline=""))))
+        new = [line for line in map(_record, rows) if tuple(line) not in known]
+        old += "" if old.endswith("\n") else "\n"  # an editor may have dropped it
+        _write(path, old + "".join(map(_line, new)))
 
 
 def save(rows: list[Row], path: Path) -> None:
     """Write a ledger of just these rows; it appears whole or not at all."""
+    _write(path, "".join(map(_line, [COLUMNS, *map(_record, rows)])))
+
+
+def _write(path: Path, text: str) -> None:
     with whole(path) as draft:
-        draft.write_text(",".join(COLUMNS) + "\n" + _lines(rows), newline="")
+        draft.write_text(text, "utf-8", newline="")
 
 
-def _lines(rows: list[Row]) -> str:
+def _line(cells: Sequence[str]) -> str:
+    """One line, though its cells may hold several: all kinds of breaks are quoted."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writerows({k: _short(v) for k, v in asdict(row).items()} for row in rows)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _short(value: object) -> object:
-    return f"{value:.6g}" if isinstance(value, float) else value
+def _record(row: Row) -> list[str]:
+    return [_short(value) for value in asdict(row).values()]
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def read(path: Path = LEDGER) -> pd.DataFrame:
@@ -114,12 +123,9 @@ def read(path: Path = LEDGER) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS).astype(TYPES)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own are of this kind, as is a text that is not UTF-8
-        raise ValueError(f"{path} is damaged: {str(error).strip()}") from None
-    if list(table.columns) != COLUMNS:
-        raise ValueError(f"{path} is of another version: other columns; move it away")
-    try:
-        return table.astype(TYPES)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        if list(table.columns) == COLUMNS:
+            return table.astype(TYPES)
+    except (OverflowError, ValueError) as error:  # pandas' own are of this kind
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    raise ValueError(f"{path} is of another version: other columns; move it away")

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -296,11 +298,16 @@ def rl_settings(run: Run) -> RLSettings:
 def commit() -> str:
     """Short hash of the checked-out commit, with + if files differ; "" outside git.
 
-    The ledger may differ: recording appends to it.
+    The ledger may differ: recording appends to it. A repository around this folder, or one that
+    the environment names, is another's.
     """
     try:
         git = ["git", "-C", str(ROOT)]
-        ask = partial(subprocess.run, capture_output=True, text=True, check=True)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        ask = partial(subprocess.run, capture_output=True, text=True, check=True, env=env)
+        top = ask([*git, "rev-parse", "--show-toplevel"]).stdout.removesuffix("\n")
+        if Path(top).resolve() != ROOT:
+            return ""
         name = ask([*git, "rev-parse", "--short=7", "HEAD"]).stdout.strip()
         where = ["--", ".", ":!results/ledger.csv"]
         changed = ask([*git, "diff", "--name-only", "HEAD", *where]).stdout
@@ -314,13 +321,11 @@ def command(run: Run, experiment: str) -> str:
     verb = "sft" if run.method.startswith("sft") else "rl"
     usual = defaults() | {"method": run.method}
     options = {name: value for name, value in run.plain().items() if value != usual[name]}
-    parts = [f"--{k.replace('_', '-')} {_word(v)}".strip() for k, v in options.items()]
-    return " ".join(
-        ["python -m sftrl_lite", verb, "--method", run.method, f"--experiment {experiment}", *parts]
-    )
-
-
-def _word(value: object) -> str:
-    if value is True:
-        return ""  # a flag stands alone
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    words = ["python", "-m", "sftrl_lite", verb, "--method", run.method, "--experiment", experiment]
+    for name, value in options.items():
+        words.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, tuple):
+            words.append(",".join(map(str, value)))
+        elif value is not True:  # a flag stands alone
+            words.append(str(value))
+    return shlex.join(words)

@@ -23,12 +23,6 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from PIL import Image
 
 FEEDBACK = ("none", "binary", "reason", "leaky")
-MAX_ANSWER = 20_000  # characters; longer answers are illegal, so time stays bounded
-OBJECT = re.compile(r"\{[^{}]*\}")
-# A double-quoted string (kept), a single-quoted one, or a comma before a closing bracket.
-# Each alternative stops at the next quote, which keeps the scan linear.
-SLIP = re.compile(r"""("[^"]*")|'([^'"]*)'|,(?=\s*[}\]])""")
-DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is forgiven
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,36 +160,111 @@ class Task(Measurable[Problem], Teachable[Problem], Protocol[Problem]):
 
 # --- an answer in a text -------------------------------------------------------------------
 
+MAX_ANSWER = 20_000  # characters; longer answers are illegal, so time stays bounded
+WORK = 4 * MAX_ANSWER  # characters looked at; only an answer built to be slow needs more
+CLOSED_BY = {"{": "}", "[": "]", "(": ")"}
+OPENING = re.compile(r"[{\[(]")
+TOKEN = re.compile(
+    r"""(?P<blank> \s+ | (?://|\#)[^\n]* | /\*(?:[^*]|\*(?!/))*+(?:\*/)? )
+    | (?P<string> (?P<quote>["'])
+        (?: [^"'\\]++ | \\. | (?!(?P=quote))["'] | (?<=\w)'(?=\w) )*+ (?P<end>(?P=quote))? )
+    | (?P<mark> [\[\]{}(),:] )
+    | (?P<word> -?[\w.]+(?:(?<=[eE])[-+]\d+)? )""",
+    re.VERBOSE | re.DOTALL,
+)
+COLON, GLUED = re.compile(r"\s*:"), re.compile(r"[\w{\[(\\]")
+ESCAPE = re.compile(r"""(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\(.)|\"""", re.DOTALL)
+DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is forgiven
+PYTHON = {"True": True, "False": False, "None": None}
 
-def _load(text: str, key: str) -> dict | None:
+
+def _whole(text: str, key: str) -> dict | None:
+    """The text as JSON, where all of it is an object with the key."""
     try:
         found, end = DECODER.raw_decode(text)
     except (ValueError, RecursionError):  # "[[[[..." exhausts the decoder, harmlessly
         return None
-    complete = end == len(text) and isinstance(found, dict) and key in found
-    return found if complete else None
+    return found if end == len(text) and isinstance(found, dict) and key in found else None
 
 
-def _mend(slip: re.Match[str]) -> str:
-    if slip[1] is not None:
-        return slip[1]
-    return f'"{slip[2]}"' if slip[2] is not None else ""
+def _mend(escape: re.Match[str]) -> str:
+    r"""As JSON spells it: ``\'`` is a quote, the backslash of ``\(`` is meant, " is no end."""
+    legal, other = escape.groups()
+    return legal or ('\\"' if other is None else "'" if other == "'" else f"\\\\{other}")
+
+
+def _scalar(kind: str, piece: str) -> Any:
+    """A string or a bare word as what it says; an unquoted rank is text."""
+    if kind == "string":
+        return DECODER.decode(f'"{ESCAPE.sub(_mend, piece[1:-1])}"')
+    try:
+        return PYTHON[piece] if piece in PYTHON else json.loads(piece)
+    except ValueError:
+        return piece
+
+
+Span = tuple[dict | list | None, int]  # a container, None where there is none; where it ends
+
+
+def _container(text: str, start: int, inner: dict[int, Span]) -> tuple[Span, int]:
+    """The object or list that opens at ``start``, and how many characters that took.
+
+    Args:
+        inner: the containers that open further right. An object that is not closed ends after
+            its last whole pair, unless text is glued to it; a list that is not closed is none.
+    """
+    closing, at, spent = CLOSED_BY[text[start]], start + 1, 0
+    names = closing == "}"
+    found: list[Any] = []
+    key, due, end = "", "name" if names else "value", 0
+    while token := TOKEN.match(text, at):
+        kind, piece, next_at = str(token.lastgroup), token[0], token.end()
+        spent += len(piece)
+        scalar = kind == "word" or token["end"] is not None
+        if kind == "blank":
+            pass
+        elif piece == closing and (due in ("name", ",") or not names):
+            return (dict(found) if names else found, next_at), spent
+        elif due == "name" and (COLON.match(text, next_at) if kind == "word" else scalar):
+            key, due = piece if kind == "word" else str(_scalar(kind, piece)), ":"
+        elif due == piece:  # a colon or a comma
+            due = "name" if names and due == "," else "value"
+        elif due == "value" and (scalar or inner.get(at, (None, 0))[0] is not None):
+            value, next_at = (_scalar(kind, piece), next_at) if scalar else inner[at]
+            found.append((key, value) if names else value)
+            due, end = ",", next_at
+        else:
+            break
+        at = next_at
+    glued = GLUED.match(text, at) and not text[at - 1].isspace()
+    ended = names and found and due in ("name", ",") and not glued
+    return (dict(found) if ended else None, end), spent
 
 
 def read_answer(text: str, key: str = "formula") -> dict | None:
     """The answer object in ``text``, None when there is none.
 
-    JSON as models write it is accepted: text or code fences around it, single quotes,
-    trailing commas. A text that is JSON as a whole is taken as it is; otherwise the last
-    complete, flat object with the ``key`` counts, because models think aloud first
-    and conclude last. Linear time; text beyond ``MAX_ANSWER`` characters is not read.
+    JSON as models write it is accepted, whatever stands around it; ``docs/answers.md`` has the
+    table. Of several objects with the ``key`` the last counts that lies in no other, because
+    models think aloud first and conclude last. Linear time; text beyond ``MAX_ANSWER``
+    characters is not read.
     """
     if len(text) > MAX_ANSWER:
         return None
-    if (whole := _load(text.strip(), key)) is not None:
+    if (whole := _whole(text.strip(), key)) is not None:
         return whole
-    for part in reversed(OBJECT.findall(text)):
-        answer = _load(part, key) or _load(SLIP.sub(_mend, part), key)
-        if answer is not None:
-            return answer
-    return None
+    if key not in text and "\\u" not in text:
+        return None
+    found: dict[int, Span] = {}
+    work = 0
+    # From the right, so that what a container holds is known when it is read: no recursion
+    for start in reversed([opening.start() for opening in OPENING.finditer(text)]):
+        found[start], spent = _container(text, start, found)
+        work += spent
+        if work > WORK:
+            return None
+    answer, end = None, 0
+    for start, (value, stop) in reversed(found.items()):
+        if isinstance(value, dict) and key in value and start >= end:
+            answer, end = value, stop
+    return answer

@@ -3,7 +3,9 @@
 Importing this module registers both sides of each rule shift in Chu et al. 2025, section
 5.1: ``sftrl_lite/GeneralPoints-v0`` (J=Q=K=10) and ``sftrl_lite/GeneralPointsOOD-v0`` (11,
 12, 13 with at least one face card); ``sftrl_lite/Navigation-v0`` (absolute directions) and
-``sftrl_lite/NavigationOOD-v0`` (relative ones).
+``sftrl_lite/NavigationOOD-v0`` (relative ones). Several at once: ``gym.make_vec(name, 4)``, and
+in processes of their own with ``vectorization_mode="async",
+vector_kwargs={"shared_memory": False}``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Text
+from gymnasium.vector.utils import create_shared_memory
 
 from sftrl_lite.tasks.cards import ID_RULE, Rule, parse_rule
 from sftrl_lite.tasks.general_points import GeneralPoints
@@ -28,6 +31,16 @@ from sftrl_lite.tasks.walks import Decision
 CHARACTERS = string.printable + "×÷−"
 MAX_SHOWN = 2_000  # characters of one answer that enter the conversation
 MAX_PROMPT = 20_000  # characters of the question about a long walk
+
+
+class Conversation(Text):
+    """What has been said so far."""
+
+
+@create_shared_memory.register(Conversation)
+def _refused(space: Conversation, n: int = 1, ctx: Any = None) -> None:
+    """Gymnasium reads a text in shared memory once, before anything was written there."""
+    raise ValueError("text is not shared in memory; say vector_kwargs={'shared_memory': False}")
 
 
 def shown(text: str, most: int = MAX_SHOWN) -> str:
@@ -78,7 +91,7 @@ class GeneralPointsEnv(gym.Env[str, str]):
         self.render_mode = render_mode
         self.action_space = Text(MAX_SHOWN, min_length=0, charset=CHARACTERS)
         # A question or a message stays well below MAX_SHOWN for any hand a deck can give
-        self.observation_space = Text(MAX_SHOWN * (2 * tries + 1), charset=CHARACTERS)
+        self.observation_space = Conversation(MAX_SHOWN * (2 * tries + 1), charset=CHARACTERS)
         self.hand: Hand | None = None  # None outside an episode
         self.turns: list[str] = []
         self.tries_left = 0
@@ -158,7 +171,9 @@ class NavigationEnv(gym.Env[str, str]):
         self.tries = tries
         self.render_mode = render_mode
         self.action_space = Text(MAX_SHOWN, min_length=0, charset=CHARACTERS)
-        self.observation_space = Text(MAX_PROMPT + MAX_SHOWN * 2 * tries, charset=CHARACTERS)
+        self.observation_space = Conversation(
+            MAX_PROMPT + MAX_SHOWN * 2 * tries, charset=CHARACTERS
+        )
         self.decision: Decision | None = None  # None outside an episode
         self.turns: list[str] = []
         self.tries_left = 0

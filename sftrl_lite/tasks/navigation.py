@@ -279,7 +279,7 @@ class Navigation:
     def _judge(self, action: object, step: Step) -> str:
         if not isinstance(action, str) or len(action) > MAX_ACTION:
             return "illegal"
-        if (legal := ACTION.fullmatch(action.strip())) is None:
+        if (legal := ACTION.fullmatch(" ".join(action.split()))) is None:
             return "illegal"
         word = legal[2] if legal[1] is None else None
         plain = f"{legal[1]}()" if legal[1] else f"{TURN}{word})"

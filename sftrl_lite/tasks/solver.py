@@ -2,13 +2,13 @@
 
 Every value is a reduced fraction kept as a pair ``(numerator, denominator)``:
 floats would miss 8/(3-8/3) = 24, and pairs are faster than ``fractions.Fraction``.
-Everything is solved once per multiset of numbers and then remembered.
+A multiset of numbers is solved once and remembered, the last thousands of them.
 """
 
 from __future__ import annotations
 
 import random
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from math import gcd
 
@@ -57,7 +57,7 @@ def splits(n: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     return tuple(halves)
 
 
-@cache
+@lru_cache(maxsize=2048)
 def reachable(numbers: tuple[int, ...]) -> dict[Pair, Term]:
     """Each value that the sorted ``numbers`` can make, with one formula for it."""
     if len(numbers) == 1:
@@ -82,7 +82,7 @@ def reachable(numbers: tuple[int, ...]) -> dict[Pair, Term]:
     return found
 
 
-@cache
+@lru_cache(maxsize=2048)  # four cards from 1 to 13 lie in 1,820 ways
 def _solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
     goal = (target, 1)
     if len(numbers) == 1:
@@ -107,6 +107,8 @@ def _solutions(numbers: tuple[int, ...], target: int) -> tuple[str, ...]:
                     continue
                 pair = (a_term, b_term) if a_first else (b_term, a_term)
                 found.setdefault(write(op, *pair)[0])
+    if len(numbers) > 4:
+        reachable.cache_clear()  # what four and five numbers make takes megabytes a set
     return tuple(found)
 
 

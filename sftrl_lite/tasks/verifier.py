@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from os.path import commonprefix
 from types import MappingProxyType
+from typing import BinaryIO
 
 from sftrl_lite.tasks.base import FEEDBACK, Verdict, read_answer
 from sftrl_lite.tasks.cards import parse_rule
@@ -50,11 +51,13 @@ HINTS = (" Numbers not used:", " It begins well:")
 MESSAGES = (FAILURE, *REASONS.values(), *HINTS)  # every wording a model can meet
 MAX_FORMULA = 200
 MAX_CARDS = 6  # verify_lines only: a leaky hint solves the hand, 6 cards take 0.1 to 1 s
+MAX_LINE = 1_000_000  # bytes of a line that verify_lines reads
 
 NUMBER = re.compile(r"(0|[1-9][0-9]*)")
 TOKEN = re.compile(r"[0-9]+|[-+*/()]")
 CLAIM = re.compile(r" *(-?(?:0|[1-9][0-9]*)) *")
 SIGNS = str.maketrans("×÷−", "*/-")
+BREAKS = str.maketrans("\t\r\n", "   ")  # a long formula may be written on two lines
 
 
 @lru_cache(maxsize=4096)
@@ -121,6 +124,8 @@ def _judge(formula: object, numbers: tuple[int, ...], target: int) -> tuple[str,
         return "illegal", []
     if not formula.isascii():
         formula = formula.translate(SIGNS)
+    if not formula.isprintable():
+        formula = formula.translate(BREAKS)
     left, equals, right = formula.partition("=")
     claim = CLAIM.fullmatch(right) if equals else None
     # No digit survives the split, so "0" can only stand for a number
@@ -210,10 +215,22 @@ def verify_formula(
     return Verdict(solved, kind, reward, message, read, right, recognised)
 
 
-def _verify_line(line: str, feedback: str) -> dict:
+def read_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines as they come; of one beyond ``MAX_LINE`` just so much that it is seen to be."""
+    while line := stream.readline(MAX_LINE + 1):
+        yield line
+        while len(line) > MAX_LINE and not line.endswith(b"\n"):
+            line = stream.readline(MAX_LINE + 1)
+
+
+def _verify_line(line: bytes, feedback: str) -> dict:
     """Judge one input line; raises ValueError or TypeError with one clear sentence."""
+    if len(line) > MAX_LINE:
+        raise ValueError(f"longer than {MAX_LINE:,} bytes")
     try:
-        job = json.loads(line)
+        job = json.loads(line.decode("utf-8-sig"))  # Windows writes a mark first
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
     except (ValueError, RecursionError):
         raise ValueError("not JSON") from None
     if not isinstance(job, dict) or not {"cards", "rule", "answer"} <= job.keys():
@@ -228,12 +245,12 @@ def _verify_line(line: str, feedback: str) -> dict:
     return {key: getattr(verdict, key) for key in ("solved", "kind", "reward", "message")}
 
 
-def verify_lines(lines: Iterable[str], feedback: str = "binary") -> Iterator[str]:
+def verify_lines(lines: Iterable[bytes], feedback: str = "binary") -> Iterator[str]:
     """Judge JSON lines for ``python -m sftrl_lite verify``; blank lines are skipped.
 
     Each input line is ``{"cards": ["A", "5", "J", "K"], "rule": "10", "answer": "..."}``
-    with an optional ``target``. A line that cannot be read gives
-    ``{"error": "line 3: ..."}`` and the run goes on.
+    with an optional ``target``, as UTF-8 whatever the locale. A line that cannot be read gives
+    ``{"error": "line 3: ..."}`` and the run goes on. Nothing is kept of the lines before.
 
     Raises:
         ValueError: unknown feedback mode, before the first line is read.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch._inductor.config
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask, pictures_of
@@ -143,7 +143,8 @@ def rollout(
     static = on_gpu if static is None else static
     tokenizer, pad = tokenizer_of(processor), tokenizer_of(processor).pad_token_id
     eot = chats.end_of_turn(processor)
-    ends = torch.tensor(chats.stop_tokens(model, eot), device=model.device)
+    stops = chats.stop_tokens(model, eot)
+    ends = torch.tensor(stops, device=model.device)
     asked = [[ask(task, problem)] for problem in problems]
     pictures = pictures_of(asked)
     pixels = to_pixels(processor, pictures) if pictures else None
@@ -154,6 +155,9 @@ def rollout(
     for i, (problem, ids) in enumerate(zip(problems, prompts, strict=True)):
         shown = pixels and {name: tensor[i : i + 1] for name, tensor in pixels.items()}
         episodes += [Episode(problem, list(ids), pixels=shown) for _ in range(samples)]
+
+    def texts(answers: list[list[int]]) -> list[str]:
+        return [chats.answer_text(tokenizer, ids, stops) for ids in answers]
 
     longest = max(map(len, prompts), default=0)
     columns = longest + tries * (max_new_tokens + REPLY)
@@ -172,7 +176,7 @@ def rollout(
             dice = torch.randint(2**31, (1,), generator=generator, device=model.device)
             said = [episode.ids for episode in live]
             answers, logps = engine.generate(said, max_new_tokens, temperature, top_p, int(dice))
-            live = answered(live, answers, logps, tokenizer, task, tries, reward)
+            live = answered(live, answers, logps, texts(answers), task, tries, reward)
             continue
         logits: list[torch.Tensor] = (
             [read_messages(decoder, processor, live, eot)] if decoder else []
@@ -190,7 +194,7 @@ def rollout(
         answers, logps = generate(
             decoder, torch.cat(logits), ends, max_new_tokens, temperature, generator, top_p
         )
-        going = answered(live, answers, logps, tokenizer, task, tries, reward)
+        going = answered(live, answers, logps, texts(answers), task, tries, reward)
         if len(going) < len(live):
             on = set(map(id, going))
             decoder.keep([i for i, episode in enumerate(live) if id(episode) in on])
@@ -202,13 +206,12 @@ def answered(
     live: Sequence[Episode],
     answers: Sequence[list[int]],
     logps: Sequence[list[float]],
-    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
     task: Playable[Any],
     tries: int,
     reward: Callable[[Verdict], float] | None,
 ) -> list[Episode]:
     """Judge an answer of each live episode; returns those that go on."""
-    texts: list[Any] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
     for episode, ids, score, text in zip(live, answers, logps, texts, strict=True):
         verdict = task.verify(episode.problem, text)
         points = verdict.reward if reward is None else reward(verdict)

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from sftrl_lite.models.chats import ask, pictures_of, replies
+from sftrl_lite.models.chats import answer_text, ask, pictures_of, replies
 from sftrl_lite.models.vision import Processor, image_mask, to_pixels, tokenizer_of
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.tasks.base import Playable, Problem
@@ -67,7 +67,7 @@ def make_rollout(
             output = model.generate(**batch, **chance, **ends, max_new_tokens=limit)
             answers = output[:, batch["input_ids"].shape[1] :].tolist()
             answers = [row[: row.index(eot) + 1] if eot in row else row for row in answers]
-            texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
+            texts = [answer_text(tokenizer, row, (eot,)) for row in answers]
             going = {}
             for i, answer, text in zip(live, answers, texts, strict=True):
                 verdict = task.verify(hands[i], text)

@@ -39,7 +39,7 @@ if place := os.environ.get("SFTRL_TEST_LOG"):
     def note(event, **more):
         gc.collect()
         line = dict(event=event, process=os.getpid(), time=time.time(), living=len(living))
-        with open(place, "a") as file:
+        with open(place, "a", encoding="utf-8") as file:
             file.write(json.dumps(line | more) + "\n")
 
     def noted(module, function, event):

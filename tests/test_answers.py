@@ -1,0 +1,176 @@
+"""An answer is the same object however it is written and whatever stands around it."""
+
+import json
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sftrl_lite.tasks.base import MAX_ANSWER, read_answer
+from sftrl_lite.tasks.general_points import general_points, write_answer
+from sftrl_lite.tasks.hands import solver_formula
+from sftrl_lite.tasks.navigation import navigation
+from sftrl_lite.tasks.solver import random_formula
+from sftrl_lite.tasks.verifier import verify_formula
+
+NUMBERS = (10, 5, 1, 10)
+PAGE = (Path(__file__).parents[1] / "docs/answers.md").read_text("utf-8")
+SAID = r"\(6 \cdot 4\) {x: [1}, \"{'formula': '5-1', 'action': 'stop()'}\" // no, it's \\"
+TRICKY = json.dumps("{x}: [1, \"{'formula': '5-1'}\" // no, it's }\\")
+
+
+def shapes(answer):
+    """Ways to write an answer object, by name."""
+    plain, lines = json.dumps(answer), json.dumps(answer, indent=2)
+    first, rest = plain[:1], plain[1:]
+    pairs = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in answer.items()]
+    cut = lines.removesuffix("}").rstrip()
+    names = re.sub(r'"(\w+)":', r"\1:", plain)
+    return {
+        "lines": lines,
+        "compact": json.dumps(answer, separators=(",", ":")),
+        "Python": repr(answer),
+        "trailing commas": lines.replace("\n}", ",\n}").replace("]", ",]"),
+        "skeleton": "{\n" + "".join(f"  {pair},\n" for pair in pairs) + "}",
+        "bare names": names,
+        "bare ranks": re.sub(r'"([AJQK]|\d+)"', r"\1", plain),
+        "tuples": plain.replace("[", "(").replace("]", ")"),
+        "comments": "{ // so\n" + " /* , } */\n, # {\n".join(pairs) + "// }\n}",
+        "other fields": f'{{"sure": True, "why": None, "p": -1.5e-3, "x": {{}}, {rest}',
+        "nested": f'{first}"steps": [{{"a": [{{}}, {{"b": 1}}]}}, []], {rest}',
+        "nested before it": f'{first}"steps": {{"formula": "1+1", "action": "stop()"}}, {rest}',
+        "inside another": f'{{"answer": {plain}, "end": true}}',
+        "in a list": f"[{plain}]",
+        "tricky string": f'{first}"thoughts": {TRICKY}, {rest}',
+        "raw string": f'{first}"thoughts": "{SAID}", {rest}',
+        "raw line break": f'{first}"thoughts": "one\ntwo\t\r\nthree", {rest}',
+        "apostrophe": f"{first}'thoughts': 'it's Joe's', {rest}",
+        "no closing brace": cut,
+        "no closing brace, but a comma": f"{cut},",
+        "said twice": f'{first}"formula": "1+1", "action": "stop()", {rest}',
+        "escaped": plain.replace("+", "\\u002b").replace("a", "\\u0061"),
+    }
+
+
+WRONG = '{"formula": "1+1", "action": "stop()"}'
+AROUND = {
+    "nothing": ("", ""),
+    "blanks": ("\n\n \t", "  \r\n"),
+    "prose": ("It's easy: ", "\n\nThat's all, isn't it?"),
+    "fence": ("Sure!\n```json\n", "\n```\nDone."),
+    "fence alone": ("```\n", "\n```"),
+    "braces": ("Let S = {a, b} and {x: ", " done {:-)} }"),
+    "unclosed": ('I {think "that [', ' so { "it (is'),
+    "quotes": ('He said: "', "\", and 'left'."),
+    "LaTeX": (r"\[ \boxed{\text{", r"}} \] \frac{1}{2}"),
+    "tags": ("<think>{no}</think><answer>", "</answer>"),
+    "wrong first": (f"{WRONG} is wrong, so ", ""),
+    "wrong fence first": (f"```json\n{WRONG}\n```\nNo:\n```json\n", "\n```"),
+    "object after": ("", ' {"confidence": 0.9}'),
+    "inside": ('{"a": {"b": [1, ', "]}, 2: 3}"),
+    "mark": ("\ufeff", "\u200b"),
+    "comment": ("// {\n/* [ */ ", " # }"),
+}
+
+
+def hand_answers(n, rng):
+    """Hands with answers of all kinds: solved, wrong values, wrong numbers, illegal."""
+    task = general_points("id")
+    for _ in range(n):
+        hand = task.sample(rng)
+        formula = rng.choice(
+            [
+                solver_formula(hand),
+                random_formula(hand.numbers, rng),
+                random_formula(hand.numbers[1:], rng),
+                "1++1",
+                random_formula(hand.numbers, rng).replace("*", "×").replace("-", " − "),
+            ]
+        )
+        yield task, hand, json.loads(write_answer(hand, formula))
+
+
+def walk_answers(n, rng):
+    """Decisions with right actions, wrong ones, other words and no action at all."""
+    task = navigation("ood-rule")
+    for _ in range(n):
+        decision = task.sample(rng)
+        answer = json.loads(task.demonstration(decision))
+        other = ["turn_direction(left)", "turn_direction(north)", "forward()", "stop()", "run()"]
+        answer["action"] = rng.choice([answer["action"], rng.choice(other)])
+        yield task, decision, answer
+
+
+@pytest.mark.parametrize("answers", [hand_answers, walk_answers])
+def test_every_shape_in_every_surrounding_is_the_plain_object(answers):
+    kinds = set()
+    for task, problem, answer in answers(12, random.Random(0)):
+        wanted = task.verify(problem, json.dumps(answer))
+        kinds.add(wanted.kind)
+        for shape, text in shapes(answer).items():
+            for around, (before, after) in AROUND.items():
+                found = task.verify(problem, before + text + after)
+                assert found == wanted, (shape, around, before + text + after)
+    assert len(kinds) >= 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("abc_ \"'\\{}", max_size=4),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text("a1 {}[]()\"'\\/#:,\n", max_size=9),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("k"), inner),
+            max_leaves=6,
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(list(AROUND.values())),
+)
+def test_json_in_a_text_is_what_json_alone_is(fields, around):
+    """The reader of a text and the library's reader of JSON agree on all JSON."""
+    answer = {**fields, "formula": "1+2"}
+    assert read_answer(json.dumps(answer).join(around)) == answer
+
+
+def examples(heading):
+    """Examples of a table of the page."""
+    part = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| [^`|]+ \| `(.+)` \|$", part, re.MULTILINE)
+    return [cell.replace("⏎", "\n").replace("\\|", "|") for cell in cells]
+
+
+def test_the_page_says_what_is_read():
+    read, refused = examples("Read"), examples("Not read")
+    assert (len(read), len(refused)) == (PAGE.count("\n| ") - 4 - len(refused), 8)
+    assert [text for text in read if not verify_formula(text, NUMBERS).solved] == []
+    assert [text for text in refused if verify_formula(text, NUMBERS).kind != "illegal"] == []
+    assert f"{MAX_ANSWER:,} characters" in PAGE
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("{", "[", "(", "{}", "{'", '{"', "{/*", "{//{\n", "[1,", '{"a":', "{a ", '"', "'a", "\\"),
+        *(
+            "{b:1 //{b:1\n,",
+            "{b:1,c:1 //{b:1\n,",
+            '{"a":\'{"b":\',',
+            '{"formula":"1"} ',
+            "{:",
+            "{#",
+        ),
+        *('{"\\"', "/*", "{a:b,", "{'a':'b'c'd", "{formula:", "((((1,"),
+    ],
+)
+def test_text_that_is_built_to_be_slow_is_judged_quickly(piece):
+    for start in ("", '{"formula": ', '{"formula": "', "{'formula': '", '{"formula": "1", '):
+        text = (start + piece * MAX_ANSWER)[: MAX_ANSWER - 10]
+        began = time.process_time()
+        for hostile in (text, text + "formula", text + '"}', text[: len(text) // 2] + "}" * 9_000):
+            assert not verify_formula(hostile, NUMBERS).solved
+        assert time.process_time() - began < 4.0
