@@ -310,9 +310,12 @@ import random
 from sftrl_lite.tasks.cards import RANKS, deal
 
 with notebook.exercise("0.1"):
-    assert blind_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
+    said = blind_numbers(("A", "7"))
+    assert isinstance(said, tuple), f"return a tuple of numbers, not {said!r}"
+    assert said == (1, 7), "an ace counts 1, pips their number"
     assert blind_numbers(("J", "Q", "K")) == (10, 10, 10), "every face counts 10"
-    assert blind_numbers(("2", "10", "Q", "5")) == (2, 10, 10, 5), "order is kept"
+    ordered = blind_numbers(("2", "10", "Q", "5"))
+    assert ordered == (2, 10, 10, 5), "a 10 counts 10, too, and order is kept"
     for seed in range(50):
         dealt = deal(random.Random(seed))
         counts = [min(1 + RANKS.index(card), 10) for card in dealt]
@@ -358,6 +361,7 @@ def share_with_face(n: int, seed: int) -> float:
 with notebook.exercise("0.2"):
     exact = 1 - (10 / 13) ** 4
     found = share_with_face(5_000, seed=1)
+    assert isinstance(found, float), f"return the share, not {found!r}"
     assert 0 <= found <= 1, "a share lies between 0 and 1"
     assert abs(found - exact) < 0.03, f"expected about 1 - (10/13)^4 = {exact:.3f}"
     for n, seed in [(7, 2), (12, 3), (30, 4)]:
@@ -401,7 +405,10 @@ import numpy as np
 from scipy.stats import norm
 
 with notebook.exercise("0.3"):
-    low, high = difference_interval(0.15, 234, 0.115, 234)
+    found = difference_interval(0.15, 234, 0.115, 234)
+    assert np.shape(found) == (2,), f"return two numbers, low and high, not {found!r}"
+    low, high = found
+    assert low < high, "the lower end comes first"
     assert low < 0.035 < high, "the interval surrounds the observed difference"
     assert low < 0, "234 hands cannot tell +3.5 points from nothing (the paper's GP-L)"
     low, high = difference_interval(0.15, 20_000, 0.115, 20_000)
@@ -458,6 +465,7 @@ from sftrl_lite.tasks.cards import house_rule
 
 with notebook.exercise("0.4"):
     kind = verdict_for_blind(("J", "2", "2", "Q"), OOD_RULE)
+    assert isinstance(kind, str), f"return the verdict's kind, a str, not {kind!r}"
     assert kind == "wrong_numbers", f"not {kind!r}: 10 is not among the cards' numbers"
     kind = verdict_for_blind(("2", "3", "4", "A"), OOD_RULE)
     assert kind == "solved", f"not {kind!r}: no face card, so both rules agree"
