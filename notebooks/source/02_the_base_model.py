@@ -311,8 +311,9 @@ with exercise("2.2"):
         shape = (size * kv * group, kv * group, kv, dice.randint(1, 99))
         names = ("hidden_size", "num_attention_heads", "num_key_value_heads",
                  "intermediate_size")
+        sizes = dict(zip(names, shape, strict=True))
         with torch.device("meta"):
-            layer = LlamaDecoderLayer(LlamaConfig(**dict(zip(names, shape))), 0)
+            layer = LlamaDecoderLayer(LlamaConfig(**sizes), 0)
         right, found = sum(w.numel() for w in layer.parameters()), layer_parameters(*shape)
         assert found == right, f"{shape}: a layer of the library has {right}, not {found}"
 

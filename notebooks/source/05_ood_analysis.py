@@ -208,12 +208,12 @@ def reading_shares(
 
 # %%
 import random
-
 from sftrl_lite.tasks.cards import ID_RULE, deal
 
 with notebook.exercise("5.1"):
     jack, seven = Hand(("J",), OOD_RULE), Hand(("7",), OOD_RULE)
     shares = reading_shares([jack, jack, seven, jack], [(11,), (10,), (7,), None])
+    assert isinstance(shares, dict), f"return a dict of shares, not {shares!r}"
     assert shares["right"] == 0.5, "J as 11 and 7 as 7 are right"
     assert shares["anchored"] == 0.25, "J as 10 under rule 11 is anchored"
     assert shares["other"] == 0.25, "no readable numbers are other"
@@ -361,9 +361,10 @@ def sharpen(
 
 # %%
 toy = np.array([0.4, 0.6]), np.array([[1.0, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
-
 with notebook.exercise("5.2"):
-    power, cool = sharpen(*toy, 1.0)
+    found = sharpen(*toy, 1.0)
+    assert isinstance(found, tuple), f"return two distributions, not {found!r}"
+    power, cool = found
     plain = toy[0][:, None] * toy[1]
     assert np.allclose(power, plain) and np.allclose(cool, plain), "alpha 1: unchanged"
     power, cool = sharpen(*toy, 4.0)
@@ -376,7 +377,9 @@ with notebook.exercise("5.2"):
         f, s = dice.dirichlet(np.ones(3)), dice.dirichlet(np.ones(5), size=3)
         a = dice.uniform(0.5, 4)
         joint = np.exp(a * np.log(f[:, None] * s))
-        power, cool = sharpen(f, s, a)
+        given = f.copy(), s.copy()
+        power, cool = sharpen(*given, a)
+        assert (given[0] == f).all() and (given[1] == s).all(), "first, second must stay"
         assert np.allclose(power, joint / joint.sum()), "p(answer)^alpha over their sum"
         for i in range(3):
             token = s[i] ** a / (s[i] ** a).sum()
@@ -514,7 +517,9 @@ def training_flops(N: int, trained: int, generated: int) -> tuple[float, float]:
 from sftrl_lite.training.compute import flops
 
 with notebook.exercise("5.3"):
-    assert training_flops(1, 10, 0) == (60, 60), "SFT: 6 N D, nothing sampled"
+    found = training_flops(1, 10, 0)
+    assert isinstance(found, tuple), f"return both counts, not {found!r}"
+    assert found == (60, 60), "SFT: 6 N D, nothing sampled"
     paper, cache = training_flops(2, 10, 4)
     assert paper == 360, "6 N D + 2 N * 6 D, whatever was really generated"
     assert cache == 136, "6 N D + 2 N generated"
@@ -675,7 +680,9 @@ def coin_return(p: float, tries: int) -> float:
 
 # %%
 with notebook.exercise("5.4"):
-    assert coin_return(1.0, 5) == 2, "solved at once: one toss, (5 - 1) / 2 points"
+    found = coin_return(1.0, 5)
+    assert isinstance(found, int | float), f"return points, not {found!r}"
+    assert found == 2, "solved at once: one toss, (5 - 1) / 2 points"
     assert coin_return(0.0, 1) == 1, "one failed try: one toss, a point off at the end"
     assert coin_return(0.0, 5) == 9, "never solved: five tosses, a point off at the end"
     assert abs(coin_return(0.5, 2) - 2.75) < 1e-9, "2, half the time 2 more, then -1"
@@ -731,6 +738,8 @@ def neutral_coin(right: bool, heads: bool, last: bool) -> tuple[float, bool]:
 
 # %%
 with notebook.exercise("5.5"):
+    found = neutral_coin(True, True, False)
+    assert isinstance(found, tuple), f"return points and end, not {found!r}"
     for last in (False, True):
         (paid, ended), (paid_wrong, ended_wrong) = (
             np.array([neutral_coin(r, h, last) for h in (True, False)]).mean(0)
@@ -902,7 +911,9 @@ def wilson_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
 from sftrl_lite.results.intervals import wilson
 
 with notebook.exercise("5.6"):
-    low, high = wilson_interval(0, 10)
+    found = wilson_interval(0, 10)
+    assert isinstance(found, tuple), f"return both ends, not {found!r}"
+    low, high = found
     assert abs(low) < 1e-9, "nothing below zero"
     assert abs(high - 0.2775) < 1e-3, "ten failures do not prove a zero"
     low, high = wilson_interval(27, 234)
@@ -982,7 +993,9 @@ def episodes_needed(p1: float, p2: float) -> int:
 
 # %%
 with notebook.exercise("5.7"):
-    assert episodes_needed(0.4, 0.6) == 95, "7.84 * 0.48 / 0.04, rounded up"
+    found = episodes_needed(0.4, 0.6)
+    assert isinstance(found, int), f"return a whole number of episodes, not {found!r}"
+    assert found == 95, "7.84 * 0.48 / 0.04, rounded up"
     assert episodes_needed(0.6, 0.4) == 95, "no matter which is which"
     assert episodes_needed(0.115, 0.15) > 6 * 234, "over six times 234"
     few_, many = episodes_needed(0.1, 0.2), episodes_needed(0.1, 0.15)
@@ -1081,6 +1094,81 @@ pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
 #   Student's interval (`intervals.contrast` has the details).
 #
 # With one seed none of them helps. This is why live chapters say "one seed".
+#
+# ### Exercise 5.8: assemble the hierarchical bootstrap
+#
+# Difficulty ●●●●○ · 20 minutes
+#
+# Build the mended interval of the mean of $k$ shares, one a seed, each from $n$
+# problems.
+#
+# 1. *Split the variance.* $s^2$ is the sample variance of the shares (divided by
+#    $k - 1$). Problems alone explain the mean of $p(1 - p)/n$, call it $e^2$; seeds
+#    explain the fraction $b = \max(0, 1 - e^2 / s^2)$.
+# 2. *Shrink.* Multiply each share's distance from the mean by $\sqrt{b\,k / (k - 1)}$.
+# 3. *Resample.* `draws` times: draw $k$ of the shrunk shares with replacement, then for
+#    each a new share of $n$ problems (binomial), and take their mean. The standard error
+#    $\sigma$ is the standard deviation of these means.
+# 4. *Interval.* The mean plus and minus $t\,\sigma$, with the 97.5 % quantile $t$ of
+#    Student's distribution with $(k - 1) \max(1, k \sigma^2 / s^2)^2$ degrees of freedom.
+#
+# The check compares you with `over_seeds` on simulated shares.
+
+# %%
+def two_levels(
+    shares: np.ndarray, episodes: int, draws: int = 4000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of shares (k,), each from ``episodes`` problems."""
+    raise NotImplementedError
+
+
+# %%
+from scipy.stats import t as student
+from sftrl_lite.results.intervals import over_seeds
+
+with notebook.exercise("5.8"):
+    dice = np.random.default_rng(0)
+    cases = [(8, 40, 0.0), (3, 5000, 0.04), (5, 200, 0.05), (12, 1000, 0.03)]
+    for k, n_, spread in cases * 3:  # problems' noise alone, nearly seeds' alone, both
+        shares = dice.binomial(n_, dice.normal(0.5, spread, k)) / n_
+        given, right_ = shares.copy(), over_seeds(shares, [n_] * k)
+        found = two_levels(given, n_)
+        assert np.shape(found) == (2,), f"return both ends, not {found!r}"
+        assert (given == shares).all(), "leave the shares as they were"
+        low, high = found
+        middle, width = (low + high) / 2, right_.high - right_.low
+        assert abs(middle - shares.mean()) < 1e-6, "the interval is centred on the mean"
+        ratio = (high - low) / width
+        told = f"{k} seeds, {n_} problems each: {ratio:.2f} times as wide as over_seeds"
+        hint = "the problems' noise counts once" if n_ < 500 else "mind k / (k - 1) and t"
+        assert 0.92 < ratio < 1.08, f"{told}; {hint}"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# One call of `rng.integers(k, size=(draws, k))` draws all seeds, one of
+# `rng.binomial(episodes, p) / episodes` all problems. `student.ppf(0.975, freedom)`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def two_levels(
+#     shares: np.ndarray, episodes: int, draws: int = 4000, seed: int = 0
+# ) -> tuple[float, float]:
+#     rng, k, mean = np.random.default_rng(seed), len(shares), shares.mean()
+#     seen = shares.var(ddof=1)
+#     b = max(0.0, 1 - (shares * (1 - shares)).mean() / episodes / seen)
+#     shrunk = mean + (b * k / (k - 1)) ** 0.5 * (shares - mean)
+#     chosen = shrunk[rng.integers(k, size=(draws, k))].clip(0, 1)
+#     error = (rng.binomial(episodes, chosen) / episodes).mean(1).std()
+#     freedom = (k - 1) * max(1, k * error**2 / seen) ** 2
+#     half = student.ppf(0.975, freedom) * error
+#     return mean - half, mean + half
+# ```
+#
+# </details>
 #
 # Which noise is larger in our own runs? `seed_spread` subtracts the problems' part.
 
