@@ -66,7 +66,7 @@ print(prompt(Hand(cards, OOD_RULE)))
 #
 # The tiny model was pre-trained on a synthetic corpus of card games under hundreds of
 # house rules (chapter 2 opens it up). Some answers in it are worked out. Others follow
-# a habit, such as adding up the four numbers as they lie, whatever comes out. The
+# a habit, such as adding the four numbers in the order dealt, whatever the sum. The
 # corpus never shows the shifted rule 11, 12, 13. Four answers of the model to our hand,
 # with the verifier's verdict:
 
@@ -86,10 +86,10 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # %% [markdown]
 # How an answer is drawn decides how good the model looks. The *temperature* divides the
 # logits: below 1 it makes likely tokens likelier, and 0 always takes the likeliest
-# (*greedy* decoding). *top_p* 0.9 samples from the likeliest tokens only, as many as
-# together reach a probability of 0.9. This chapter evaluates at temperature 0.6 and
-# top_p 0.9, the model's defaults, with which the paper's released code samples. Where
-# another decoding is shown, its name stands there.
+# (*greedy* decoding). *top_p* 0.9 samples only from the smallest set of tokens whose
+# probabilities add up to 0.9. This chapter evaluates at temperature 0.6 and top_p 0.9,
+# the model's defaults, with which the paper's released code samples. Any other decoding
+# is named where it is used.
 #
 # The model may try five times, and after each failure the verifier says that the
 # formula is wrong. How many hands does Init solve, of a hundred?
@@ -108,8 +108,8 @@ for name, (task, hands) in asked.items():
     print(f"{name:15} first try {first:3.0f} %   within five tries {five:3.0f} %")
 
 # %% [markdown]
-# *Fresh hands* are dealt from a third of all hands that is reserved for tests: no
-# training hand, with whatever seed, has the numbers of one of them.
+# *Fresh hands* come from a third of all hands that is reserved for tests: no training
+# hand, whatever the seed, has the same numbers as a reserved one.
 #
 # ## Predict, then run
 #
@@ -135,8 +135,8 @@ predicted = {  # replace None by your numbers; Init's stand above
 #
 # Each method runs on one core. On the way both are measured on their training hands, on
 # fresh hands under the trained rule (*in distribution*, ID) and on fresh hands under
-# the shifted rule (*out of distribution*, OOD). A second call of this cell continues or
-# just reads what is there.
+# the shifted rule (*out of distribution*, OOD). Running this cell again resumes an
+# interrupted run and reads a finished one.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -163,8 +163,8 @@ for method, guesses in predicted.items():
 # From left to right the test gets harder: the training hands, fresh hands under the
 # trained rule, fresh hands under the shifted rule. The title of a panel says which
 # method ends above or below Init, and "stays level" where the 95 % interval of the
-# difference holds zero. Bands are intervals over hands; per cent stand at the line
-# ends.
+# difference contains zero. Bands are intervals over hands; the lines end in their
+# percentages.
 
 # %%
 splits = ("train", "id", "ood-rule")
@@ -256,8 +256,8 @@ if len(rows):
 #   such, or on the solver's answers? (*On-policy SFT*, chapter 3.)
 # - *SFT, varied rules*: the same cards with the announced rule changed from hand to
 #   hand. Is it the one rule?
-# - *RL, random reward*: PPO paid by a fair coin. Is it the verifier, or any training on
-#   own samples?
+# - *RL, random reward*: PPO rewarded by a fair coin. Is it the verifier, or any training
+#   on the model's own samples?
 # - *RL (GRPO)*: another algorithm on the same rewards.
 
 # %%
@@ -270,7 +270,7 @@ if len(everything):
 
 # %% [markdown]
 # The same as differences under the shifted rule, in points, paired by seed. Read the
-# interval before the number: if it holds zero, the runs do not decide.
+# interval before the number: if it contains zero, the runs do not settle the question.
 
 # %%
 import pandas as pd
@@ -508,8 +508,8 @@ training_slider(rows if len(rows) else table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# Read each sentence against the tables above; where an interval holds zero, the answer
-# is "not decided here".
+# Check each sentence against the tables above; where an interval contains zero, the
+# answer is "not settled here".
 #
 # - *Memorising* is a gap between training hands and fresh hands under the *same* rule.
 #   It needs no shift. Chapter 3 shows where it comes from: the solver chooses among

@@ -15,8 +15,8 @@
 #
 # What can a model of under a million parameters do before any fine-tuning? We measure
 # reading and solving under three rules and four ways to decode, look at its habitual
-# mistakes, and count what k samples hold; a false announcement and blind guessing are the
-# controls.
+# mistakes, and count how often one of k samples is right; a false announcement and blind
+# guessing are the controls.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -243,7 +243,7 @@ table.map("{:,}".format)
 # %% [markdown]
 # The *cross-attention* layers let the text look at a picture. GP-L has no picture. Then
 # these layers have nothing to look at, and Mllama leaves them out. We can check that
-# claim in a rude way: fill everything that belongs to pictures with *not a number*. One
+# claim crudely: fill everything that belongs to pictures with *not a number*. One
 # use of it anywhere and the whole output is ruined.
 
 # %%
@@ -372,8 +372,8 @@ show_chat(next(chat for chat in twice if "(" in chat[3]["content"]))
 
 # %% [markdown]
 # A careless student does not guess at random. The corpus gives its students *habits*: they
-# take the numbers as they lie and write a fixed form, whatever comes out. And a habit has
-# a *cue*, a situation in which it strikes: here, a low first card.
+# take the numbers in the order dealt and write a fixed form, whatever its value. And a
+# habit has a *cue*, a situation that triggers it: here, a low first card.
 
 # %%
 from sftrl_lite.training.corpus import HABITS, LOW
@@ -456,8 +456,8 @@ print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 # Be clear about what this is. The base was **bred for the experiment**: it has read
 # many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
-# effect can come about. That it does come about in a model bred by nobody is the
-# paper's evidence, at 11 billion parameters.
+# effect can come about. That it does come about in a model that was not built for it is
+# the paper's evidence, at 11 billion parameters.
 
 # %% [markdown]
 # ### Exercise 2.3: How long is a homework chat?
@@ -517,16 +517,16 @@ with exercise("2.3"):
 # </details>
 
 # %% [markdown]
-# ## 2.5 Pre-training, a hundred steps of it
+# ## 2.5 A hundred steps of pre-training
 #
-# Learning means making the corpus likely. The loss is the mean surprise per answer
-# token, in nats:
+# Training makes the corpus likely. The loss is the mean negative log-likelihood per
+# answer token, in nats:
 #
 # $$L(\theta) = -\frac{1}{N} \sum_{t \,\in\, \text{answers}} \log \pi_\theta(x_t \mid
 # x_{<t}).$$
 #
-# A model that gives every token the same probability is surprised by $\log V$ each time.
-# That is where training should start.
+# A model that gives every token the same probability has a loss of $\log V$. That is
+# where training should start.
 
 # %%
 import math
@@ -602,7 +602,7 @@ print(f"solved          {young['success'].value:.0%}")
 # %% [markdown]
 # The form is the cheapest part: keys, brackets, "=24" are the same in every chat. Compare
 # the three lines to see what else a hundred steps have taught. The order matters for RL,
-# which can only pay for what is already written now and then: the paper's plain 11B model
+# which can only reinforce what is already sampled now and then: the paper's plain 11B model
 # answers with Python code instead of the form (its figure 20), RL from there stays near
 # 0 % (figure 9), and so the paper fine-tunes first.
 
@@ -826,7 +826,18 @@ print("success", interval(misled["success"]), " read", interval(misled["read"]))
 # %% [markdown]
 # ## 2.9 Habits
 #
-# How does it fail? Sort its first answers under the trained rule by their form, and by
+# How does it fail? **Predict before you run**: at its cue, is a habit a larger share of
+# the answers at temperature 1 or under greedy decoding?
+#
+# <details><summary>Answer</summary>
+#
+# Under greedy decoding, if the habit is already the most probable way to answer: then
+# lowering the temperature makes it more frequent still. Elsewhere it is the less probable
+# one, and becomes rarer.
+#
+# </details>
+#
+# Sort its first answers under the trained rule by their form, and by
 # the cue of the corpus. `solved` counts all answers, `by a habit` those in which a habit
 # happened to make 24.
 
@@ -1020,8 +1031,8 @@ with exercise("2.5"):
 # </details>
 
 # %% [markdown]
-# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k is about what the
-# model's own distribution holds. Two controls go through the same count: the false
+# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k describes the
+# model's own distribution. Two controls go through the same count: the false
 # announcement, and a *guesser* that knows the right numbers and writes random formulas.
 # With sixteen attempts even the guesser is sometimes lucky, and a curve counts as skill
 # only above the guesser's.
@@ -1154,6 +1165,14 @@ for split in ("id", "ood-rule"):
 # Every box is a token: grey ones were given, the others were written, and the deeper
 # the orange, the less likely the token was. Change the rule, the cards and the
 # temperature. Where does the model hesitate?
+#
+# <details><summary>Where to look</summary>
+#
+# At the first sign or parenthesis of the formula. Cards and numbers are copied, brackets
+# and "=24" are always the same, but how the formula begins decides between a habit and a
+# worked-out answer. Late in a formula little is left to choose.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import token_view

@@ -195,7 +195,7 @@ with notebook.exercise("3.1"):
 #
 # </details>
 #
-# ## What the gradient wants
+# ## What the gradient does
 #
 # At one position, with the demonstrated token $y$, the gradient of the loss with
 # respect to the logits $z$ is
@@ -205,9 +205,9 @@ with notebook.exercise("3.1"):
 # \qquad z, p \in \mathbb{R}^V.
 # $$
 #
-# It lifts the one demonstrated token and pushes down *all* others, the other right
-# answers included. The lift is $1 - p_y$: an unlikely token is pushed with full force,
-# a certain one not at all.
+# A step against it raises the logit of the one demonstrated token and lowers *all* others,
+# those of other right answers included. The pull is $1 - p_y$: full on an unlikely
+# token, zero on a certain one.
 
 # %%
 z = torch.tensor([2.0, 0.0, 0.0], requires_grad=True)
@@ -698,7 +698,19 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
 # it with the scale's settings and gives us a *hook*, a function that runs between
 # steps. Ours asks how many nats an answer costs the model by now: the demonstrations it
 # trains on, the solver's answers to fresh hands under the same rule, and *Init's own*
-# right answers to those fresh hands, which nobody trains on or against.
+# right answers to those fresh hands, which do not enter the loss.
+#
+# **Predict before you run**: which of the three falls below the floor $\log k$, which
+# falls but stays above it, and which rises?
+#
+# <details><summary>Answer</summary>
+#
+# The demonstrations can fall below the floor, because they were seen. The solver's
+# answers to fresh hands can only approach it: the style is learned, the draw is not.
+# Init's own answers become less likely, because probabilities sum to one. Whether 80
+# steps are enough for the first is what the run shows.
+#
+# </details>
 
 # %%
 from sftrl_lite.runs.recorder import held_out
@@ -869,9 +881,9 @@ notebook.figure(fig, alt=plots.alt_text(table, splits=splits, methods=methods))
 tables.cost_table(table)
 
 # %% [markdown]
-# If *own verified answers* ends above *SFT* on fresh hands, imitation as such is not
-# what hurts: same loss, same hands, other answers. If both end alike, the solver's
-# style is not to blame, and something else is. The lines below compare them at the
+# If *own verified answers* ends above *SFT* on fresh hands, supervised fine-tuning as
+# such is not the cause: same loss, same hands, other answers. If both end alike, the
+# solver's style does not explain the result. The lines below compare them at the
 # first try.
 
 # %%
@@ -924,8 +936,8 @@ for (rule, name), episodes in played.items():
 
 # %% [markdown]
 # Whose formulas do they write? Of the right answers to fresh hands, the share that is
-# letter by letter the shortest formula, and the share that is the solver's draw (which
-# nobody can know, so it is hit by luck, or where there is only one formula).
+# exactly the shortest formula, and the share that is the solver's draw (which cannot be
+# predicted, so it is matched by luck, or where there is only one formula).
 
 # %%
 rows = {}
@@ -1043,6 +1055,15 @@ notebook.show(
 # things to try. The training hand below: is the solver's formula known by heart? The
 # same cards in another order, or with one of them changed: what is left of it? The same
 # under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
+#
+# <details><summary>What to look for</summary>
+#
+# A memorised formula is certain from its first token on. In another order the numbers
+# are the same but the prompt is not: if the model stays certain of the same formula, it
+# has memorised the numbers rather than the text. Confidence under the shifted rule is no
+# sign of being right: compare the numbers written with those announced.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import token_view
@@ -1055,9 +1076,9 @@ token_view(models["SFT"], tokenizer, **look)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - *Off-policy* is a number, not a reproach: the nats of the first table. They split
-#   into what can be learned (write like the solver) and what cannot ($\log k$). The
-#   second part is paid back on training hands only.
+# - *Off-policy* can be measured: the nats of the first table. They split into what can
+#   be learned (write like the solver) and what cannot ($\log k$). The second part can
+#   be saved on training hands only.
 # - *SFT memorises* means here: training hands end above fresh hands under the same
 #   rule. Read it off the table of gaps; where the interval holds zero, this run does
 #   not show it.

@@ -14,9 +14,9 @@
 # # 5. OOD analysis
 #
 # When is a difference under a shifted rule evidence about a way of training? We split
-# success into reading and solving, compare at several temperatures and in several
-# accounts of compute, put four controls beside both methods, and hold every difference
-# against the noise of seeds and problems.
+# success into reading and solving, compare at several temperatures and by several
+# measures of compute, add four controls, and set every difference against the noise of
+# seeds and problems.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -62,7 +62,8 @@ for name, answer in students.items():
 # %% [markdown]
 # Four of them fail, and "success 0" says the same about all four. The verdict and the
 # numbers together tell them apart: the first does not read the rule, the second does not
-# look for a solution, the third reads and then slips back, the fifth has lost the form. A
+# look for a solution, the third reads 11 but computes with 10, the fifth has lost the
+# answer format. A
 # fall of success under a shifted *rule* can come from any of these. The next sections
 # find out from which.
 #
@@ -168,7 +169,7 @@ notebook.show(" ".join(
 ))
 
 # %% [markdown]
-# ## Who fails how
+# ## Failures by verdict
 #
 # The verdicts of all first answers, by model and rule, in per cent.
 
@@ -271,8 +272,8 @@ for name in models:
 # %% [markdown]
 # ## Success or diversity? pass@k
 #
-# RL is often said to sharpen what a base can already do: more often right at once, no
-# more hands within reach. Then Init should catch up when each model may sample $k$ times
+# RL is often said to sharpen what a base can already do: it is right more often at the
+# first sample, but solves no hand that the base could not. Then Init should catch up when each model may sample $k$ times
 # *independently* (no verifier's message between) and one right answer is enough. Chapter
 # 2 gave the unbiased estimate; here are sixteen samples a hand from each model, at
 # temperature 1, the model's own distribution.
@@ -565,8 +566,8 @@ notebook.show(
 tables.cost_table(shown)
 
 # %% [markdown]
-# "Equal compute" is equal in one column and unequal in the others. The paper's count is
-# hard on RL: with a cache the same budget would buy more of its steps. The updates read
+# "Equal compute" is equal in one column and unequal in the others. The paper's count
+# penalises RL: with a cache the same budget would buy more of its steps. The updates read
 # the other way: RL spends its budget on few updates from many samples, SFT on many
 # updates from few demonstrations, and an axis of TFLOP hides that. The clock counts what
 # no formula does: sampling goes token by token and fills a processor badly. No column is
@@ -600,9 +601,9 @@ for count in ("flops_paper", "flops_cache", "updates"):
 # | on-policy SFT (`sft-verified`) | Is it RL, or data: own answers that were verified? |
 # | SFT on varied rules | Is it SFT, or the single rule in its data? |
 #
-# The first we have seen. In the second, PPO runs as always, but a coin pays. For that the
-# coin has to be **neutral**: what it pays and says must not depend on whether an answer
-# is right. That is easier said than done. Here is a coin that looks neutral, from an
+# The first we have seen. In the second, PPO runs as always, but with random rewards. The
+# coin has to be **neutral**: reward and message must not depend on whether an answer is
+# right. That is easier said than done. Here is a coin that looks neutral, from an
 # earlier version of this course: every answer earns +5 or −1 by the toss of a coin. The
 # episode goes on as before, until a hand is really solved or five tries are used up; and,
 # as always, a last try that fails costs one more point.
@@ -791,8 +792,8 @@ for name, coin in (("old coin", old_coin), ("neutral coin", package_coin)):
           f"({stop[:, 1].min():.2f} to {stop[:, 1].max():.2f})")
 
 # %% [markdown]
-# Neutral means: no drift *on average*. A single run still wanders, because noise is paid,
-# too; and a policy that wanders far can lose what it knew. So the recorded control is
+# Neutral means: no drift *on average*. A single run still performs a random walk, because
+# noise is reinforced, too; and a policy that drifts far can lose what it knew. So the recorded control is
 # judged over seeds, in distribution, against a bound that was fixed beforehand. The
 # recorded runs with all controls, at the paper's decoding:
 
@@ -953,7 +954,8 @@ with notebook.exercise("5.6"):
 # On this task the paper reports an OOD success of 11.5 % for Init, 15.0 % for RL and
 # 3.4 % for SFT (section 5.1, figure 6): the famous +3.5 and −8.1 points. The number of
 # episodes is not printed; the released evaluation scripts use 234. That makes 27, 35 and
-# 8 successes. Fisher's exact test asks how often two equal shares would part as far.
+# 8 successes. Fisher's exact test asks how often two models of equal success would differ
+# by as much.
 
 # %%
 from scipy.stats import fisher_exact
@@ -1046,9 +1048,19 @@ low, high = by_hand([0.10, 0.13, 0.15], episodes=500)
 print(f"three seeds at 10, 13 and 15 %, 500 problems each: {low:.1%} to {high:.1%}")
 
 # %% [markdown]
-# Does it keep its promise? "95 %" means: of many intervals built this way, 95 % contain
-# the true value. On simulated data we know the true value. Let a method's true success be
+# Is its coverage 95 %? That means: of many intervals built this way, 95 % contain the
+# true value. On simulated data we know the true value. Let a method's true success be
 # 30 % on average, with a standard deviation of 4 points from seed to seed, and count.
+#
+# **Predict before you run**: an interval over problems only, from one trained model. Does
+# its coverage rise or fall when 234 problems become 10,000?
+#
+# <details><summary>Answer</summary>
+#
+# It falls. More problems narrow the interval around the success of *this* model, which
+# is not the method's mean. The spread between seeds stays as large as it was.
+#
+# </details>
 
 # %%
 from scipy.stats import t as student
@@ -1300,7 +1312,7 @@ if len(sweep):
 print(f"chosen: RL {scale.rl.lr:g}, SFT {scale.sft.lr:g}")
 
 # %% [markdown]
-# One thing the ledger cannot hold: the *base* was bred so that the effect can be seen at
+# One thing the ledger cannot record: the *base* was bred so that the effect can be seen at
 # this size (chapter 2), and whoever breeds a base looks at shifts while doing so. That is
 # a degree of freedom that the paper did not have. Read the tiny numbers as a working
 # model of the mechanism, not as another measurement of the effect at 11 B parameters.

@@ -517,7 +517,7 @@ def two_levels(shares, episodes, draws=4000, seed=0):  # the number of problems 
     return mean - half, mean + half
 
 
-# %% 5.8 | the interval is centred on the mean
+# %% 5.8 | times as wide as over_seeds
 def two_levels(shares, episodes, draws=4000, seed=0):  # percentiles, as by hand
     rng, k, mean = np.random.default_rng(seed), len(shares), shares.mean()
     seen = shares.var(ddof=1)
@@ -525,3 +525,6 @@ def two_levels(shares, episodes, draws=4000, seed=0):  # percentiles, as by hand
     shrunk = mean + (b * k / (k - 1)) ** 0.5 * (shares - mean)
     chosen = shrunk[rng.integers(k, size=(draws, k))].clip(0, 1)
     return tuple(np.quantile((rng.binomial(episodes, chosen) / episodes).mean(1), [0.025, 0.975]))
+
+
+
