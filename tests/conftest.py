@@ -23,6 +23,7 @@ from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
 from sftrl_lite.results import ledger
 from sftrl_lite.results.measures import decoding_of
 from sftrl_lite.runs import checks
+from sftrl_lite.scales import get_scale
 from sftrl_lite.tasks.base import Verdict
 from sftrl_lite.tasks.card_pictures import Look, draw_table
 from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
@@ -272,6 +273,12 @@ def make_episode(rewards, *, prompt_len=3, answer_len=2, kinds=None, read=None, 
         if t + 1 < len(rewards):
             ids += [40, 41]
     return Episode(problem, ids, turns)
+
+
+def small_scale(sft: dict = {}, rl: dict = {}, **fields):  # noqa: B006
+    """The tiny row with some fields of its own: for what is tested without any skill."""
+    tiny = get_scale("tiny")
+    return replace(tiny, sft=replace(tiny.sft, **sft), rl=replace(tiny.rl, **rl), **fields)
 
 
 def made_up_row(method, seed, point, value, **fields):

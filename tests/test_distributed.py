@@ -9,7 +9,7 @@ import socket
 
 import pytest
 import torch
-from conftest import LengthTask, make_seeing
+from conftest import LengthTask, make_seeing, small_scale
 from safetensors.torch import load_file
 
 from sftrl_lite import scales
@@ -175,7 +175,9 @@ def test_processes_with_different_numbers_of_groups_end(base, pretended, tmp_pat
 
 # --- whole runs ------------------------------------------------------------------------
 
-FIELDS = dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
+FEW = dict(problems=3, samples=2, minibatch=2, max_new_tokens=5)
+FIELDS = dict(scale=small_scale(picture=40, sft=dict(batch=4), rl=FEW))
+FIELDS |= dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
 RUNS = {
     "rl": Run("rl-ppo", splits=("id",), **FIELDS),
     "sft": Run("sft", splits=("id",), **FIELDS),
@@ -189,23 +191,16 @@ class Killed(BaseException):
 
 def whole_runs(bases, out, stop, names=tuple(RUNS)):
     """Each run, interrupted after step ``stop`` and taken up again."""
-    tiny = scales.SCALES["tiny"]
-    small = dataclasses.replace(tiny.rl, problems=3, samples=2, minibatch=2, max_new_tokens=5)
-    sft = dataclasses.replace(tiny.sft, batch=4)
-    scales.SCALES["tiny"] = dataclasses.replace(tiny, picture=40, rl=small, sft=sft)
 
     def killer(share):
         if round(share * 3) == stop:
             raise Killed
 
-    try:
-        for name in names:
-            run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
-            with contextlib.suppress(Killed):
-                train(run, out / name, progress=killer, anyway=True)
-            train(run, out / name, anyway=True)
-    finally:
-        scales.SCALES["tiny"] = tiny
+    for name in names:
+        run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
+        with contextlib.suppress(Killed):
+            train(run, out / name, progress=killer, anyway=True)
+        train(run, out / name, anyway=True)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import small_scale
 from test_cli import call as call  # the command line as a fixture
 
 from sftrl_lite import scales
@@ -18,16 +19,9 @@ from sftrl_lite.scales import InitSettings, get_scale
 from sftrl_lite.training import sft_examples
 
 GOAL = InitSettings(lr=1e-3, every=2, most=6, batch=4, problems=4)
-FIELDS = dict(hands=8, steps=6)
-
-
-@pytest.fixture(autouse=True)
-def small_scale(monkeypatch):
-    """The tiny row, smaller still."""
-    tiny = scales.SCALES["tiny"]
-    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
-    small = dataclasses.replace(tiny, rl=rl, init=GOAL)
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
+FEW = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
+SMALL = small_scale(rl=FEW, init=GOAL)
+FIELDS = dict(scale=SMALL, hands=8, steps=6)
 
 
 @pytest.fixture
@@ -132,7 +126,7 @@ def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
         return at(1.0, 0.0)
 
     monkeypatch.setattr(init, "level", level)
-    make_init(Run("sft", base=str(base), steps=1, hands=300), tmp_path / "init", GOAL)
+    make_init(Run("sft", base=str(base), scale=SMALL, steps=1, hands=300), tmp_path / "init", GOAL)
     known = {tuple(sorted(hand.numbers)) for hand in taught}
     new = {tuple(sorted(hand.numbers)) for hand in asked}
     kept = recorder.held_out(Run("sft").make("id"), 300, 0)
@@ -195,12 +189,13 @@ def test_an_adapter_and_all_weights_have_rates_of_their_own():
     assert first_sft(Run("sft", scale="full", lr=0.5)).lr == 0.5
     assert first_sft(Run("sft", scale="full")).base == full.base
     assert first_sft(Run("sft", scale="full", base="init")).base == "tianzhechu/GP-L-Init"
-    assert first_sft(Run("sft")).lr == GOAL.lr
+    assert first_sft(Run("sft", scale=SMALL)).lr == GOAL.lr
 
 
 # --- the first thing that RL asks ------------------------------------------------------
 
-SHORT = dict(steps=1, hands=40, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+SHORT = dict(scale=SMALL)
+SHORT |= dict(steps=1, hands=40, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
 SHORT |= dict(curve_episodes=0, pass_samples=0)
 
 
@@ -226,9 +221,6 @@ def test_the_question_takes_nothing_of_a_runs_chance(base, tmp_path, monkeypatch
 
 def test_a_shipped_base_may_begin(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "READABLE", 0.9)
-    longest = dataclasses.replace(scales.SCALES["tiny"].rl, max_new_tokens=40)
-    tiny = dataclasses.replace(scales.SCALES["tiny"], rl=longest)
-    monkeypatch.setitem(scales.SCALES, "tiny", tiny)
     for task in ("gp-l", "virl-l"):
         run = Run("rl-ppo", task=task, hands=32).filled()
         model, processor = weights.load_init(run)

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import made_up_row
+from conftest import made_up_row, small_scale
 
-from sftrl_lite import scales
 from sftrl_lite.files import full_disk_in_one_line
 from sftrl_lite.models import loading
 from sftrl_lite.results import ledger
@@ -32,21 +31,15 @@ from sftrl_lite.runs.run_config import Run
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
 
-FIELDS = dict(seed=1, steps=3, tries=2, hands=6, points=3, eval_episodes=2, final_episodes=2)
+FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=5)
+FIELDS = dict(scale=small_scale(sft=dict(batch=4), rl=FEW))
+FIELDS |= dict(seed=1, steps=3, tries=2, hands=6, points=3, eval_episodes=2, final_episodes=2)
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
-
-
-def small_scale():
-    tiny = scales.SCALES["tiny"]
-    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, max_new_tokens=5)
-    sft = dataclasses.replace(tiny.sft, batch=4)
-    return dataclasses.replace(tiny, sft=sft, rl=rl)
 
 
 def play(run, out, record, die_at=0, largest_file=0):
     """Do the run in this process; be killed at the ``die_at``-th touch of a file in ``out``."""
     torch.set_num_threads(1)
-    scales.SCALES["tiny"] = small_scale()
     touched = 0
 
     def count(event, args):
@@ -106,7 +99,6 @@ def test_a_run_killed_at_random_moments_ends_the_same(method, base, tmp_path):
 
 
 def test_the_weights_that_solve_most_in_distribution_are_kept(base, tmp_path, monkeypatch):
-    monkeypatch.setitem(scales.SCALES, "tiny", small_scale())
     solved = {0: 0.9, 1: 0.2, 2: 0.5, 3: 0.5}  # Init does not count, the first of equals does
 
     def at(self, step, *args, **options):

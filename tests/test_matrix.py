@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import make_reader, make_seeing, make_smol
+from conftest import make_reader, make_seeing, make_smol, small_scale
 
 from sftrl_lite import scales
 from sftrl_lite.models import adapters, loading, precision
@@ -97,15 +97,6 @@ def as_on_a_gpu(monkeypatch, request, graphs):
         static_decoding, "STEP", 1024
     )  # one shape a run: compiling takes the time here
     monkeypatch.setattr(scales, "ROWS", 1)
-    tiny = scales.SCALES["tiny"]
-    few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
-    small = dataclasses.replace(
-        tiny,
-        picture=40,
-        sft=dataclasses.replace(tiny.sft, batch=2, lr=1e-2),
-        rl=dataclasses.replace(tiny.rl, **few),
-    )
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
 
 
 @pytest.fixture
@@ -143,7 +134,9 @@ def plain(model):
 
 
 def small_run(method, task, base, **more):
-    fields = dict(steps=2, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+    few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5, lr=1e-2)
+    fields = dict(scale=small_scale(picture=40, sft=dict(batch=2, lr=1e-2), rl=few))
+    fields |= dict(steps=2, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
     fields |= dict(curve_episodes=1, pass_samples=0)
     return Run(method, task=task, base=str(base), **fields | more)
 

@@ -8,9 +8,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import make_seeing
+from conftest import make_seeing, small_scale
 
-from sftrl_lite import scales
 from sftrl_lite.models import loading
 from sftrl_lite.results import intervals, ledger
 from sftrl_lite.runs import execute, recorder, resume, weights
@@ -19,13 +18,8 @@ from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.training import rl
 
-TINY = scales.SCALES["tiny"]
-SMALL = dataclasses.replace(  # the tiny row, smaller still: what is tested needs no skill
-    TINY,
-    picture=40,
-    sft=dataclasses.replace(TINY.sft, batch=4),
-    rl=dataclasses.replace(TINY.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=6),
-)
+FEW = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=6)
+SMALL = small_scale(picture=40, sft=dict(batch=4), rl=FEW)
 BASE_FIELDS = dict(
     scale=SMALL, seed=1, steps=6, hands=6, points=2, eval_episodes=4, final_episodes=4
 )
@@ -168,7 +162,7 @@ def test_the_episodes_of_an_evaluation_are_the_scales_or_all_there_are():
     walks = Run("sft", task="virl-l").make("id").population
     assert Run("sft").filled().eval_episodes == Run("sft").filled().final_episodes == 500
     assert walks > 500 == Run("sft", task="virl-l").filled().eval_episodes
-    wide = dict(task="virl-l", scale=dataclasses.replace(TINY, eval_episodes=10**6))
+    wide = dict(task="virl-l", scale=small_scale(eval_episodes=10**6))
     assert Run("sft", **wide).filled().final_episodes == walks
     assert Run("sft", **wide, eval_episodes=9).filled().eval_episodes == 9
 

@@ -12,6 +12,7 @@ from conftest import (
     PictureTask,
     make_reader,
     make_smol,
+    small_scale,
 )
 from transformers import Idefics3Processor
 
@@ -193,17 +194,10 @@ def test_compute_counts_the_text_model(random_smol):
 
 @pytest.mark.parametrize("method", ["sft", "rl-ppo"])
 @pytest.mark.parametrize(("name", "adapter"), [("gp-l", "none"), ("gp-vl", "lora")])
-def test_a_whole_run(base, name, adapter, method, monkeypatch, tmp_path):
-    tiny = scales.SCALES["tiny"]
+def test_a_whole_run(base, name, adapter, method, tmp_path):
     few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
-    small = dataclasses.replace(
-        tiny,
-        picture=40,
-        sft=dataclasses.replace(tiny.sft, batch=2),
-        rl=dataclasses.replace(tiny.rl, **few),
-    )
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
-    fields = dict(steps=1, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+    fields = dict(scale=small_scale(picture=40, sft=dict(batch=2), rl=few))
+    fields |= dict(steps=1, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
     run = Run(method, task=name, base=str(base), adapter=adapter, **fields)
     rows = train(run, tmp_path / "run")
     assert {row.step for row in rows} == {0, 1}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sftrl_lite import __main__, scales
+from sftrl_lite import __main__
 from sftrl_lite.files import ROOT
 from sftrl_lite.models.checkpoints import SUMS
 from sftrl_lite.results import ledger
@@ -583,11 +583,9 @@ def test_a_bad_route_is_left_out_on_request(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("verb", ["sft", "rl"])
 def test_training_on_a_folder(verb, folder, tmp_path, monkeypatch, capsys):
-    tiny = scales.SCALES["tiny"]
-    small = replace(tiny, rl=replace(tiny.rl, problems=2, samples=2))
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
     few = dict(steps=1, hands=4, points=1, splits="ood-rule", task="virl-l", data=folder)
     few |= {"final-episodes": 5, "out": tmp_path / "run"}
+    few |= dict(problems=2, samples=2) if verb == "rl" else {}
     flags = [part for name, value in few.items() for part in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", verb, *flags])
     with contextlib.suppress(SystemExit):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from conftest import small_scale
 from test_cli import call as call  # the command line as a fixture
 
 from sftrl_lite import scales
@@ -18,18 +19,15 @@ from sftrl_lite.runs.watch import COLUMNS, Log, Watch
 from sftrl_lite.training import distributed, rl, updates
 from sftrl_lite.training.losses import departure, explained_variance
 
-FIELDS = dict(hands=6, steps=4, points=2, eval_episodes=2, final_episodes=2, splits=("id",))
+FEW = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
+FIELDS = dict(scale=small_scale(sft=dict(batch=4), rl=FEW))
+FIELDS |= dict(hands=6, steps=4, points=2, eval_episodes=2, final_episodes=2, splits=("id",))
 FIELDS |= dict(curve_episodes=0, pass_samples=0)
 
 
-@pytest.fixture
-def small_scale(monkeypatch):
-    """The tiny row, smaller still."""
-    tiny = scales.SCALES["tiny"]
-    rl = dataclasses.replace(tiny.rl, problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
-    small = dataclasses.replace(tiny, rl=rl, sft=dataclasses.replace(tiny.sft, batch=4))
-    monkeypatch.setitem(scales.SCALES, "tiny", small)
-    monkeypatch.setattr(recorder, "commit", lambda: "abc1234")
+@pytest.fixture(autouse=True)
+def no_commit(monkeypatch):
+    monkeypatch.setattr(recorder, "commit", lambda: "abc1234")  # somebody may commit meanwhile
 
 
 def read(path):
@@ -86,7 +84,7 @@ def test_a_step_reports_its_health(method, fresh_model, tokenizer, length_task, 
 
 
 @pytest.mark.parametrize("method", ["rl-ppo", "sft"])
-def test_a_killed_run_repeats_no_step(method, base, small_scale, tmp_path):
+def test_a_killed_run_repeats_no_step(method, base, tmp_path):
     steps = 14 if method == "rl-ppo" else 25
     run = Run(method, base=str(base), **FIELDS | dict(steps=steps))
     seen = Watch(transcripts=5)
@@ -121,7 +119,7 @@ def test_a_killed_run_repeats_no_step(method, base, small_scale, tmp_path):
     assert turn.keys() == {"answer", "kind", "reward", "message"}
 
 
-def test_watching_changes_no_number(base, small_scale, tmp_path):
+def test_watching_changes_no_number(base, tmp_path):
     run, rows = Run("rl-ppo", base=str(base), **FIELDS), []
     for name, seen in (("a", None), ("b", Watch(transcripts=1, checkpoints=2))):
         found = train(run, tmp_path / name / "r", watch=seen)
@@ -134,7 +132,7 @@ def test_watching_changes_no_number(base, small_scale, tmp_path):
     assert not (tmp_path / "a" / "r" / "checkpoints").exists()
 
 
-def test_only_the_last_checkpoints_are_kept(base, small_scale, tmp_path):
+def test_only_the_last_checkpoints_are_kept(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **FIELDS | dict(points=4))
     train(run, tmp_path / "r", watch=Watch(checkpoints=3))
     kept = {path.name for path in (tmp_path / "r" / "checkpoints").iterdir()}
@@ -179,7 +177,7 @@ class Tracker:
         self.told.append("done")
 
 
-def test_a_tracker_is_told_every_step_once(base, small_scale, tmp_path, monkeypatch):
+def test_a_tracker_is_told_every_step_once(base, tmp_path, monkeypatch):
     tracking = pytest.importorskip("accelerate.tracking")
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Tracker)
     monkeypatch.setattr(watch, "find_spec", lambda name: name == "wandb")
@@ -312,15 +310,14 @@ def test_the_hashes_of_recorded_runs_stay():
 @pytest.mark.parametrize(
     "setting", ["problems", "samples", "minibatch", "epochs", "clip", "gamma", "lam", "value_lr"]
 )
-def test_every_setting_of_rl_is_in_the_hash(setting, monkeypatch):
-    tiny, usual, imitated = scales.SCALES["tiny"], Run("rl-ppo").hash, Run("sft").hash
-    other = dataclasses.replace(tiny.rl, **{setting: 2 * getattr(tiny.rl, setting)})
-    monkeypatch.setitem(scales.SCALES, "tiny", dataclasses.replace(tiny, rl=other))
-    assert Run("rl-ppo").hash != usual and Run("sft").hash == imitated
-    assert settings_of(Run("rl-ppo").filled())[setting] == getattr(other, setting)
+def test_every_setting_of_rl_is_in_the_hash(setting):
+    other = small_scale(rl={setting: 2 * getattr(scales.get_scale("tiny").rl, setting)})
+    assert Run("rl-ppo", scale=other).hash != Run("rl-ppo").hash
+    assert Run("sft", scale=other).hash == Run("sft").hash
+    assert settings_of(Run("rl-ppo", scale=other).filled())[setting] == getattr(other.rl, setting)
 
 
-def test_a_runs_own_sizes_are_taken_and_hashed(base, small_scale, tmp_path):
+def test_a_runs_own_sizes_are_taken_and_hashed(base, tmp_path):
     run = Run("rl-ppo", base=str(base), problems=3, samples=4, minibatch=6, **FIELDS)
     assert run.hash != Run("rl-ppo", base=str(base), **FIELDS).hash
     train(run, tmp_path / "r")
@@ -334,7 +331,7 @@ def test_a_runs_own_sizes_are_taken_and_hashed(base, small_scale, tmp_path):
 # --- what would spoil a run ------------------------------------------------------------
 
 
-def test_another_number_of_processes_is_refused(base, small_scale, tmp_path, monkeypatch):
+def test_another_number_of_processes_is_refused(base, tmp_path, monkeypatch):
     run = Run("rl-ppo", base=str(base), **FIELDS).filled()
     resume.claim(run, tmp_path / "r").release()
     config = (tmp_path / "r" / "config.json").read_text()
@@ -344,7 +341,7 @@ def test_another_number_of_processes_is_refused(base, small_scale, tmp_path, mon
     assert (tmp_path / "r" / "config.json").read_text() == config
 
 
-def test_another_base_is_refused(base, small_scale, tmp_path):
+def test_another_base_is_refused(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **FIELDS).filled()
     resume.claim(run, tmp_path / "r").release()
     other = dataclasses.replace(run, base="data/tiny-gp-l", lr=0.5)
