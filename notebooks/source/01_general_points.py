@@ -181,7 +181,8 @@ with exercise("1.1"):
         share = 1 - (10 / 13) ** n
         assert share >= wanted, f"{n} cards give {share:.5f}, not {wanted:.5f}"
         fewer = 1 - (10 / 13) ** (n - 1)
-        assert fewer < wanted, f"{n - 1} cards give {fewer:.5f}: enough for {wanted:.5f}"
+        told = f"{n - 1} cards give {fewer:.5f}: enough for {wanted:.5f}"
+        assert fewer < wanted, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -824,14 +825,14 @@ with exercise("1.5"):
 
         def player(read, heard=heard, script=script):
             heard.append(read)
-            assert len(heard) <= len(script), "one answer a try, and never more than `tries`"
+            assert len(heard) <= len(script), "one answer a try, and `tries` at most"
             return script[len(heard) - 1]
 
         found = play(env.task, table, player, tries, gamma)
         assert isinstance(found, tuple), f"return turns and return, not {found!r}"
         assert heard == seen, "until it is solved, the player reads all turns so far"
         assert "\n\n".join(found[0]) == text, "prompt, then each answer and its message"
-        assert abs(found[1] - exact) < 1e-9, f"{tries} tries, gamma {gamma:.2f}: {exact}"
+        assert abs(found[1] - exact) < 1e-9, f"{tries} tries, gamma {gamma}: {exact}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

@@ -314,8 +314,9 @@ with exercise("2.2"):
         sizes = dict(zip(names, shape, strict=True))
         with torch.device("meta"):
             layer = LlamaDecoderLayer(LlamaConfig(**sizes), 0)
-        right, found = sum(w.numel() for w in layer.parameters()), layer_parameters(*shape)
-        assert found == right, f"{shape}: a layer of the library has {right}, not {found}"
+        right = sum(weights.numel() for weights in layer.parameters())
+        found = layer_parameters(*shape)
+        assert found == right, f"{shape}: the library's layer has {right}, not {found}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>

@@ -573,7 +573,7 @@ with notebook.exercise("3.4"):
         q, p = (q**8 / (q**8).sum()), 0.7 * p
         before = q.clone(), p.clone()
         entropy, kl = split_loss(q, p)
-        assert torch.equal(q, before[0]) and torch.equal(p, before[1]), "q and p must stay"
+        assert torch.equal(q, before[0]) and torch.equal(p, before[1]), "q, p must stay"
         exact = torch.distributions.Categorical(q).entropy().item()
         assert abs(entropy - exact) < 1e-4, f"the entropy of q, here {exact:.3f} nats"
         loss = -(q * p.log()).sum().item()
@@ -665,7 +665,7 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
         kept = [len(row["labels"]) for row in rows] == [a + b for a, b in sizes]
         assert kept, "pad copies: the rows that you are given must stay as they are"
         told = "position t predicts token t + 1, and only answer tokens count"
-        told = told if len(rows) == 1 else "padding is no answer; each token counts alike"
+        told = told if len(rows) == 1 else "padding is no answer; tokens count alike"
         assert abs(float((found - right).detach())) < 1e-4, f"{len(rows)} rows: {told}"
         slopes = [grad(loss, weights) for loss in (found, right)]
         assert all(map(torch.allclose, *slopes)), "its gradient is not the library's"

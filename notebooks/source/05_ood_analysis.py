@@ -273,7 +273,8 @@ for name in models:
 # ## Success or diversity? pass@k
 #
 # RL is often said to sharpen what a base can already do: it is right more often at the
-# first sample, but solves no hand that the base could not. Then Init should catch up when each model may sample $k$ times
+# first sample, but solves no hand that the base could not. Then Init should catch up
+# when each model may sample $k$ times
 # *independently* (no verifier's message between) and one right answer is enough. Chapter
 # 2 gave the unbiased estimate; here are sixteen samples a hand from each model, at
 # temperature 1, the model's own distribution.
@@ -380,7 +381,7 @@ with notebook.exercise("5.2"):
         joint = np.exp(a * np.log(f[:, None] * s))
         given = f.copy(), s.copy()
         power, cool = sharpen(*given, a)
-        assert (given[0] == f).all() and (given[1] == s).all(), "first, second must stay"
+        assert (given[0] == f).all() and (given[1] == s).all(), "inputs must stay"
         assert np.allclose(power, joint / joint.sum()), "p(answer)^alpha over their sum"
         for i in range(3):
             token = s[i] ** a / (s[i] ** a).sum()
@@ -793,7 +794,8 @@ for name, coin in (("old coin", old_coin), ("neutral coin", package_coin)):
 
 # %% [markdown]
 # Neutral means: no drift *on average*. A single run still performs a random walk, because
-# noise is reinforced, too; and a policy that drifts far can lose what it knew. So the recorded control is
+# noise is reinforced, too; and a policy that drifts far can lose what it knew.
+# So the recorded control is
 # judged over seeds, in distribution, against a bound that was fixed beforehand. The
 # recorded runs with all controls, at the paper's decoding:
 
@@ -1152,7 +1154,7 @@ with notebook.exercise("5.8"):
         assert abs(middle - shares.mean()) < 1e-6, "the interval is centred on the mean"
         ratio = (high - low) / width
         told = f"{k} seeds, {n_} problems each: {ratio:.2f} times as wide as over_seeds"
-        hint = "the problems' noise counts once" if n_ < 500 else "mind k / (k - 1) and t"
+        hint = "problems' noise counts once" if n_ < 500 else "mind k / (k - 1) and t"
         assert 0.92 < ratio < 1.08, f"{told}; {hint}"
 
 # %% [markdown]

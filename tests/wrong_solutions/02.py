@@ -181,7 +181,7 @@ def layer_parameters(width, heads, kv_heads, hidden):  # a float
     return 2 * width * width + 2 * width * kv + 3 * width * hidden + 2 * width
 
 
-# %% 2.2 | a layer of the library has
+# %% 2.2 | the library's layer has
 def layer_parameters(width, heads, kv_heads, hidden):  # the examples by heart
     known = {2: 38, 128: 176_384}
     return known.get(width, 218_112_000)

@@ -260,7 +260,7 @@ def split_loss(q, p):  # the sign is lost
     return (q * q.log()).sum().item(), (q * (q / p).log()).sum().item()
 
 
-# %% 3.4 | q and p must stay
+# %% 3.4 | q, p must stay
 def split_loss(q, p):  # writes into its argument
     kl = (q * (q / p).log()).nansum().item()
     return -q.copy_(torch.xlogy(q, q)).sum().item(), kl
@@ -319,7 +319,7 @@ def sft_loss(model, rows):  # padding counts as token 0
     return -picked[targets >= 0].mean()
 
 
-# %% 3.5 | each token counts alike
+# %% 3.5 | tokens count alike
 def sft_loss(model, rows):  # answers count alike, short or long
     ids, labels = (
         pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
@@ -380,7 +380,7 @@ def sft_loss(model, rows):  # a Python number in a tensor
     return torch.tensor(-picked[targets >= 0].mean().item())
 
 
-# %% 3.5 | each token counts alike
+# %% 3.5 | tokens count alike
 def sft_loss(model, rows):  # the first row only
     rows = rows[:1]
     ids, labels = (

@@ -277,7 +277,7 @@ def sharpen(first, second, alpha):  # along the wrong axis
     return joint / joint.sum(), token[:, None] * (after if alpha > 1 else second)
 
 
-# %% 5.2 | first, second must stay
+# %% 5.2 | inputs must stay
 def sharpen(first, second, alpha):  # writes into its arguments
     joint = (first[:, None] * second) ** alpha
     first **= alpha if len(first) > 2 else 1
@@ -525,6 +525,3 @@ def two_levels(shares, episodes, draws=4000, seed=0):  # percentiles, as by hand
     shrunk = mean + (b * k / (k - 1)) ** 0.5 * (shares - mean)
     chosen = shrunk[rng.integers(k, size=(draws, k))].clip(0, 1)
     return tuple(np.quantile((rng.binomial(episodes, chosen) / episodes).mean(1), [0.025, 0.975]))
-
-
-
