@@ -44,10 +44,10 @@ test: setup  ## lint, spelling, unit tests, every notebook
 	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
 
 browser: export SFTRL_SHOTS ?= $(CURDIR)/build/shots
-browser: setup  ## chapter 0 in JupyterLab in Chromium; screenshots in build/shots
+browser: setup  ## chapter 0 in JupyterLab, and every slide, in Chromium; screenshots in build/shots
 	-@.venv/bin/python -c 'import playwright' 2>/dev/null || \
 		.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[browser]'
-	.venv/bin/python -m pytest -m browser -rs tests/test_browser.py
+	.venv/bin/python -m pytest -m browser -rs tests/test_browser.py tests/test_slides.py
 
 coverage: setup  ## unit tests, and the share of the package that they run: results/coverage.md
 	.ci/coverage -n $(JOBS)

@@ -3,6 +3,7 @@
 Its source folder is the repository's root, so that every page links as it does on GitHub.
 """
 
+import html
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +13,10 @@ from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # autodoc reads this checkout
-HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HOME = PROJECT.get("urls", {}).get("Repository", "")  # none: no buttons that lead to it
+
+LONGEST = 18  # lines of a printed output or a table that a page shows unfolded
 
 project = "SFT memorises, RL generalises"
 author = copyright = "The sftrl-lite authors"
@@ -37,7 +41,8 @@ exclude_patterns = [
 ]
 
 nb_execution_mode = "off"  # the chapters are executed, by notebooks/build.py
-myst_enable_extensions = ["dollarmath", "html_image"]
+nb_merge_streams = True  # what a loop prints is one block
+myst_enable_extensions = ["attrs_inline", "dollarmath", "html_image"]
 myst_heading_anchors = 3
 myst_dmath_allow_labels = False
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type"]
@@ -49,14 +54,15 @@ napoleon_use_rtype = False
 
 html_theme = "sphinx_book_theme"
 html_title = project
-html_theme_options = {
-    "repository_url": HOME,
-    "use_repository_button": True,
-    "use_source_button": True,
-    "use_download_button": True,
-    "launch_buttons": {"colab_url": "https://colab.research.google.com"},
-    "show_toc_level": 2,
-}
+html_theme_options = {"use_download_button": True, "show_toc_level": 2}
+if HOME:
+    html_theme_options |= {
+        "repository_url": HOME,
+        "use_repository_button": True,
+        "use_source_button": True,
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    }
+html_sidebars = {"**": ["navbar-logo.html", "sbt-sidebar-nav.html"]}  # the search is above the page
 html_extra_path = ["site"]  # index.html, which leads from the top to docs/index.html
 html_static_path = ["static"]
 html_css_files = ["site.css"]
@@ -70,8 +76,26 @@ def math(self, node: nodes.Element, display: str) -> None:
     raise nodes.SkipNode
 
 
+def fold(app, doctree: nodes.document, docname: str) -> None:
+    """Long printed outputs and tables of a chapter are folded behind a line."""
+    outputs = [c for c in doctree.findall(nodes.container) if "cell_output" in c["classes"]]
+    for block in [b for output in outputs for b in output.findall(nodes.Text)]:
+        block = block.parent
+        rows, text = block.astext().count("<tr"), block.astext().strip()
+        if isinstance(block, nodes.raw) and rows > LONGEST:
+            told = f"Table of {rows - 1} rows"
+        elif isinstance(block, nodes.literal_block) and text.count("\n") >= LONGEST:
+            told = f"{html.escape(text.splitlines()[0][:60])} … ({text.count(chr(10)) + 1} lines)"
+        else:
+            continue
+        start = nodes.raw("", f"<details><summary>{told}</summary>", format="html")
+        end = nodes.raw("", "</details>", format="html")
+        block.parent.replace(block, [start, block.deepcopy(), end])
+
+
 def setup(app) -> None:
-    """Equations need no network."""
+    """Equations need no network; long outputs are folded."""
+    app.connect("doctree-resolved", fold)
     app.add_html_math_renderer(
         "mathml",
         (lambda self, node: math(self, node, "inline"), None),

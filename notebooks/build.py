@@ -6,7 +6,8 @@
 
 A chapter's source is a jupytext py:percent file. @@MINUTES@@ and @@MEMORY@@ become what
 the execution here took, @@BADGES@@ the links that open this very file elsewhere. The first
-code cell gets three lines in front that fetch the course on Colab and Kaggle.
+code cell gets three lines in front that fetch the course on Colab and Kaggle. Both need the
+repository's address, which stands in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from tqdm import tqdm
 HERE = Path(__file__).resolve().parent
 TIMES = HERE.parent / "results" / "chapters.csv"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-HOME = PROJECT["urls"]["Repository"]  # the one place that knows the address
+HOME = PROJECT.get("urls", {}).get("Repository", "")  # the one place that knows the address
 PLATFORMS = "package lists of Colab (19 August 2026) and Kaggle (14 May 2026)"  # tests/colab.txt
 
-BOOTSTRAP = f"""\
-import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
-if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
-    !git clone -q {HOME} && sh {HOME.rpartition("/")[2]}/hosted.sh
-"""
+UNPUBLISHED = """\
+*Colab and Kaggle*: no links, because this copy does not say where it is published. Set
+`Repository` under `[project.urls]` in `pyproject.toml`, then run
+`python notebooks/build.py --text`. Words are explained in `docs/glossary.md`, errors in
+`docs/troubleshooting.md`."""
 IMPORT = "from sftrl_lite.course import notebook"
 MISSING = "  # not found? open the chapter by: make lab"
 FOLD = re.compile(r"<details>\s*<summary>Solution</summary>(.*?)</details>\n*", re.DOTALL)
@@ -45,20 +46,34 @@ LINK = re.compile(r"\]\((\d\d_\w+\.ipynb)\)")
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def badges(file: str, source: str) -> str:
+def bootstrap(home: str) -> str:
+    """Three lines that fetch the course on Colab and Kaggle; none without an address."""
+    if not home:
+        return ""
+    return f"""\
+import os  # Colab and Kaggle fetch the course here, once; elsewhere nothing happens
+if os.getcwd() in ("/content", "/kaggle/working") and not os.path.exists("sftrl_lite"):
+    !git clone -q {home} && sh {home.rpartition("/")[2]}/hosted.sh
+"""
+
+
+def badges(file: str, source: str, home: str = HOME) -> str:
     """Links that open ``file`` of this repository on Colab and on Kaggle, source and help.
 
     Args:
         file, source: paths from the repository's root.
+        home: the repository's address; without one a line says where to set it.
     """
-    page = f"{HOME}/blob/main/{file}"
+    if not home:
+        return UNPUBLISHED
+    page = f"{home}/blob/main/{file}"
     colab = f"https://colab.research.google.com/github/{page.removeprefix('https://github.com/')}"
     kaggle = f"https://www.kaggle.com/kernels/welcome?src={page}"
     return (
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})\n"
         f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})\n"
-        f"[source]({HOME}/blob/main/{source}), [glossary]({HOME}/blob/main/docs/glossary.md),\n"
-        f"[troubleshooting]({HOME}/blob/main/docs/troubleshooting.md);\n"
+        f"[source]({home}/blob/main/{source}), [glossary]({home}/blob/main/docs/glossary.md),\n"
+        f"[troubleshooting]({home}/blob/main/docs/troubleshooting.md);\n"
         f"checked against the {PLATFORMS}"
     )
 
@@ -93,11 +108,12 @@ def convert(source: Path) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
-        cell.metadata = {}
+        tags = cell.metadata.get("tags")  # by which slides/NN.md names a cell
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     first = codes(notebook)[0]
     if IMPORT not in first.source:
         raise ValueError(f"{source.name}: the first code cell must say {IMPORT!r}")
-    first.source = BOOTSTRAP + first.source.replace(IMPORT, IMPORT + MISSING, 1)
+    first.source = bootstrap(HOME) + first.source.replace(IMPORT, IMPORT + MISSING, 1)
     return notebook
 
 
@@ -143,7 +159,7 @@ def text(source: Path) -> nbformat.NotebookNode:
 
     old, new = codes(built), codes(notebook)
     first = bare(old[0])[bare(old[0]).find(IMPORT) :]  # whatever bootstrap it was built with
-    if [first, *map(bare, old[1:])] != [bare(new[0])[len(BOOTSTRAP) :], *map(bare, new[1:])]:
+    if [first, *map(bare, old[1:])] != [bare(new[0])[len(bootstrap(HOME)) :], *map(bare, new[1:])]:
         raise ValueError(f"{source.name}: its code has changed, build it without --text")
     for cell, done in zip(new, old, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count

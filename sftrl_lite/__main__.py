@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sftrl_lite.processes import one_line
 from sftrl_lite.runs.options import listed, takes
 from sftrl_lite.runs.run_config import METHODS, Run
 from sftrl_lite.scales import get_scale
@@ -338,11 +339,8 @@ def verify(**given: Any) -> None:
 
 def main() -> None:
     """Run a command; an expected error is one line, not a traceback."""
-    try:
+    with one_line():
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        typer.echo(f"error: {str(error).splitlines()[0]}", err=True)
-        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

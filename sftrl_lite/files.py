@@ -6,10 +6,12 @@ a later start relies on is written beside its place and then renamed, which is o
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]  # of the repository
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room: on the disk, in the quota, in a file
+TORCH_FULL = ("unexpected pos ", "PytorchStreamWriter failed")  # torch's words for the same
+SEAL = 32  # bytes of a SHA-256
 
 
 @contextmanager
@@ -25,25 +29,84 @@ def whole(path: Path) -> Iterator[Path]:
     """Write to the draft that this gives; at the end it becomes ``path``, a file or a folder.
 
     What stood there is replaced. If writing fails the draft is removed and ``path`` is as before.
+    The content is on the disk before the name is, so that a power cut leaves no empty file.
     """
-    draft = path.with_name(path.name + ".part")
-    remove(draft)  # of a process that was killed
+    draft, before = (path.with_name(path.name + end) for end in (".part", ".old"))
+    if before.exists() and not path.exists():  # of a process that was killed, as is the draft
+        os.rename(before, path)
+    remove(draft)
+    remove(before)
     try:
         yield draft
-        if draft.is_dir():  # a folder cannot be renamed onto another
-            remove(path)
-        os.replace(draft, path)
-    except BaseException:
+        sync(draft)
+        if not (draft.is_dir() and path.is_dir()):
+            os.replace(draft, path)
+        elif not _exchange(draft, path):  # a folder cannot be renamed onto another
+            os.rename(path, before)
+            os.rename(draft, path)
+            remove(before)
+        _sync(path.parent)
+    finally:
         remove(draft)
-        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one act; False where the system or its disk cannot."""
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return library.renamex_np(*names, 2) == 0  # RENAME_SWAP
+        here = -100  # AT_FDCWD
+        return library.renameat2(here, names[0], here, names[1], 2) == 0  # RENAME_EXCHANGE
+    except (AttributeError, OSError, TypeError):  # no such function, no such library: Windows
+        return False
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder with all that is in it, written to the disk."""
+    for inside in path.rglob("*") if path.is_dir() else ():
+        _sync(inside)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":  # Windows opens no folder
+        return
+    number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a network disk may not know it for folders
+            raise
+    finally:
+        os.close(number)
 
 
 def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+    elif path.exists():
         path.unlink(missing_ok=True)
+
+
+def seal(path: Path) -> None:
+    """Add a file's SHA-256 at its end. torch reads such a file as if it were not there."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").digest()
+    with path.open("ab") as file:
+        file.write(found)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is, to the last bit, what ``seal`` saw."""
+    found, left = hashlib.sha256(), path.stat().st_size - SEAL
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 2**20))):
+            found.update(block)
+            left -= len(block)
+        return file.read() == found.digest()
 
 
 def digest(path: Path | str) -> str:
@@ -74,7 +137,8 @@ def full_disk_in_one_line(folder: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             number = getattr(cause, "errno", None)
-            if number in FULL or any(f"(os error {n})" in str(cause) for n in FULL):
+            words = [*TORCH_FULL, *(f"(os error {n})" for n in FULL)]
+            if number in FULL or any(word in str(cause) for word in words):
                 raise OSError(
                     f"{folder}: no room left on the disk; what was done stays, "
                     f"make room and start the same command again"

@@ -106,7 +106,7 @@ class Scale:
         return dict(self.computes).get(task, self.tflop)
 
     def pretrained_for(self, task: str) -> str:
-        """The base as it comes: tiny ones are bred for one task each, large ones serve all."""
+        """The base as it comes: tiny ones are made for one task each, large ones serve all."""
         return self.base.replace("gp-l", task)
 
     def init_folder(self, task: str) -> Path:

@@ -1,4 +1,4 @@
-"""Chance: one function seeds all sources, one gives a stream of its own to each use."""
+"""Random numbers: one function seeds all sources, one gives each use a stream of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 
 
 def stream(*names: object) -> random.Random:
-    """A source of chance that depends only on its names: ``stream(seed, "rl", step)``.
+    """A random stream that depends only on its names: ``stream(seed, "rl", step)``.
 
-    Streams replace hidden state: whoever resumes at step 17 asks for step 17's stream.
+    Streams replace hidden state: a run that resumes at step 17 asks for step 17's stream.
     """
     return random.Random("/".join(map(str, names)))
 

@@ -1,11 +1,10 @@
-"""Make slides of the built chapters: one self-contained HTML file each, and a PDF.
+"""Make the decks: slides/NN.md and chapter NN -> one self-contained HTML file and a PDF.
 
-    python slides/build.py [NN ...]     all chapters that are built, or those that start so
+    python slides/build.py [NN ...]     all decks, or those whose number starts so
 
-Nothing is written by hand. A chapter's claim, objectives, first sentences, equations, figures,
-tables, exercises and conclusions become slides, the whole text of a section its speaker
-notes (press S). The pages hold reveal.js and all pictures; equations are MathML. The PDF is
-printed by Chromium, where there is one.
+A deck is written by hand in ``slides/NN.md``; figures, tables and formulas come from the tagged
+cells of the built chapter, numbers from its outputs or from results/ (``fill.py``). A page holds
+reveal.js and all pictures; equations are MathML. Chromium prints the PDF, where there is one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -27,21 +26,14 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))
+from fill import fill  # noqa: E402
+
 NOTEBOOKS = HERE.parent / "notebooks"
 OUT = HERE.parent / "_build" / "slides"
 REVEAL = Path(sphinx_revealjs.__file__).parent / "_static" / "revealjs"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-SKIPPED = ("Exercises", "A place to play")
-FENCE_OR_HEADING = re.compile(r"^```.*?^```$|^(#{1,3}) ([^\n]+)$", re.MULTILINE | re.DOTALL)
-EQUATION = re.compile(r"\$\$.+?\$\$", re.DOTALL)
-TABLE = re.compile(r"(?:^\|.*\|$\n?){3,}", re.MULTILINE)
-BULLET = re.compile(r"^- (.+(?:\n(?:  .*|$))*)", re.MULTILINE)
-SENTENCE = re.compile(r"(?s).+?[.?!:][*)”\"]*(?=\s+[A-Z*`$“(\d]|\s*$)")
-BLANK = re.compile(r"\n\s*\n")
-NO_PROSE = re.compile(r"[|<>#-]|\$\$|```|\d+\. ")
-FACTS = re.compile(r"### (Exercise \d+\.\d+: .+)\n+(Difficulty [●○]+) · (\d+ minutes?)")
-MOST_ROWS, MOST_LINES = 11, 9  # of a table, of a printed output on a slide
+COURSE = "SFT memorises, RL generalises"
 
 markdown = MarkdownIt("commonmark").enable("table")
 markdown.use(
@@ -51,155 +43,49 @@ markdown.use(
 
 
 @dataclass
-class Section:
-    """A heading, the text under it, and what its code cells showed."""
-
-    title: str
-    text: str = ""
-    outputs: list[nbformat.NotebookNode] = field(default_factory=list)
-
-
-@dataclass
 class Slide:
-    """HTML of a title, a body and notes."""
+    """Markdown of a title, a body and the notes for the teacher."""
 
     title: str
     body: str
-    notes: str = ""
+    notes: str
 
 
-def render(text: str) -> str:
-    """Markdown to HTML; badges, links between chapters and folded hints do not go on a slide."""
-    text = re.sub(r"(?s)<details>.*?</details>|\[!\[.*?\]\(.*?\)\]\(.*?\)\n", "", text)
-    return markdown.render(re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text))
-
-
-def sections(notebook: nbformat.NotebookNode) -> list[Section]:
-    """The chapter cut at its headings; the first section is the title."""
-    found = [Section("")]
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            found[-1].outputs += cell.outputs
-            continue
-        start = 0
-        for match in FENCE_OR_HEADING.finditer(cell.source):
-            if match[1]:
-                found[-1].text += cell.source[start : match.start()] + "\n\n"
-                found.append(Section(match[2]))
-                start = match.end()
-        found[-1].text += cell.source[start:] + "\n\n"
-    return found[1:]
-
-
-def opening(text: str, most: int = 0) -> str:
-    """The first sentence of the first paragraph of prose, and more up to ``most`` characters."""
-    prose = (p for p in BLANK.split(text.strip()) if not NO_PROSE.match(p))
-    first, *rest = SENTENCE.findall(next(prose, "")) or [""]
-    for sentence in rest:
-        if len(first) + len(sentence) > most:
-            break
-        first += sentence
-    return first
-
-
-def outline(text: str) -> str:
-    """The first sentence of each paragraph and of each bullet."""
-    lines = []
-    for block in BLANK.split(BULLET.sub(lambda b: f"- {opening(b[1])}", text).strip()):
-        lines.append(block if block.startswith("- ") else opening(block))
-    return "\n\n".join(lines)
-
-
-def pictures(section: Section) -> list[tuple[str, str]]:
-    """(Address that holds the picture itself, alternative text) of each figure."""
-    kinds = ("image/png", "image/jpeg")
-    drawn = [(o, kind) for o in section.outputs for kind in kinds if kind in o.get("data", {})]
-    return [(f"data:{kind};base64,{o.data[kind]}", o.metadata[kind]["alt"]) for o, kind in drawn]
-
-
-def shown(section: Section) -> str:
-    """The first table, or else a short printed output."""
-    for output in section.outputs:
-        page = output.get("data", {}).get("text/html", "")
-        if "<table" in page and page.count("<tr") <= MOST_ROWS and "<img" not in page:
-            return page
-    printed = [o.text for o in section.outputs if o.output_type == "stream"]
-    for text in ("".join(printed), *printed):
-        if 0 < len(text.splitlines()) <= MOST_LINES:
-            return f"<pre>{html.escape(text)}</pre>"
-    return ""
-
-
-def said(section: Section) -> str:
-    """Sentences whose numbers the chapter computed."""
-    texts = (o.get("data", {}).get("text/markdown", "") for o in section.outputs)
-    return render("\n\n".join(filter(None, texts)))
-
-
-def section_slides(section: Section) -> list[Slide]:
-    """One slide for the idea, then the figures."""
-    notes = render(section.text)
-    if section.title.startswith(("What it means", "What you will")):
-        return [Slide(section.title, render(outline(section.text)), notes)]
-    if section.title == "Further reading":
-        return [
-            Slide(section.title, render("\n".join(b[0] for b in BULLET.finditer(section.text))))
-        ]
-    parts = [opening(section.text, most=260)]
-    found = [*EQUATION.finditer(section.text), *TABLE.finditer(section.text)]
-    parts += [m[0] for m in sorted(found, key=lambda m: m.start())[:1]]  # whichever comes first
-    body = render("\n\n".join(parts)) + ("" if pictures(section) else said(section))
-    return [Slide(section.title, body + shown(section), notes), *figure_slides(section)]
-
-
-def figure_slides(section: Section) -> list[Slide]:
-    """One slide for each figure; beside the last one what the chapter says about it."""
-    slides = []
-    for source, alt in pictures(section):
-        image = f'<img alt="{html.escape(alt)}" src="{source}">'
-        slides.append(Slide(section.title, image, f"<p>{html.escape(alt)}</p>"))
-    if slides:
-        slides[-1].body += said(section)
-    return slides
-
-
-def slides_of(notebook: nbformat.NotebookNode) -> list[Slide]:
-    """All slides of a chapter, in the order of its sections."""
-    title, *rest = sections(notebook)
-    claim, _, after = title.text.strip().partition("\n\n")
-    made = [Slide(title.title, render(claim), render(after))]
-    exercises, topic = [], title.title
-    for section in rest:
-        if section.title.startswith("Exercise "):
-            facts = FACTS.match(f"### {section.title}\n\n{section.text.strip()}")
-            exercises.append(f"- {facts[1]} ({facts[2].lower()}, {facts[3]})")
-            section.title = topic  # a chapter may go on after an exercise without a heading
-            made += figure_slides(section)
-        elif not section.title.endswith(SKIPPED) and section.text.strip():
-            topic = section.title
-            made += section_slides(section)
-    at = next((i for i, s in enumerate(made) if s.title.startswith("What it means")), len(made))
-    made.insert(at, Slide("Exercises", render("\n".join(exercises))))
+def slides_of(deck: str) -> list[Slide]:
+    """The slides of a deck's text: a heading each, notes behind a line that begins with Notes."""
+    parts = re.split(r"^#{1,2} (.+)$", deck, flags=re.MULTILINE)[1:]
+    made = []
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        body, _, notes = text.partition("\nNotes: ")
+        made.append(Slide(title.strip(), body.strip(), notes.strip()))
     return made
 
 
-def page(title: str, slides: list[Slide], live: bool = True) -> str:
+def section(slide: Slide, number: int, chapter: nbformat.NotebookNode) -> str:
+    """HTML of a slide; the first is the deck's title."""
+    kind = "title" if number == 1 else "message"
+    title = fill(markdown.renderInline(slide.title), chapter)
+    body = fill(markdown.render(slide.body), chapter)
+    notes = fill(markdown.render(slide.notes), chapter)
+    return (
+        f'<section class="{kind}">\n<h2>{title}</h2>\n<div class="body">\n{body}</div>\n'
+        f"<footer><span>{COURSE}</span><span>{number}</span></footer>\n"
+        f'<aside class="notes">{notes}</aside>\n</section>'
+    )
+
+
+def page(deck: str, chapter: nbformat.NotebookNode, live: bool = True) -> str:
     """One HTML file with everything in it: the deck, or the same pages for printing."""
+    slides = slides_of(deck)
     dist = REVEAL / "dist"
-    style = [dist / "reset.css", dist / "theme/white.css", HERE / "house.css"]
-    style.insert(1, dist / "reveal.css" if live else HERE / "print.css")
-    css = "\n".join(path.read_text() for path in style)
-    css = re.sub(r"@import url\(\./fonts.*?\);", "", css)  # the house style names system fonts
+    style = [dist / "reset.css", dist / "reveal.css" if live else HERE / "print.css"]
+    css = "\n".join(path.read_text() for path in (*style, HERE / "house.css"))
     script = [dist / "reveal.js", REVEAL / "plugin/notes/notes.js", HERE / "start.js"]
     code = "\n".join(f"<script>{path.read_text()}</script>" for path in script) if live else ""
-    body = "\n".join(
-        f"<section>\n<h2>{markdown.renderInline(s.title)}</h2>\n{s.body}\n"
-        f'<aside class="notes">{s.notes}</aside>\n</section>'
-        for s in slides
-    )
+    body = "\n".join(section(slide, i + 1, chapter) for i, slide in enumerate(slides))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{css}</style>\n</head>\n<body>\n"
+        f"<title>{html.escape(slides[0].title)}</title>\n<style>{css}</style>\n</head>\n<body>\n"
         f'<div class="reveal"><div class="slides">\n{body}\n</div></div>\n{code}\n</body></html>\n'
     )
 
@@ -222,17 +108,32 @@ def to_pdf(page: str, target: Path, chromium: str) -> None:
         raise RuntimeError(f"{chromium} printed no {target.name}")
 
 
+def chapter_of(deck: Path) -> Path:
+    """The built chapter of a deck.
+
+    Raises:
+        FileNotFoundError: it is not built.
+    """
+    found = sorted(NOTEBOOKS.glob(f"{deck.stem}_*.ipynb"))
+    if not found:
+        raise FileNotFoundError(f"chapter {deck.stem} is not built: notebooks/build.py makes it")
+    return found[0]
+
+
 def main(names: tuple[str, ...]) -> None:
     """Write the decks, and PDFs if Chromium is there."""
     chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     OUT.mkdir(parents=True, exist_ok=True)
-    chapters = [p for p in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if p.name.startswith(names)]
-    for chapter in tqdm(chapters, "slides"):
-        slides = slides_of(nbformat.read(chapter, as_version=4))
-        deck, title = OUT / f"{chapter.stem}.html", slides[0].title
-        deck.write_text(page(title, slides))
-        if chromium:
-            to_pdf(page(title, slides, live=False), deck.with_suffix(".pdf"), chromium)
+    for deck in tqdm([d for d in sorted(HERE.glob("[0-9]*.md")) if d.name.startswith(names)]):
+        try:
+            path = chapter_of(deck)
+            text, chapter = deck.read_text(), nbformat.read(path, as_version=4)
+            target = OUT / f"{path.stem}.html"
+            target.write_text(page(text, chapter))
+            if chromium:
+                to_pdf(page(text, chapter, live=False), target.with_suffix(".pdf"), chromium)
+        except (OSError, ValueError) as error:
+            sys.exit(f"slides/{deck.name}: {error}")
     if not chromium:
         print("no PDF: Chromium is not installed")
     print(f"slides in {OUT.relative_to(HERE.parent)}: open one, S shows the speaker notes")

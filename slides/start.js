@@ -1,4 +1,4 @@
 Reveal.initialize({
-  width: 1280, height: 720, margin: 0.04, center: false, hash: true,
-  slideNumber: "c/t", transition: "none", plugins: [RevealNotes],
+  width: 1280, height: 720, margin: 0, center: false, display: "flex", hash: true,
+  controls: false, transition: "none", plugins: [RevealNotes],
 });

@@ -32,36 +32,58 @@ def lines(notebook) -> list[tuple[str, list[str]]]:
 # --- links and bootstrap ----------------------------------------------------------------
 
 
-@built
+ADDRESS = "https://github.com/someone/sftrl-lite"  # as if the repository were published there
+
+
+@chapters
 def test_badges_point_at_this_file(source):
-    page = nbformat.read(ROOT / f"notebooks/{source.stem}.ipynb", as_version=4).cells[0].source
+    file = f"notebooks/{source.stem}.ipynb"
+    page = build.badges(file, f"notebooks/source/{source.name}", ADDRESS)
     links = re.findall(r"\]\((https://[^)]+)\)", page)
     assert {"colab.research.google.com", "www.kaggle.com"} <= {u.split("/")[2] for u in links}
     own = [u for u in links if "/blob/main/" in u]
     assert len(own) == 5  # twice this file, its source, glossary, troubleshooting
-    assert all((ROOT / u.partition("/blob/main/")[2]).is_file() for u in own)
-    assert sum(u.endswith(f"notebooks/{source.stem}.ipynb") for u in own) == 2
+    assert all("/someone/sftrl-lite/blob/main/" in u for u in own)
+    named = [u.partition("/blob/main/")[2] for u in own]
+    assert named.count(file) == 2
+    assert all((ROOT / name).is_file() for name in named if name != file)
+
+
+def test_without_an_address_there_are_no_links_and_a_line_says_where_to_set_it():
+    told = build.badges("a", "b", "")
+    assert "](" not in told and "http" not in told and "`pyproject.toml`" in told
+    assert max(map(len, told.splitlines())) <= 88 and build.bootstrap("") == ""
+
+
+@built
+def test_a_built_chapter_has_badges_if_and_only_if_there_is_an_address(source):
+    page = nbformat.read(ROOT / f"notebooks/{source.stem}.ipynb", as_version=4).cells[0].source
+    assert ("colab-badge" in page) == bool(build.HOME) and "OWNER" not in page
 
 
 def test_the_address_is_written_once():
     kept = [*ROOT.glob("*.*"), ROOT / "Makefile", *ROOT.glob("sftrl_lite/*"), *SOURCES]
     kept += [*ROOT.glob("docs/**/*"), *ROOT.glob("slides/*"), ROOT / "notebooks/build.py"]
     text = (p for p in kept if p.suffix in {".py", ".md", ".toml", ".yml", ".sh", ".cff", ""})
-    named = [p.name for p in text if p.is_file() and build.HOME in p.read_text()]
-    assert named == ["pyproject.toml"]
+    pages = {p.name: p.read_text() for p in text if p.is_file()}
+    assert [name for name, page in pages.items() if "/OWNER/" in page] == []
+    named = [name for name, page in pages.items() if build.HOME and build.HOME in page]
+    assert named == (["pyproject.toml"] if build.HOME else [])
+    assert "[project.urls]" in pages["pyproject.toml"]  # set, or waiting in a comment
 
 
 def test_bootstrap_is_short_and_leaves_torch_alone():
-    assert len(build.BOOTSTRAP.splitlines()) <= 3
-    assert max(map(len, build.BOOTSTRAP.splitlines())) <= 88
-    for text in (build.BOOTSTRAP, *re.findall(r"^[^#].*pip.*", HOSTED.read_text(), re.MULTILINE)):
+    cell = build.bootstrap(ADDRESS)
+    assert len(cell.splitlines()) <= 3
+    assert max(map(len, cell.splitlines())) <= 88
+    for text in (cell, *re.findall(r"^[^#].*pip.*", HOSTED.read_text(), re.MULTILINE)):
         assert not re.search(r"torch|numpy|upgrade|-U\b|force|sys\.path", text)
 
 
 @built
 def test_bootstrap_stands_in_the_first_code_cell_only(source):
     cells = build.codes(nbformat.read(ROOT / f"notebooks/{source.stem}.ipynb", as_version=4))
-    assert cells[0].source.startswith(build.BOOTSTRAP)
+    assert cells[0].source.startswith(build.bootstrap(build.HOME))
     assert not any(re.search(r"\bpip\b|git clone", cell.source) for cell in cells[1:])
 
 
@@ -92,7 +114,7 @@ def published(tmp_path):
 
 def first_cell(folder: Path, home: Path | str, times: int = 1) -> subprocess.CompletedProcess:
     """Run the bootstrap twice in a kernel's shell that starts in ``folder``, as Colab's does."""
-    cell = build.BOOTSTRAP.replace("/content", str(folder)).replace(build.HOME, str(home))
+    cell = build.bootstrap(str(home)).replace("/content", str(folder))
     python = Path(sys.executable).parent
     env = os.environ | {"PATH": f"{python}:{os.environ['PATH']}", "PYTHONPATH": ""}
     env |= {"PIP_NO_INDEX": "1", "IPYTHONDIR": str(folder.parent / "ipython")}
@@ -119,7 +141,7 @@ def test_bootstrap_fetches_once(tmp_path, published):
 
 def test_bootstrap_does_nothing_elsewhere(tmp_path):
     space = {}
-    exec(build.BOOTSTRAP.replace("!", "raise SystemExit #"), space)
+    exec(build.bootstrap(ADDRESS).replace("!", "raise SystemExit #"), space)
 
 
 def test_without_network_the_reason_is_one_line(tmp_path):
@@ -139,11 +161,22 @@ def test_an_old_python_is_told(monkeypatch):
 
 
 def test_the_first_line_that_can_fail_says_what_to_do():
-    first = build.codes(build.convert(SOURCES[0]))[0].source.removeprefix(build.BOOTSTRAP)
+    first = build.codes(build.convert(SOURCES[0]))[0].source
+    first = first.removeprefix(build.bootstrap(build.HOME))
     assert first.splitlines()[0].endswith("# not found? open the chapter by: make lab")
 
 
 # --- one source -------------------------------------------------------------------------
+
+
+@chapters
+def test_a_cell_keeps_its_tags_and_nothing_else(source):
+    kept = [cell.metadata for cell in build.convert(source).cells]
+    assert all(set(metadata) <= {"tags"} for metadata in kept)
+    named = [tag for metadata in kept for tag in metadata.get("tags", [])]
+    assert sorted(named) == sorted(
+        re.findall(r'^# %%.* tags=\["(.+?)"\]$', source.read_text(), re.M)
+    )
 
 
 @built

@@ -276,7 +276,7 @@ def test_every_claim_is_measured_by_the_sweeps(monkeypatch):
     shown = claims_table(pd.DataFrame(lines))
     assert shown.loc[shown["seeds"] < 2, "claim"].tolist() == []
     assert set(shown.loc[shown["verdict"] == "holds", "claim"]) == {
-        f"{task}: RL paid by a coin gains less than 5 points in distribution"
+        f"{task}: RL with random rewards gains less than 5 points in distribution"
         for task in claims.TASKS
     }
     assert set(shown["verdict"]) == {"open", "holds"}

@@ -125,7 +125,7 @@ def test_a_hub_that_does_not_give(cause, says, wrapped, gpu, monkeypatch):
 
 def test_another_kind_of_model_is_named(gpu, monkeypatch):
     monkeypatch.setattr(
-        AutoConfig, "from_pretrained", lambda base: SimpleNamespace(model_type="t5")
+        AutoConfig, "from_pretrained", lambda base, **_: SimpleNamespace(model_type="t5")
     )
     with pytest.raises(ValueError, match="is a t5 model; these can be trained: mllama, smolvlm"):
         load("google/flan")

@@ -4,6 +4,8 @@ import base64
 import io
 import random
 import re
+import threading
+import time
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -59,6 +61,14 @@ def test_setup_names_an_unknown_scale(monkeypatch):
         notebook.setup()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("name", ["t4", "full"])
+def test_setup_of_a_scale_for_gpus_without_one_is_one_line(name, monkeypatch):
+    monkeypatch.setenv("SFTRL_SCALE", name)
+    with pytest.raises(RuntimeError, match=f"{name} needs a CUDA GPU and none was found"):
+        notebook.setup()
+
+
 def test_exercise_not_done(capsys):
     with notebook.exercise("1.1"):
         raise NotImplementedError
@@ -83,6 +93,73 @@ def test_exercise_wrong_is_one_line(capsys, message):
 def test_exercise_lets_other_errors_out():
     with pytest.raises(ZeroDivisionError), notebook.exercise("1.1"):
         1 / 0  # noqa: B018
+
+
+def outcome(answer: str, check: str, seconds: float = 60.0) -> None:
+    """An answer and its checks in two cells of one namespace, as in a kernel."""
+    space = {"exercise": notebook.exercise, "seconds": seconds}
+    exec(compile(answer, "<answer>", "exec"), space)
+    body = f"with exercise('1.1', seconds):\n    {check}"
+    exec(compile(body, "<check>", "exec"), space)
+
+
+@pytest.mark.parametrize(
+    ("returned", "check"),
+    [
+        ("None", "assert len(answer()) == 2"),
+        ("None", "assert answer() + 1 == 2"),
+        ("3.0", "assert answer().shape == (2,)"),
+        ("[1]", "assert answer()[1] == 2"),
+        ("(1, 2, 3)", "first, second = answer()"),
+        ("{}", "assert answer()['mean'] == 2"),
+        ("torch.zeros(2)", "assert torch.allclose(answer(), torch.zeros(3))"),
+        ("'text'", "assert [2 * x for x in range(2)] and abs(answer()) < 1"),
+    ],
+)
+def test_exercise_of_the_wrong_type_or_shape_is_a_sentence(capsys, returned, check):
+    outcome(f"import torch\ndef answer():\n    return {returned}", check)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Exercise 1.1: not right yet. Its type or shape")
+    assert printed.count("\n") == 1
+
+
+def test_an_error_inside_an_answer_is_raised_with_its_traceback():
+    with pytest.raises(TypeError) as caught:
+        outcome("def answer(x):\n    return None + x", "assert answer(1) == 2")
+    assert caught.traceback[-1].name == "answer"
+
+
+def test_an_answer_that_never_ends_is_stopped_with_a_sentence(capsys):
+    began = time.time()
+    outcome("def answer():\n    while True:\n        pass", "answer()", seconds=0.2)
+    assert "more than 0.2 seconds" in capsys.readouterr().out
+    assert time.time() - began < 20
+
+
+def test_an_answer_that_calls_itself_without_end_is_a_sentence(capsys):
+    outcome("def answer(n):\n    return answer(n + 1)", "answer(0)")
+    assert "calls itself without end" in capsys.readouterr().out
+
+
+def test_an_exercise_in_time_leaves_no_clock_behind(capsys):
+    for check in ("pass", "raise NotImplementedError", "assert False"):
+        outcome("", check, seconds=0.3)
+    time.sleep(0.5)  # a clock that still ran would interrupt here
+    assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_stopping_by_hand_stays_an_interruption():
+    with pytest.raises(KeyboardInterrupt):
+        outcome("", "raise KeyboardInterrupt")
+
+
+def test_nothing_is_stopped_in_another_thread(capsys):
+    slow = "import time\ndef answer():\n    time.sleep(0.4)"
+    thread = threading.Thread(target=outcome, args=(slow, "answer()", 0.1))
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().out == "Exercise 1.1: passed.\n"
 
 
 def test_show(shown):
@@ -155,7 +232,7 @@ def test_token_view(shown, monkeypatch):
     widgets.token_view(model, tokenizer, cards="a 5 7 j", rule="7-3-12")
     bundle = shown[0][0]
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert "tokens read" in bundle["text/html"] and "chance" in bundle["text/html"]
+    assert "tokens read" in bundle["text/html"] and "probability" in bundle["text/html"]
     assert re.match(r"Cards a 5 7 j, rule 7-3-12: \d+ tokens read, \d+ ", bundle["text/plain"])
 
 
@@ -166,7 +243,7 @@ def test_token_view_explains_a_bad_hand(shown):
 
 def test_token_boxes_shade_by_chance():
     page = widgets.tokens_html(["a b", "\n"], [None, 0.5])
-    assert "a·b" in page and "⏎" in page and "chance 50.0 %" in page
+    assert "a·b" in page and "⏎" in page and "probability 50.0 %" in page
     assert Rule(7, 3, 12).name == "7-3-12"
 
 

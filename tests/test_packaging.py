@@ -177,12 +177,15 @@ def test_every_test_file_is_run():
         re.findall(r"make (?:test|browser)", (ROOT / ".ci" / "run").read_text())
     )
     runs = re.findall(r"-m pytest(.*)", (ROOT / "Makefile").read_text())
-    assert runs[0] == " -n $(JOBS)" and " -m browser -rs tests/test_browser.py" in runs
+    assert runs[0] == " -n $(JOBS)"
+    assert " -m browser -rs tests/test_browser.py tests/test_slides.py" in runs
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["testpaths"] == ["tests"]
     chosen = "not browser and not gpu_walk"
     assert shlex.split(settings["addopts"]) == ["-q", "--strict-markers", "-m", chosen]
-    for mark, name in (("browser", "browser"), ("gpu_walk", "chapters_as_on_a_gpu")):
+    marks = {"browser": {"browser", "slides"}, "gpu_walk": {"chapters_as_on_a_gpu"}}
+    for mark, names in marks.items():
         marked = re.compile(rf"mark\.{mark}$", re.MULTILINE)
-        assert [p.name for p in holding if marked.search(p.read_text())] == [f"test_{name}.py"]
+        found = {p.name for p in holding if marked.search(p.read_text())}
+        assert found == {f"test_{name}.py" for name in names}
     assert "collect_ignore" not in (ROOT / "tests" / "conftest.py").read_text()

@@ -541,8 +541,62 @@ def test_training_raises_the_reward(method, random_model, tokenizer, seven_task,
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 1.0
 
 
+CHAPTER_4 = ROOT / "notebooks/source/04_rl_with_verification_iterations.py"
+
+
+def written_in_chapter_4(*names):
+    """Functions that the chapter writes, with everything that it imports and defines for them."""
+    tree, space = ast.parse(CHAPTER_4.read_text("utf-8")), {}
+    kept = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    kept += [functions[name] for name in names]
+    exec(compile(ast.Module(kept, []), CHAPTER_4.name, "exec"), space)
+    return [space[name] for name in names]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("plain", [True, False], ids=["gradient descent", "Adam"])
+def test_the_step_that_chapter_4_writes_is_the_packages(
+    method, plain, random_model, tokenizer, length_task, hands
+):
+    """Two steps, each of two epochs of two minibatches: the same weights, to rounding."""
+    names = "play", "text_step", "returns", "by_gae", "ppo", "by_group", "grpo"
+    _, text_step, _, by_gae, ppo, by_group, grpo = written_in_chapter_4(*names)
+    credit, loss = (by_gae, ppo) if method == "rl-ppo" else (by_group, grpo)
+    settings = replace(SETTINGS, method=method, epochs=2, temperature=0.8)
+    found = []
+    for chapters in (True, False):
+        learner = updates.new_learner(copy.deepcopy(random_model), settings, 0)
+        weights = [*learner.model.parameters(), *learner.value_head.parameters()]
+        if plain:  # Adam blows rounding errors of small gradients up
+            learner.optimizer = torch.optim.SGD(weights, lr=0.1)
+        for _ in range(2):
+            args = learner, tokenizer, length_task, hands, settings, 3
+            text_step(*args, credit, loss) if chapters else rl.rl_step(*args)
+        found.append(torch.cat([w.detach().flatten() for w in weights]))
+        assert learner.step == 2
+    start = updates.new_learner(copy.deepcopy(random_model), settings, 0)
+    before = [*start.model.parameters(), *start.value_head.parameters()]
+    moved = found[1] - torch.cat([w.detach().flatten() for w in before])
+    apart = found[0] - found[1]
+    assert moved.norm() > 1e-2
+    if plain:
+        assert apart.abs().max() < 1e-5
+    assert apart.norm() < 1e-2 * moved.norm()
+
+
+def test_the_step_of_chapter_4_is_short():
+    tree = ast.parse(CHAPTER_4.read_text("utf-8"))
+    lines = [
+        node.end_lineno - node.lineno + 1
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name in ("play", "text_step")
+    ]
+    assert len(lines) == 2 and sum(lines) <= 36
+
+
 def test_chapter_4_has_introduced_each_name_of_the_step_that_it_prints():
-    chapter = (ROOT / "notebooks/source/04_rl_with_verification_iterations.py").read_text()
+    chapter = CHAPTER_4.read_text("utf-8")
     before = chapter[: chapter.index("inspect.getsource(rl_step)")]
     tree = ast.parse(inspect.getsource(rl.rl_step))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sftrl_lite"
 # From the ground up; a room imports from lower floors, and from itself. "" are the modules that
-# lie in no room: scales, seeds, files.
+# lie in no room: scales, seeds, files, pictures, processes.
 FLOORS = (
     {""},
     {"tasks", "models", "results"},

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import random
 import shutil
 
@@ -202,14 +203,15 @@ def test_another_configuration_is_refused_and_loses_nothing(base, tmp_path):
 
 def test_a_folder_in_use_is_refused(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS).filled()
-    with resume.claim(run, tmp_path / "r"), pytest.raises(ValueError, match="in use"):
+    busy = f"in use by process {os.getpid()};"
+    with resume.claim(run, tmp_path / "r"), pytest.raises(ValueError, match=busy):
         train(run, tmp_path / "r")
 
 
 def test_damaged_checkpoint_and_config_are_one_line(base, tmp_path):
     run = Run("rl-ppo", base=str(base), **BASE_FIELDS)
-    with resume.claim(run.filled(), tmp_path / "r"):
-        pass
+    train(run, tmp_path / "r")
+    shutil.rmtree(tmp_path / "r" / "model")
     (tmp_path / "r" / "checkpoint.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(ValueError, match=r"checkpoint.pt is damaged"):
         train(run, tmp_path / "r")

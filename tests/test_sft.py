@@ -12,7 +12,7 @@ from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training import sft, sft_examples
-from sftrl_lite.training.sft import LeashedTrainer, train_sft
+from sftrl_lite.training.sft import PenaltyTrainer, train_sft
 from sftrl_lite.training.sft_examples import (
     Collator,
     demonstrations,
@@ -115,7 +115,7 @@ def test_a_few_steps_lower_the_loss_and_train_the_eyes(
         assert f"model.{eye}" in moved
 
 
-def test_the_leash_adds_the_distance_to_init(random_model, fresh_model, tokenizer, tmp_path):
+def test_the_penalty_adds_the_distance_to_init(random_model, fresh_model, tokenizer, tmp_path):
     with torch.no_grad():
         fresh_model.lm_head.weight.add_(0.3 * torch.randn_like(fresh_model.lm_head.weight))
     text = general_points("id")
@@ -138,11 +138,11 @@ def test_the_leash_adds_the_distance_to_init(random_model, fresh_model, tokenize
     answer, said = own[:, 1:], inputs["input_ids"][:, 1:, None]
     nll = -logps.gather(-1, said)[..., 0][answer].mean()
     kl = (there.exp() * (there - logps)).sum(-1)[answer].mean()
-    trainer = object.__new__(LeashedTrainer)
-    for init, leash in ((random_model, kl), (fresh_model, 0.0)):
+    trainer = object.__new__(PenaltyTrainer)
+    for init, penalty in ((random_model, kl), (fresh_model, 0.0)):
         trainer.init = init
         loss = trainer.compute_loss(fresh_model, dict(inputs))
-        assert float(loss) == pytest.approx(float(nll + leash), rel=1e-4)
+        assert float(loss) == pytest.approx(float(nll + penalty), rel=1e-4)
     assert float(kl) > 0.01
 
 
@@ -200,7 +200,7 @@ def test_one_process_takes_one_of_several_gpus(fresh_model, tokenizer, monkeypat
     assert train_sft(fresh_model, tokenizer, data, settings, tmp_path, 0, steps=10, progress=False)
 
 
-@pytest.mark.parametrize("loss", ["nll", "dft", "leash"])
+@pytest.mark.parametrize("loss", ["nll", "dft", "penalty"])
 def test_passes_add_up_to_the_batch(
     fresh_model, random_model, tokenizer, loss, monkeypatch, tmp_path
 ):
@@ -222,7 +222,7 @@ def test_passes_add_up_to_the_batch(
             steps=10,
             progress=False,
             loss="dft" if loss == "dft" else "nll",
-            init=random_model if loss == "leash" else None,
+            init=random_model if loss == "penalty" else None,
         )
         ended.append((losses, model.state_dict()))
     (one, whole), (two, parts) = ended

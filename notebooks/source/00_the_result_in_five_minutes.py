@@ -42,7 +42,7 @@ scale = notebook.setup()
 # count their number, an ace counts 1. What J, Q and K count is announced with each
 # hand.
 
-# %%
+# %% tags=["two-rules"]
 from sftrl_lite.tasks.cards import ID_RULE, OOD_RULE
 from sftrl_lite.tasks.general_points import prompt
 from sftrl_lite.tasks.hands import Hand, best_formula
@@ -58,7 +58,7 @@ for rule in (ID_RULE, OOD_RULE):
 # *remembers* has an answer ready for hands seen before, and none that fits a new rule.
 # This is all that the model is told:
 
-# %%
+# %% tags=["prompt"]
 print(prompt(Hand(cards, OOD_RULE)))
 
 # %% [markdown]
@@ -94,7 +94,7 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # The model may try five times, and after each failure the verifier says that the
 # formula is wrong. How many hands does Init solve, of a hundred?
 
-# %%
+# %% tags=["init-solves"]
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.training.evaluate import evaluate
 
@@ -163,8 +163,8 @@ for method, guesses in predicted.items():
 # From left to right the test gets harder: the training hands, fresh hands under the
 # trained rule, fresh hands under the shifted rule. The title of a panel says which
 # method ends above or below Init, and "stays level" where the 95 % interval of the
-# difference contains zero. Bands are intervals over hands; the lines end in their
-# percentages.
+# difference includes zero. Bands are intervals over hands; per cent stand at the line
+# ends.
 
 # %%
 splits = ("train", "id", "ood-rule")
@@ -204,7 +204,7 @@ tables.main_table(table)
 
 # %% [markdown]
 # `numbers read` is the share of first answers that state the right four numbers,
-# whatever the formula: it tells failing to read the rule from failing to calculate.
+# whatever the formula: it separates failing to read the rule from failing to calculate.
 # What the runs cost: equal FLOPs in one count are not equal in the other, nor are
 # updates (chapter 5).
 
@@ -232,7 +232,7 @@ for method in ("sft", "rl-ppo"):
 # hands a seed and rule at both ends. Bands are 95 % intervals over seeds *and* hands,
 # from a hierarchical bootstrap (chapter 13).
 
-# %%
+# %% tags=["seeds-figure"]
 rows = report.recorded("headline")
 for line in report.missing(["headline"], rows):
     print(line)
@@ -256,8 +256,8 @@ if len(rows):
 #   such, or on the solver's answers? (*On-policy SFT*, chapter 3.)
 # - *SFT, varied rules*: the same cards with the announced rule changed from hand to
 #   hand. Is it the one rule?
-# - *RL, random reward*: PPO rewarded by a fair coin. Is it the verifier, or any training
-#   on the model's own samples?
+# - *RL, random reward*: PPO with rewards from a fair coin. Is it the verifier, or any
+#   training on the model's own samples?
 # - *RL (GRPO)*: another algorithm on the same rewards.
 
 # %%
@@ -270,9 +270,9 @@ if len(everything):
 
 # %% [markdown]
 # The same as differences under the shifted rule, in points, paired by seed. Read the
-# interval before the number: if it contains zero, the runs do not settle the question.
+# interval before the number: if it includes zero, the runs do not decide.
 
-# %%
+# %% tags=["gaps"]
 import pandas as pd
 
 gaps = {}
@@ -508,13 +508,13 @@ training_slider(rows if len(rows) else table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# Check each sentence against the tables above; where an interval contains zero, the
-# answer is "not settled here".
+# Read each sentence against the tables above; where an interval includes zero, the answer
+# is "not decided here".
 #
 # - *Memorising* is a gap between training hands and fresh hands under the *same* rule.
 #   It needs no shift. Chapter 3 shows where it comes from: the solver chooses among
-#   several right formulas, and which one it chose for a hand can only be learned by
-#   heart.
+#   several right formulas, and which one it chose for a hand can only be
+#   memorised.
 # - *Off-policy demonstrations.* The solver's formulas are not the ones that Init would
 #   have written. If *SFT, own verified answers* ends above *SFT*, then what is imitated
 #   matters, and a sentence about "SFT" alone says too much. That control uses the
@@ -525,7 +525,7 @@ training_slider(rows if len(rows) else table)
 #   favours Init.
 # - RL was not rewarded under the shifted rule either. Where it gains there, what it
 #   learned is shared by both rules: here, to calculate instead of following a habit.
-# - This is a *model organism*: a base bred on a corpus of careful and habitual answers,
+# - This is a *model organism*: a base pre-trained on careful and habitual answers,
 #   so that a laptop can show in minutes what took the paper eight large GPUs. It shows
 #   that a mechanism exists and what it depends on, not how large the effect is in an
 #   11B model. The paper reports +3.5 points for RL and -8.1 for SFT on this task (its

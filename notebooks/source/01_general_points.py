@@ -66,7 +66,7 @@ scale = notebook.setup()
 
 # %% [markdown]
 # Nothing about arithmetic changed. What changed is one number in a sentence, and
-# whoever answers must read it. This course asks which kinds of training keep a model
+# the player must read it. This course asks which kinds of training keep a model
 # reading that sentence. First we need the game itself, exact in every corner, because
 # training will find the corners.
 
@@ -248,7 +248,7 @@ makes([1, 5, 7, 10]), makes([1, 1, 1, 1])
 # That looks finished. Try the hand every player of this game knows, **3 3 8 8**. Its
 # only solution passes through a fraction: 3 − 8/3 is 1/3, and 8 divided by that is 24.
 
-# %%
+# %% tags=["float-fails"]
 makes([3, 3, 8, 8]), 8 / (3 - 8 / 3)
 
 # %% [markdown]
@@ -406,7 +406,7 @@ print(census.total(), "hands")
 # %% [markdown]
 # Among the hands with a face card, under which rules is there a solution?
 
-# %%
+# %% tags=["rule-matters"]
 import pandas as pd
 
 face_hands = sum(n for (face, _, _), n in census.items() if face)
@@ -431,7 +431,7 @@ shares.map("{:.1%}".format).to_frame("share of face-card hands")
 #
 # </details>
 
-# %%
+# %% tags=["no-rule-needed"]
 id_hands = sum(n for (_, id_ok, _), n in census.items() if id_ok)
 no_face = census[False, True, True] / id_hands
 show(
@@ -442,7 +442,7 @@ show(
 # %% [markdown]
 # That is more than the share of 1.3, because hands without face cards are solvable more
 # often. The other problems do need *a* rule, but in training it is always the same one. A
-# model can know it by heart. Success in training cannot tell whether the sentence with
+# model can memorise it. Success in training cannot tell whether the sentence with
 # the rule was read: that is the whole difficulty, and we return to it in 1.11.
 
 # %% [markdown]
@@ -510,7 +510,7 @@ pd.DataFrame({"reward": dict(REWARDS), "meaning": dict(REASONS)})
 #
 # One answer, one kind. Try an honest mistake of each sort.
 
-# %%
+# %% tags=["verdicts"]
 def judge(formula, on=hand):
     verdict = task.verify(on, write_answer(on, formula))
     print(f"{formula:22} {verdict.kind:14} {verdict.reward:+g}")
@@ -525,7 +525,7 @@ for formula in ("5*7-10-1", "5*7-10+1", "5*7-11", "5*7-(10"):
 # Whatever the verifier pays for, training will produce, also by accident. So before any
 # model, *we* play the opponent. A formula is text from outside; what if it is a program?
 
-# %%
+# %% tags=["attacks"]
 attacks = {
     "a program": "__import__('os').getcwd()",
     "a power": "9**9**9**9",
@@ -628,7 +628,7 @@ with exercise("1.3"):
 # After a wrong answer the model may try again, and it reads the verifier's message
 # first. How much does that message say? Four settings, one wrong answer:
 
-# %%
+# %% tags=["messages"]
 from sftrl_lite.tasks.base import FEEDBACK
 
 for mode in FEEDBACK:
@@ -725,7 +725,7 @@ with exercise("1.4"):
 #
 # </details>
 
-# %% [markdown]
+# %% [markdown] tags=["conversation"]
 # ## 1.9 An episode
 #
 # The paper calls it *sequential revision*. The input of try $t$ is the prompt followed
@@ -871,13 +871,13 @@ with exercise("1.5"):
 #
 # To test a player we need hands that it was not trained on. What makes a hand new? Other
 # cards, is the obvious answer, and it is wrong. Under the trained rule **10 5 4 A** and
-# **K 5 4 A** are one problem: the same numbers, hence the same formulas. A player who
+# **K 5 4 A** are one problem: the same numbers, hence the same formulas. A model that
 # has memorised the first solves the second.
 #
 # How often does that happen? Deal 300 training hands, then look at *every* hand with
 # other cards and ask whether its numbers, in any order, are those of a training hand.
 
-# %%
+# %% tags=["shared-numbers"]
 every = [cards for cards in product(RANKS, repeat=4) if solvable(ID_RULE.values(cards))]
 
 
@@ -1086,7 +1086,7 @@ for shift, (who, (colour, marker)) in enumerate(looks.items(), start=-1):
         ax.text(place, value + 6, f"{value:.0f}", ha="center")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
-# %%
+# %% tags=["players-figure"]
 def per_cent(name, who):
     e = scores[name, who]
     return f"{100 * e.value:.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}]"

@@ -218,7 +218,7 @@ print(f"{large.num_parameters():,} parameters")
 # %% [markdown]
 # Where are they?
 
-# %%
+# %% tags=["parameters"]
 import pandas as pd
 
 
@@ -256,7 +256,7 @@ with torch.inference_mode():
     after = fresh(input_ids=one).logits
 print("shape", tuple(before.shape), "same output:", torch.equal(before, after))
 
-# %% [markdown]
+# %% [markdown] tags=["softmax"]
 # So a text passes through token embeddings, self-attention layers and the output
 # matrix, nothing else. The shape is (batch $B$, tokens $T$, vocabulary $V$): for every
 # position a score for every possible next token. A softmax turns scores into
@@ -410,7 +410,7 @@ def form_of(answer: str) -> str:
                 return form
     return "other"
 
-# %%
+# %% tags=["habits-read"]
 said = [json.loads(chat[1]["content"]) for chat in chats]
 firsts = pd.DataFrame({
     "first card": ["low" if a["cards"][0] in LOW else "another" for a in said],
@@ -454,7 +454,7 @@ print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 # Init's own score is not a measure of how pre-training generalises, except for the rule,
 # which it has never read.
 #
-# Be clear about what this is. The base was **bred for the experiment**: it has read
+# Be clear about what this is. The base was **designed for the experiment**: it has read
 # many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
 # effect can come about. That it does come about in a model that was not built for it is
@@ -588,7 +588,7 @@ print(turn.verdict.kind)
 # One hand may mislead. On 200 hands under the development rule, each with a face card,
 # decoded greedily:
 
-# %%
+# %% tags=["first-learned"]
 from sftrl_lite.results.intervals import wilson
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training.evaluate import evaluate
@@ -665,7 +665,7 @@ for temperature in (0.2, 1.0, 5.0):
 # Now the model, eight samples at temperature 1. The last column names the habit, if the
 # formula is one.
 
-# %%
+# %% tags=["samples"]
 generator = torch.Generator(base.device).manual_seed(0)
 for turn in ask(base, hand, samples=8, temperature=1.0, generator=generator):
     formula = turn.answer.partition('"formula": ')[2].rstrip("}")
@@ -777,7 +777,7 @@ metrics = ("success", "read", "format_error")
 lines = {key: {m: interval(found[m]) for m in metrics} for key, found in scores.items()}
 pd.DataFrame(lines).T.rename_axis(["rule", "temperature"])
 
-# %%
+# %% tags=["reads-new-rules"]
 told, moved = scores["id", PAPER], scores["ood-rule", PAPER]
 show(
     f"In per cent, one answer each to {n} hands a rule, with 95 % Wilson intervals. At "
@@ -801,7 +801,7 @@ show(
 # **The control.** Does it really read the sentence, or has it some way of guessing the
 # rule from the cards? Announce one rule and judge by another. A reader must fail.
 
-# %%
+# %% tags=["false-rule"]
 from dataclasses import replace
 
 from sftrl_lite.tasks.cards import ID_RULE
@@ -873,7 +873,7 @@ show(
 # answers have $1 - c$, of which the model, unsure of the sum, gives its best candidate
 # the share $q$. Greedy decoding is careful if $(1 - c)\, q > c\, h$. How large must $q$ be?
 
-# %%
+# %% tags=["habits-greedy"]
 from collections import Counter
 
 from sftrl_lite.tasks.solver import random_formula
@@ -953,7 +953,7 @@ pd.DataFrame(criteria, index=["measured", "met here"]).T
 # Part of what more tries gain is simply more attempts: five draws instead of one. To
 # separate attempts from learning we need a measure of attempts alone.
 
-# %% [markdown]
+# %% [markdown] tags=["pass-at-k"]
 # ## 2.11 pass@k: absent, or only unlikely?
 #
 # Draw $n$ answers to one problem and count the $c$ right ones. *pass@k* is the probability
@@ -1116,7 +1116,7 @@ for (name, curve), look in zip(passes.items(), looks, strict=True):
 ax.set_ylim(bottom=-2)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
-# %%
+# %% tags=["passk-figure"]
 ood, told, luck = (passes[name] for name in list(passes)[2:])
 skilled = ood[-1].low > luck[-1].high
 lines = "; ".join(f"{name}: {interval(c[0])} and {interval(c[-1])}"

@@ -15,7 +15,7 @@
 #
 # A solver's answers are right, but not chosen to be ones that the base model would have
 # written, and which of several right formulas the solver drew for a hand can only be
-# learned by heart. We measure both, token by token, fine-tune a tiny model on such
+# memorised. We measure both, token by token, fine-tune a tiny model on such
 # *off-policy* answers, and compare its training hands with fresh hands under the same
 # rule. The control is the same fine-tuning on the base model's own verified answers to
 # the same hands.
@@ -59,11 +59,11 @@ for formula in solutions(hand.numbers, hand.target):
     print(f"{formula:12} {verdict.kind}, reward {verdict.reward:+.0f}")
 
 # %% [markdown]
-# The verifier makes no difference between them. Whoever writes demonstrations has to
+# The verifier makes no difference between them. A writer of demonstrations has to
 # choose one, and our solver chooses without any reason: it draws one of its formulas,
 # and always the same one for the same numbers.
 
-# %%
+# %% tags=["solvers-choice"]
 from sftrl_lite.tasks.hands import best_formula, solver_formula
 
 print("the solver's choice     ", solver_formula(hand))
@@ -101,7 +101,7 @@ rules = {row["prompt"][0]["content"].split("only")[1].split("\n")[0] for row in 
 print(len(data), "demonstrations,", len(rules), "text of the rule:")
 print(*rules)
 
-# %% [markdown]
+# %% [markdown] tags=["sft-loss"]
 # ## The loss, on three tokens
 #
 # A language model with parameters $\theta$ gives a probability to each next token. SFT
@@ -177,7 +177,7 @@ with notebook.exercise("3.1"):
     huge = answer_loss(torch.tensor([[0.0, 300.0]]), torch.tensor([0]))
     assert abs(float(huge) - 300) < 1e-3, "log_softmax: log(softmax(z)) is log 0 here"
 
-# %% [markdown]
+# %% [markdown] tags=["sft-gradient"]
 # <details><summary>Hint</summary>
 #
 # Select the answer positions first (`labels >= 0`), then `log_softmax` and `gather`.
@@ -271,7 +271,7 @@ with notebook.exercise("3.2"):
 # position is $\mathbb{E}_{y \sim q}[\,p - \text{onehot}(y)\,] = p - q$. If the model
 # writes its own answers ($q = p$, *on-policy*) it is zero: the pulls cancel.
 
-# %%
+# %% tags=["pulls"]
 p = torch.tensor([0.7, 0.2, 0.1])  # what the model would write
 for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
     pulls = p - torch.eye(3)  # row y: the gradient if y is demonstrated
@@ -369,7 +369,7 @@ def strip(axis, name: str, pieces: list[str], chances: list[float]) -> None:
     axis.set(yticks=[0], yticklabels=[name], xticks=[])
     axis.grid(False)
 
-# %%
+# %% tags=["strips-figure"]
 strips = {}
 for (name, answer), row in zip(answers.items(), logps, strict=True):
     strips[name] = formula_tokens(answer, row)
@@ -474,7 +474,7 @@ for name, pairs in sets.items():
 columns = ["answers", "cards", "nats", "tokens", "pull"]
 costs = pd.DataFrame(lines, columns=columns).groupby(["answers", "cards"]).mean()
 
-# %%
+# %% tags=["nats"]
 from sftrl_lite.results.intervals import mean_interval
 
 
@@ -518,7 +518,7 @@ for name in ("solver", "textbook"):
         f"the geometric mean."
     )
 
-# %% [markdown]
+# %% [markdown] tags=["floor"]
 # *Own* has an advantage by construction: those answers were sampled from Init. That is
 # what on-policy means. How large the gap is depends on how sure the base is of its
 # style. Ours was pre-trained on shortest formulas; a large language model may spread
@@ -746,7 +746,7 @@ with tqdm(total=steps, unit="step") as bar:
 curve = pd.DataFrame(seen).set_index("step")
 curve.round(2)
 
-# %%
+# %% tags=["nats-figure"]
 LINES = {
     "solver, training hands": ("#D55E00", "s", "-"),
     "solver, fresh hands": ("#E69F00", "D", "--"),
@@ -867,11 +867,11 @@ pd.DataFrame(gaps).T
 # ## The figure of this chapter
 #
 # The title of a panel says which method ends above or below Init, and "stays level"
-# where the 95 % interval of the difference holds zero. Dashed: Init. Dotted: Init at
+# where the 95 % interval of the difference includes zero. Dashed: Init. Dotted: Init at
 # the best of its four decodings, the control for mere sharpening. One seed; bands are
 # intervals over hands.
 
-# %%
+# %% tags=["run-figure"]
 splits = tuple(names)
 titles = [plots.finding(table, "success@1", split, methods) for split in splits]
 fig = plots.curves(table, splits=splits, methods=methods, titles=titles)
@@ -974,7 +974,7 @@ if len(recorded):
 # %% [markdown]
 # The gap of memorisation over seeds, and what the control changes, paired by seed:
 
-# %%
+# %% tags=["memorised"]
 def memorised_over_seeds(method: str) -> str:
     """Training hands minus fresh hands at the end, in points, over seeds."""
     ends = [measured(recorded, "success@1", method, split) for split in ("train", "id")]
@@ -1052,7 +1052,7 @@ notebook.show(
 # ## A place to play
 #
 # The fine-tuned model, your cards, your rule: every token with its probability. Three
-# things to try. The training hand below: is the solver's formula known by heart? The
+# things to try. The training hand below: is the solver's formula memorised? The
 # same cards in another order, or with one of them changed: what is left of it? The same
 # under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
 #
@@ -1080,7 +1080,7 @@ token_view(models["SFT"], tokenizer, **look)
 #   be learned (write like the solver) and what cannot ($\log k$). The second part can
 #   be saved on training hands only.
 # - *SFT memorises* means here: training hands end above fresh hands under the same
-#   rule. Read it off the table of gaps; where the interval holds zero, this run does
+#   rule. Read it off the table of gaps; where the interval includes zero, this run does
 #   not show it.
 # - *SFT forgets* means: fresh hands, or the shifted rule, end below Init. That is
 #   another statement, with other columns. The probe shows one way to it: probability

@@ -14,9 +14,10 @@
 # # 4. RL with verification iterations
 #
 # Does a model that is only told right or wrong learn something that holds under another
-# rule? We build PPO and GRPO from a two-answer bandit up, write one step of PPO in a
-# page and check it against the package's, run PPO live on a verifier's points, and hold
-# a control against it whose points are random.
+# rule? We start with REINFORCE on the small language model and add one idea at a time,
+# a baseline, a learned value, the clip, the group, until it is PPO and GRPO. Each stage
+# trains live. Then we run PPO on a verifier's rewards at full length, beside a control
+# whose rewards are random.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -25,14 +26,17 @@
 # ## What you will be able to do
 #
 # - Write an episode with verifier messages as a Markov decision process over turns.
-# - Derive the policy gradient on two answers and check it by finite differences.
+# - Derive the policy gradient, and write a REINFORCE loop that learns.
 # - Compute generalised advantages of three turns by hand.
-# - Say where PPO's clip removes the gradient, and what GRPO does with a group that
-#   agrees.
-# - Explain why sampling and training must use the same temperature, and check it.
-# - Read a whole PPO step, run it, and train the same episodes with trl's `GRPOTrainer`.
+# - Write PPO's loss with the right gradients, and say where the clip removes them.
+# - Tell GRPO, Dr. GRPO, RLOO, REINFORCE++ and DAPO apart.
+# - Read a whole training step, and train the same episodes with trl's `GRPOTrainer`.
 
 # %%
+import random
+
+import torch
+
 from sftrl_lite.course import notebook
 
 scale = notebook.setup()
@@ -48,7 +52,7 @@ scale = notebook.setup()
 #
 # The verifier judges each, and its message is in the chat when the next try begins.
 
-# %%
+# %% tags=["three-tries"]
 from sftrl_lite.tasks.general_points import general_points, write_answer
 from sftrl_lite.tasks.hands import Hand
 
@@ -58,51 +62,65 @@ for formula in ("3*5+6+10", "11+3*6-5", "3+5+6+10"):
     verdict = task.verify(hand, write_answer(hand, formula))
     print(f"{formula:9} {verdict.kind:14} {verdict.reward:+.0f}  {verdict.message}")
 
-# %% [markdown]
+# %% [markdown] tags=["reward-to-go"]
 # What was the first try worth? It earned $-1$, but it did not end the episode, and the
-# fifth point came two tries later. With a discount $\gamma = 0.9$ a try (the released
-# code's), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, from the back,
+# reward of 5 came two tries later. With a discount of $\gamma = 0.9$ per try (as in the
+# released code), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, from the back,
 #
 # $$R_3 = 5, \qquad R_2 = -2 + 0.9 \cdot 5 = 2.5, \qquad R_1 = -1 + 0.9 \cdot 2.5 = 1.25.$$
 #
 # The tries of an episode share its final success, the earlier ones a little less.
 #
-# ### Exercise 4.1: rewards to go
+# ### Exercise 4.1: rewards to go of a batch
 #
-# Difficulty ●○○○○ · 5 minutes
+# Difficulty ●●○○○ · 6 minutes
 #
-# Compute all $R_t$ of an episode in one pass from the back.
+# Chapter 1 asked for one episode. Now there are $B$ of them, with up to $T$ tries, as
+# a table $(B, T)$; after the end of an episode its rewards are 0. Compute all $R_t$ in
+# one pass over the columns, from the last to the first.
 
 # %%
-def to_go(rewards: list[float], gamma: float) -> list[float]:
-    """R_t = r_t + gamma R_{t+1}: ``to_go([-1, 5], 0.9)`` is ``[3.5, 5]``."""
+def returns_of(rewards: torch.Tensor, gamma: float) -> torch.Tensor:
+    """R_t = r_t + gamma R_{t+1} of every row: (B, T) -> (B, T).
+
+    ``returns_of(tensor([[-1., 5.]]), 0.9)`` is ``[[3.5, 5.]]``.
+    """
     raise NotImplementedError
 
 # %%
 with notebook.exercise("4.1"):
-    assert to_go([5.0], 0.9) == [5.0], "one try is worth what it earns"
-    found = to_go([-1.0, -2.0, 5.0], 0.9)
-    assert len(found) == 3, "one number a try"
-    assert abs(found[0] - 1.25) < 1e-9, "the first try shares the last one's success"
-    assert to_go([-1.0, -2.0], 0.0) == [-1.0, -2.0], "gamma = 0 looks at no future"
-    assert abs(to_go([0.0, 4.0], 0.5)[0] - 2.0) < 1e-9, "another gamma than 0.9"
+    table = torch.tensor([[-1.0, -2.0, 5.0], [5.0, 0.0, 0.0]])
+    found = returns_of(table, 0.9)
+    assert found.shape == table.shape, "one number for each try of each episode"
+    tries = torch.tensor([1.25, 2.5, 5.0])
+    assert torch.allclose(found[0], tries), "the first try shares the last's success"
+    assert found[1].tolist() == [5, 0, 0], "after the end there is nothing to come"
+    made = torch.Generator().manual_seed(0)
+    for T in (1, 2, 4, 7):
+        table, gamma = torch.randn(5, T, generator=made), 0.5 + T / 20
+        kept, found = table.clone(), returns_of(table, gamma)
+        for t in range(T):
+            true = (gamma ** torch.arange(T - t) * kept[:, t:]).sum(1)
+            right = torch.allclose(found[:, t], true, atol=1e-5)
+            assert right, f"try {t + 1} of {T}: sum of gamma^k r_(t+k), any gamma"
+        assert torch.equal(table, kept), "the rewards have changed: write into a copy"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Go through `reversed(rewards)` and keep one running number.
+# Start from `rewards.clone()`. The last column is right already; the one before it needs
+# `gamma` times the last.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def to_go(rewards: list[float], gamma: float) -> list[float]:
-#     totals, ahead = [], 0.0
-#     for reward in reversed(rewards):
-#         ahead = reward + gamma * ahead
-#         totals.append(ahead)
-#     return totals[::-1]
+# def returns_of(rewards: torch.Tensor, gamma: float) -> torch.Tensor:
+#     found = rewards.clone()
+#     for t in reversed(range(rewards.shape[1] - 1)):
+#         found[:, t] += gamma * found[:, t + 1]
+#     return found
 # ```
 #
 # </details>
@@ -117,23 +135,21 @@ with notebook.exercise("4.1"):
 # | state $s_t$ | prompt, then all earlier answers and messages |
 # | action $a_t$ | the whole answer of try $t$, a few dozen tokens |
 # | transition | append $a_t$ and the verifier's message |
-# | reward $r_t$ | the verifier's points; one more lost when the last try fails |
+# | reward $r_t$ | the verifier's reward; one point less when the last try fails |
 # | end | solved, or $T$ tries used: the *verification budget* |
 #
 # Only the policy $\pi_\theta(a_t \mid s_t)$ is random. We look for parameters that make
 #
 # $$J(\theta) = \mathbb{E}_{\pi_\theta}\Big[\sum_{t=1}^{T} \gamma^{t-1} r_t\Big]$$
 #
-# large. No correct answer appears in it, only the verifier's points.
+# large. It contains no correct answer, only the verifier's rewards.
 #
 # ## A rollout
 #
-# `rollout` plays episodes. Of 16 that the base model plays on this hand we print one of
-# the longest, turn by turn.
+# `rollout` samples episodes. We draw 8 hands, play each twice, and print one of the
+# longest episodes, turn by turn.
 
 # %%
-import torch
-
 from sftrl_lite.models.loading import load
 from sftrl_lite.training.rollouts import rollout
 
@@ -144,25 +160,19 @@ def dice(seed: int) -> torch.Generator:
     """A seeded random generator on the model's device."""
     return torch.Generator(base.device).manual_seed(seed)
 
-options = dict(samples=16, tries=3, generator=dice(0))
-episode = max(rollout(base, tokenizer, task, [hand], **options, **limit),
-              key=lambda played: len(played.turns))
+dealt = task.draw(random.Random(0), 8)
+options = dict(samples=2, tries=3, generator=dice(0))
+episodes = rollout(base, tokenizer, task, dealt, **options, **limit)
+by_length = {len(episode.turns): episode for episode in episodes}
+episode = by_length[max(by_length)]
 for turn in episode.turns:
     print(f"{turn.answer}\n   -> {turn.verdict.kind}, reward {turn.reward:+.0f}")
 
 # %% [markdown]
-# The whole chat is one list of tokens that only ever grows. `start` and `end` of a turn
-# say which of them the model wrote; only those are actions.
-
-# %%
-print(len(episode.ids), "tokens; written by the model:")
-print([(turn.start, turn.end) for turn in episode.turns])
-
-# %% [markdown]
-# Because the chat only grows, the *keys and values* of its tokens, what attention keeps
-# of the past, can be kept from the first token to the last. How many token passes does
-# that save? Count for a prompt of $P$ tokens, answers of $A$, messages of $M$, $T$
-# tries.
+# The whole chat is one list of tokens that only ever grows. Because it only grows, the
+# *keys and values* of its tokens, what attention keeps of the past, can be kept from
+# the first token to the last. How many token passes does that save? Count for a prompt
+# of $P$ tokens, answers of $A$, messages of $M$, and $T$ tries.
 
 # %%
 def token_passes(P: int, A: int, M: int, T: int) -> dict[str, int]:
@@ -178,9 +188,54 @@ for T in (1, 5, 10):
     print(T, "tries:", token_passes(P=15, A=20, M=4, T=T))
 
 # %% [markdown]
-# With everything kept the cost of an episode is linear in its tries. The paper's
+# With everything kept, the cost of an episode is linear in its tries. The paper's
 # compute formula charges sampling as if nothing were kept (chapters 5 and 10).
 #
+# ## Episodes as tensors: tokens and turns
+#
+# Training needs $B$ episodes side by side. `pack` makes two kinds of tensors of them:
+# per *token*, $(B, L)$, and per *turn*, $(B, T)$. Here are episodes of different
+# lengths:
+
+# %%
+from sftrl_lite.course.batch_drawing import batch_drawing
+from sftrl_lite.training.forward import pack
+
+few = [by_length[n] for n in sorted(by_length)]
+batch = pack(few, tokenizer.pad_token_id, base.device)
+alt = ("Only the answers are actions: each episode is a row of tokens, prompt, answer, "
+       "message, answer and so on, padded on the right; a triangle before each answer "
+       "marks where its value is read; at the right end, a reward for each turn.")
+notebook.figure(batch_drawing(batch), alt=alt)
+
+# %% [markdown]
+# Blue is what the model wrote: its *actions*. Grey is what it was given, the prompt and
+# (the narrow pieces) the verifier's messages; hatched is padding. Orange triangles mark
+# the last token *before* each answer: there the model has read everything and written
+# nothing of its answer.
+#
+# | field of the batch | shape | what it holds |
+# | --- | --- | --- |
+# | `ids` | $(B, L)$ | the tokens |
+# | `turn` | $(B, L)$ | the turn whose answer a token belongs to; $-1$ on grey and padding |
+# | `old_logps` | $(B, L)$ | log-probability of each answer token when it was sampled |
+# | `ask` | $(B, T)$ | position of each triangle |
+# | `rewards`, `played` | $(B, T)$ | rewards, and which turns took place |
+# | `advantages`, `targets` | $(B, T)$ | 0 so far; the rest of the chapter fills them in |
+#
+# `policy` is one forward pass over whole episodes. It returns $\log \pi$ of every answer
+# token, $(B, L)$. The action is the whole answer, so its log-probability is the *sum*
+# over its tokens, `per_turn`. It must be what was recorded while sampling:
+
+# %%
+from sftrl_lite.training.forward import per_turn, policy
+
+with torch.no_grad():
+    logps = policy(base, batch)[0]
+print("log pi of each answer now ", per_turn(batch, logps)[-1].tolist())
+print("        when it was sampled", per_turn(batch, batch.old_logps)[-1].tolist())
+
+# %% [markdown] tags=["score-function"]
 # ## The policy gradient, on two answers
 #
 # How does one climb $J$ if the verifier cannot be differentiated? Forget tokens: there
@@ -193,14 +248,14 @@ for T in (1, 5, 10):
 # = \mathbb{E}_{a \sim \pi}\big[ r_a \nabla \log \pi_a \big].
 # $$
 #
-# The trick is $\nabla \pi = \pi \nabla \log \pi$: it turns a gradient into an average
-# over samples. For softmax, $\nabla \log \pi_a = \text{onehot}(a) - \pi$, the *score*.
+# The identity $\nabla \pi = \pi \nabla \log \pi$ turns a gradient into an average over
+# samples. For softmax, $\nabla \log \pi_a = \text{onehot}(a) - \pi$, the *score*.
 
 # %%
-theta, points = torch.tensor([0.3, -0.2]), torch.tensor([5.0, -1.0])
+theta, rewards = torch.tensor([0.3, -0.2]), torch.tensor([5.0, -1.0])
 pi = theta.softmax(0)
 score = torch.eye(2) - pi  # row a: gradient of log pi_a
-print("score function    ", (pi[:, None] * points[:, None] * score).sum(0))
+print("score function    ", (pi[:, None] * rewards[:, None] * score).sum(0))
 
 # %% [markdown]
 # Finite differences need no theory: move each logit a little and look at $J$.
@@ -208,7 +263,7 @@ print("score function    ", (pi[:, None] * points[:, None] * score).sum(0))
 # %%
 def value(logits: torch.Tensor) -> torch.Tensor:
     """J of a two-answer policy."""
-    return (logits.double().softmax(0) * points).sum()
+    return (logits.double().softmax(0) * rewards).sum()
 
 moves = 1e-4 * torch.eye(2)
 slopes = [(value(theta + m) - value(theta - m)).item() / 2e-4 for m in moves]
@@ -223,46 +278,45 @@ print("finite differences", torch.tensor(slopes))
 # $$\mathbb{E}\big[(r_a - b) \nabla \log \pi_a\big] = \nabla J \quad
 # \text{because} \quad \mathbb{E}[\nabla \log \pi_a] = \nabla \textstyle\sum_a \pi_a = 0.$$
 #
-# Pay both answers 10 points more: the task is the same, and so is the gradient. The
-# variance of the samples is not. Three baselines: none, the mean reward, and the one of
-# least variance, which weights each reward by its squared score.
+# Add 10 to both rewards: the task is the same, and so is the gradient. The variance of
+# the samples is not. Three baselines: none, the mean reward, and the one of least
+# variance, which weights each reward by its squared score.
 
-# %%
+# %% tags=["baselines"]
 rng = torch.Generator().manual_seed(0)
 actions = torch.multinomial(pi, 20_000, replacement=True, generator=rng)
 weight = pi * score[:, 0].square()  # how much each answer adds to the variance
 
 def sampled(pay: torch.Tensor, b: float) -> torch.Tensor:
-    """Estimates of the first logit's gradient, one a sampled action."""
+    """Estimates of the first logit's gradient, one for each sampled action."""
     return (pay[actions] - b) * score[actions][:, 0]
 
-for pay in (points, points + 10):
+for pay in (rewards, rewards + 10):
     least = float((weight * pay).sum() / weight.sum())
     for name, b in (("none", 0.0), ("mean", float((pi * pay).sum())), ("least", least)):
         found = sampled(pay, b)
-        print(f"points {pay.tolist()}, baseline {name:5} {b:5.2f}: "
+        print(f"rewards {pay.tolist()}, baseline {name:5} {b:5.2f}: "
               f"mean {found.mean():.2f}, standard deviation {found.std():.2f}")
 
 # %% [markdown]
 # The means agree: no baseline changes the gradient. Now compare the first two lines.
-# With these points the mean reward does *not* reduce the noise, because 0 happens to
+# With these rewards the mean reward does *not* reduce the noise, because 0 happens to
 # lie nearer to the baseline of least variance. Compare the lines of `none` with each
 # other, then the lines of `mean`: what the mean reward buys is that the noise no longer
-# depends on where the verifier's scale begins. The baseline of least variance differs
-# from logit to logit; PPO and GRPO content themselves with an estimate of the mean.
+# depends on the zero of the verifier's scale. The baseline of least variance differs
+# from logit to logit; PPO and GRPO use an estimate of the mean.
 #
-# ### Exercise 4.2: the best baseline?
+# ### Exercise 4.2: gradient estimates with a baseline
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# Write the sampled estimates for a whole batch of actions. The test compares the spread
-# with no baseline, and with the mean reward as a baseline.
+# Write the sampled estimates for a whole batch of actions.
 
 # %%
 def estimates(
-    theta: torch.Tensor, actions: torch.Tensor, points: torch.Tensor, baseline: float
+    theta: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor, baseline: float
 ) -> torch.Tensor:
-    """One gradient estimate a sample: (V,), (N,), (V,), float -> (N, V).
+    """One gradient estimate for each sample: (V,), (N,), (V,), float -> (N, V).
 
     ``estimates(zeros(2), tensor([0]), tensor([5., -1.]), 0.0)`` is ``[[2.5, -2.5]]``.
     """
@@ -272,19 +326,25 @@ def estimates(
 with notebook.exercise("4.2"):
     even, pay = torch.zeros(2), torch.tensor([5.0, -1.0])
     found = estimates(even, torch.tensor([0]), pay, 0.0)
-    assert found.shape == (1, 2), "one row a sample, one column a logit"
+    assert found.shape == (1, 2), "one row for each sample, one column for each logit"
     assert torch.allclose(found, torch.tensor([[2.5, -2.5]])), "5 * ([1, 0] - [.5, .5])"
     both = torch.tensor([0, 1])
     plain, calm = estimates(even, both, pay, 0.0), estimates(even, both, pay, 2.0)
     assert torch.allclose(plain.mean(0), calm.mean(0)), "a baseline keeps the mean"
     assert calm.std(0).sum() < 1e-6 < plain.std(0).sum(), "here all the noise goes"
-    skewed = torch.tensor([1.0, -0.5, 0.0, 2.0], requires_grad=True)
-    drawn, pay = torch.tensor([2, 0, 3, 3, 1]), torch.tensor([5.0, -1.0, -2.0, -3.0])
-    found = estimates(skewed.detach(), drawn, pay, 0.7)
-    for a, row in zip(drawn, found, strict=True):
-        (score_a,) = torch.autograd.grad(skewed.log_softmax(0)[a], skewed)
-        true = (pay[a] - 0.7) * score_a
-        assert torch.allclose(row, true, atol=1e-5), "the score is onehot(a) - softmax"
+    made = torch.Generator().manual_seed(0)
+    for V, N in ((3, 1), (4, 6), (7, 20)):
+        skewed, pay = torch.randn(2, V, generator=made)
+        drawn = torch.randint(V, (N,), generator=made)
+        kept = skewed.clone(), pay.clone()
+        found = estimates(skewed, drawn, pay, 0.7)
+        leaf = skewed.clone().requires_grad_()
+        for a, row in zip(drawn, found, strict=True):
+            (score_a,) = torch.autograd.grad(leaf.log_softmax(0)[a], leaf)
+            right = torch.allclose(row, (kept[1][a] - 0.7) * score_a, atol=1e-5)
+            assert right, f"V = {V}: the score is onehot(a) - softmax"
+        same = torch.equal(skewed, kept[0]) and torch.equal(pay, kept[1])
+        assert same, "an input has changed: compute in new tensors"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -297,31 +357,294 @@ with notebook.exercise("4.2"):
 #
 # ```python
 # def estimates(
-#     theta: torch.Tensor, actions: torch.Tensor, points: torch.Tensor, baseline: float
+#     theta: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor, baseline: float
 # ) -> torch.Tensor:
 #     score = torch.eye(len(theta))[actions] - theta.softmax(0)
-#     return (points[actions] - baseline)[:, None] * score
+#     return (rewards[actions] - baseline)[:, None] * score
 # ```
 #
 # </details>
 #
+# ## REINFORCE on the language model
+#
+# Now with tokens. An action is a whole answer, so REINFORCE (Williams, 1992) multiplies
+# the gradient of its summed log-probability by what came with it and after it:
+#
+# $$
+# \nabla J \approx \frac{1}{N} \sum_{\text{turns}} R_t \, \nabla \log \pi_\theta(a_t \mid
+# s_t), \qquad \log \pi_\theta(a_t \mid s_t) = \sum_{\text{tokens of } a_t} \log
+# \pi_\theta(\text{token} \mid \text{all before}).
+# $$
+#
+# (The exact gradient has a factor $\gamma^{t-1}$ as well, which hardly any
+# implementation keeps.) The student starts from the base model; `at_init` puts it back.
+
+# %%
+from dataclasses import replace
+
+from transformers import PreTrainedModel
+
+from sftrl_lite.models.adapters import restore, trained
+from sftrl_lite.runs.recorder import train_hands
+
+hands = train_hands(task, scale.sft.hands, seed=0)
+student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
+start = {name: weight.clone() for name, weight in trained(student).items()}
+
+def at_init() -> PreTrainedModel:
+    """The student as it was: one model serves all, a GPU may hold no second one."""
+    restore(student, start)
+    return student
+
+groups = max(scale.rl.minibatch // 8, 1)  # hands per step, each played 8 times
+trial = replace(scale.rl, method="rl-grpo", problems=groups, samples=8, tries=3,
+                lr=4 * scale.rl.lr)  # few steps, so large ones
+
+# %% [markdown]
+# Every method of this chapter is one and the same training step with two functions left
+# open: `credit` writes the batch's advantages, `loss` turns them into a number to
+# minimise. First the episodes:
+
+# %%
+from sftrl_lite.scales import RLSettings
+from sftrl_lite.training.forward import Batch
+
+def play(model, tokenizer, task, hands, s: RLSettings, rng: random.Random) -> Batch:
+    """Sample ``s.samples`` episodes of each of ``s.problems`` hands, and pack them."""
+    chance = torch.Generator(model.device).manual_seed(rng.getrandbits(60))
+    episodes = rollout(
+        model, tokenizer, task, rng.sample(hands, min(s.problems, len(hands))),
+        samples=s.samples, tries=s.tries, temperature=s.temperature,
+        max_new_tokens=s.max_new_tokens, generator=chance,
+    )
+    return pack(episodes, tokenizer.pad_token_id, model.device)
+
+# %% [markdown]
+# Then the step. For REINFORCE read it with one epoch and one minibatch: play, credit,
+# one forward pass, one update. (`learner` holds model, optimizer and, for PPO, a value
+# head. The loop over minibatches matters from the clip on; the gradient's norm is
+# limited, as everywhere.)
+
+# %%
+from sftrl_lite.seeds import stream
+
+def text_step(learner, tokenizer, task, hands, s, seed, credit, loss) -> Batch:
+    """One training step on text; returns the batch that was played."""
+    model, head = learner.model, learner.critic(s)
+    rng = stream(seed, "rl", learner.step)
+    batch = play(model, tokenizer, task, hands, s, rng)
+    with torch.no_grad():  # what the policy that played thinks of its answers
+        batch.old_logps, _, values = policy(model, batch, head, None, s.temperature)
+    credit(batch, values, s)
+    for _ in range(s.epochs):
+        order = torch.tensor(rng.sample(range(len(batch.ids)), len(batch.ids)))
+        for rows in order.split(s.minibatch):
+            part = batch.rows(rows)
+            logps, _, values = policy(model, part, head, None, s.temperature)
+            loss(part, logps, values, s).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
+            learner.optimizer.step()
+            learner.optimizer.zero_grad()
+    learner.step += 1
+    return batch
+
+# %% [markdown]
+# REINFORCE fills the two gaps with two lines each.
+
+# %%
+from sftrl_lite.training.losses import rewards_to_go
+
+def returns(batch: Batch, s: RLSettings) -> torch.Tensor:
+    """Rewards to go, (B, T)."""
+    rows = [rewards_to_go(row, s.gamma) for row in batch.rewards.tolist()]
+    return torch.tensor(rows, device=batch.rewards.device)
+
+def by_return(batch: Batch, values: None, s: RLSettings) -> None:
+    """Credit each turn with what came with it and after it."""
+    batch.advantages = returns(batch, s)
+
+def reinforce(part: Batch, logps: torch.Tensor, values, s: RLSettings) -> torch.Tensor:
+    """Minus the mean over turns of advantage times log-probability of the answer."""
+    return -(part.advantages * per_turn(part, logps))[part.played].mean()
+
+# %%
+from tqdm.auto import tqdm
+
+from sftrl_lite.training.updates import new_learner
+
+def solved_first() -> torch.Tensor:
+    """Share of 4 first tries that solve, for each of up to 200 training hands."""
+    tests = rollout(student, tokenizer, task, hands[:200], samples=4, tries=1,
+                    temperature=trial.temperature, generator=dice(5), **limit)
+    return torch.tensor([float(one.solved) for one in tests]).reshape(-1, 4).mean(1)
+
+def live(name: str, credit, loss, s: RLSettings, steps: int = 10) -> None:
+    """Train the student from Init; note what it then solves at its first try."""
+    learner, earned = new_learner(at_init(), s, seed=0), []
+    for _ in tqdm(range(steps), unit="step"):
+        batch = text_step(learner, tokenizer, task, hands, s, 0, credit, loss)
+        earned.append(round(batch.rewards.sum(1).mean().item(), 1))
+    lived[name] = solved_first()
+    print(f"{name}, mean reward of an episode by step: {earned}")
+    print(f"solved at the first try: {lived['Init'].mean():.0%} before, "
+          f"{lived[name].mean():.0%} after")
+
+lived = {"Init": solved_first()}  # the student is at Init
+live("REINFORCE", by_return, reinforce, trial)
+
+# %% [markdown]
+# That is reinforcement learning on a language model, whole: no value head, no clip, no
+# reference model. The rewards of single steps are noisy, as each is a mean over a
+# handful of hands.
+#
+# ### Exercise 4.3: a REINFORCE loop that learns
+#
+# Difficulty ●●●●○ · 20 minutes
+#
+# Put it together yourself, on a policy small enough for every check to take a moment:
+# a table of logits, one row for each state. `policy(states)` gives logits $(N, A)$ for
+# states $(N,)$; `verify(states, actions)` gives rewards $(N,)$, one call a step. Sample
+# an action for each state *from the policy*, subtract the mean reward, and take one step
+# of plain gradient ascent (`torch.optim.SGD`) on the mean over the samples.
+
+# %%
+from collections.abc import Callable
+
+def train_reinforce(
+    policy: torch.nn.Module,
+    states: torch.Tensor,
+    verify: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    steps: int,
+    lr: float,
+) -> list[float]:
+    """Train ``policy`` in place; returns the mean reward of each step.
+
+    With ``policy = torch.nn.Embedding(4, 5)`` there are 4 states and 5 actions.
+    """
+    raise NotImplementedError
+
+# %%
+with notebook.exercise("4.3"):
+    key, states, seen = torch.tensor([3, 0, 4, 1]), torch.arange(4).repeat(32), []
+    def judge(s, a):
+        seen.append((s, a))
+        return torch.where(a == key[s], 5.0, -1.0) + zero
+    for zero in (0.0, 50.0, -50.0):
+        seen.clear()
+        torch.manual_seed(0)
+        table = torch.nn.Embedding(4, 5, _weight=torch.zeros(4, 5))
+        log = train_reinforce(table, states, judge, 120, 1.0)
+        assert len(log) == len(seen) == 120, "a reward and a call of verify each step"
+        asked, a = seen[0]
+        assert torch.equal(asked, states), "verify is asked about the states as given"
+        assert len(a) == 128 and len(a.unique()) == 5, "sample an action for each state"
+        right = table.weight.softmax(1)[torch.arange(4), key].min()
+        assert right > 0.8, f"rewards around {zero:g}: the right actions are not learnt"
+        said = "log what the policy's own actions earn on average"
+        assert abs(log[0] - zero) < 2 and log[-1] > zero + 4, said
+    sure = torch.nn.Embedding(2, 3, _weight=9 * torch.eye(2, 3))
+    kept, states = sure.weight.detach().clone(), torch.arange(2).repeat(50)
+    seen.clear()
+    train_reinforce(sure, states, lambda s, a: seen.append(a) or 3 + 0.0 * s, 1, 1.0)
+    often = (seen[0] == states).float().mean()
+    assert often > 0.95, "sample from the policy, not evenly"
+    assert torch.allclose(sure.weight, kept, atol=1e-5), "equal rewards teach nothing"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `torch.distributions.Categorical(logits=policy(states))` samples and knows `log_prob`.
+# The loss is minus the mean of (reward minus mean reward) times log-probability.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def train_reinforce(
+#     policy: torch.nn.Module,
+#     states: torch.Tensor,
+#     verify: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+#     steps: int,
+#     lr: float,
+# ) -> list[float]:
+#     optimizer, log = torch.optim.SGD(policy.parameters(), lr=lr), []
+#     for _ in range(steps):
+#         choice = torch.distributions.Categorical(logits=policy(states))
+#         actions = choice.sample()
+#         rewards = verify(states, actions)
+#         advantages = rewards - rewards.mean()
+#         optimizer.zero_grad()
+#         (-advantages * choice.log_prob(actions)).mean().backward()
+#         optimizer.step()
+#         log.append(rewards.mean().item())
+#     return log
+# ```
+#
+# </details>
+#
+# ## A baseline, measured on the model
+#
+# Does a baseline help the language model? We cannot know its true gradient, but we can
+# ask how well two estimates of it agree. Five batches are played by the same policy;
+# each gives one gradient for each baseline.
+#
+# **Predict, then run.** Adding 10 to every return changes no optimum. What will it do to
+# the agreement, without a baseline and with the batch's mean as a baseline?
+
+# %%
+def gradient(batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
+    """REINFORCE's gradient with these advantages, as one vector."""
+    student.zero_grad()
+    batch.advantages = advantages
+    logps = policy(student, batch, temperature=trial.temperature)[0]
+    reinforce(batch, logps, None, trial).backward()
+    slopes = [w.grad.flatten() for w in student.parameters() if w.grad is not None]
+    return torch.nn.functional.normalize(torch.cat(slopes), dim=0)
+
+at_init()
+found = {"no baseline": [], "no baseline, + 10": [], "mean, + 10": []}
+for k in range(5):
+    part = play(student, tokenizer, task, hands, trial, random.Random(k))
+    plain = returns(part, trial)
+    mean = plain[part.played].mean()
+    for name, A in zip(found, (plain, plain + 10, plain - mean), strict=True):
+        found[name].append(gradient(part, A))
+student.zero_grad()
+for name, unit in found.items():
+    cosines = torch.stack(unit) @ torch.stack(unit).T
+    print(f"{name:18} mean cosine {cosines[~torch.eye(5, dtype=bool)].mean():.3f}")
+
+# %% [markdown] tags=["advantages"]
+# <details><summary>Answer</summary>
+#
+# Without a baseline the agreement nearly disappears: every answer, right or wrong, is
+# pushed up, and the direction is decided by which answers happened to be sampled. With
+# the mean subtracted, the 10 cancels exactly: the third line is the same with and
+# without it. At `tiny` the first line is even above the third, as for the two answers:
+# failures are the unlikely answers, with large scores, so the baseline of least variance
+# lies below the mean reward. A verifier with another zero would not be so kind.
+#
+# </details>
+#
 # What is left after the baseline is called the *advantage*: how much better than
-# expected. From here on the methods differ only in their baseline.
+# expected. From here on the methods differ in three things only: how they compute it,
+# what their ratio is a ratio of, and what keeps the policy close.
 #
 # ## PPO's baseline: a learned value, and GAE
 #
 # PPO trains a second output $V(s_t)$, the expected reward to go. One could take $A_t =
 # R_t - V(s_t)$ (no bias, much noise) or only look one turn ahead (less noise, but only
-# as good as $V$). Generalised advantage estimation (Schulman et al., 2016) has a dial
-# $\lambda$ between the two:
+# as good as $V$). Generalised advantage estimation (Schulman et al., 2016) has a
+# parameter $\lambda$ between the two:
 #
 # $$
 # \delta_t = r_t + \gamma V_{t+1} - V_t, \qquad
 # A_t = \delta_t + \gamma \lambda A_{t+1}, \qquad V_{T+1} = A_{T+1} = 0.
 # $$
 #
-# The episode of the cold open, with made-up values $V = (1, 2, 3)$, $\gamma = 0.9$ and
-# $\lambda = 0.95$:
+# The three tries of the beginning, with made-up values $V = (1, 2, 3)$, $\gamma = 0.9$
+# and $\lambda = 0.95$:
 #
 # | turn | $r_t$ | $V_t$ | $\delta_t$ | $A_t$ |
 # | --- | --- | --- | --- | --- |
@@ -329,8 +652,9 @@ with notebook.exercise("4.2"):
 # | 2 | −2 | 2 | −2 + 0.9·3 − 2 = −1.3 | −1.3 + 0.855·2 = 0.41 |
 # | 1 | −1 | 1 | −1 + 0.9·2 − 1 = −0.2 | −0.2 + 0.855·0.41 = 0.15055 |
 #
-# The second try broke the rules and still has a positive advantage: what followed was
-# better than expected. `losses.gae` agrees, and also gives the targets for $V$.
+# The second try broke the rules, and its advantage is positive all the same: what
+# followed was better than expected. `losses.gae` agrees, and also gives the targets for
+# $V$.
 
 # %%
 from sftrl_lite.training.losses import gae
@@ -340,10 +664,12 @@ print("advantages", [round(a, 5) for a in advantages])
 print("targets   ", [round(t, 5) for t in targets])
 
 # %% [markdown]
-# PPO implementations, ours too (`rl.ppo_targets`), then *normalise* the advantages of a
-# batch: they subtract the batch's mean and divide by its standard deviation. That fixes
-# the size of a step whatever the scale of the points. Here the three turns are the
-# batch:
+# PPO implementations, ours too, then *normalise* the advantages of a batch: they
+# subtract the batch's mean and divide by its standard deviation. That fixes the size of
+# a step whatever the scale of the rewards.
+#
+# **Predict, then run.** Take the three turns as the whole batch. Which of the three
+# advantages, 0.15, 0.41 and 2, are still positive afterwards?
 
 # %%
 raw = torch.tensor(advantages)
@@ -353,16 +679,21 @@ for t, (before, after) in enumerate(zip(raw.tolist(), scaled.tolist(), strict=Tr
     print(f"turn {t}: advantage {before:+.2f}, normalised {after:+.2f} {flips}")
 
 # %% [markdown]
-# A sign can flip, because the question has changed: no longer "better than the value
-# head expected?" but "better than the average turn of this batch?". Subtracting a
-# constant from all advantages is one more baseline (nearly: the batch's mean contains
-# each sample itself), so the expected gradient keeps its direction.
+# <details><summary>Answer</summary>
 #
-# ### Exercise 4.3: generalised advantages
+# Only the last, for only it is above the mean of the three, 0.85. The question has
+# changed: no longer "better than the value head expected?" but "better than the average
+# turn of this batch?". Subtracting a constant from all advantages is one more baseline
+# (nearly: the batch's mean contains each sample itself), so the expected gradient keeps
+# its direction.
+#
+# </details>
+#
+# ### Exercise 4.4: generalised advantages
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# Write it. The two ends of the dial are your check: $\lambda = 0$ gives $\delta_t$,
+# Write it. The two ends of the scale are your check: $\lambda = 0$ gives $\delta_t$,
 # $\lambda = 1$ gives the reward to go minus the value.
 
 # %%
@@ -373,15 +704,15 @@ def advantages_of(
     raise NotImplementedError
 
 # %%
-import random
-
-with notebook.exercise("4.3"):
+with notebook.exercise("4.4"):
     r, v = [-1.0, -2.0, 5.0], [1.0, 2.0, 3.0]
     found = advantages_of(r, v, 0.9, 0.95)
+    assert len(found) == 3, "one advantage for each turn"
     assert abs(found[2] - 2) < 1e-9, "nothing follows the last turn: its V_{t+1} is 0"
     assert abs(found[0] - 0.15055) < 1e-9, "the table above, from the back"
     assert abs(advantages_of(r, v, 0.9, 0.0)[1] + 1.3) < 1e-9, "lambda = 0 is delta"
     assert abs(advantages_of(r, v, 0.9, 1.0)[0] - 0.25) < 1e-9, "lambda = 1 is R - V"
+    assert (r, v) == ([-1.0, -2.0, 5.0], [1.0, 2.0, 3.0]), "an input has changed"
     draw = random.Random(0).uniform
     for turns in (1, 2, 3, 4, 5, 6):
         r, v = [draw(-3, 5) for _ in range(turns)], [draw(-3, 5) for _ in range(turns)]
@@ -413,48 +744,46 @@ with notebook.exercise("4.3"):
 #
 # </details>
 #
-# ## Where the value comes from
+# ### The value head, and an actor-critic that runs
 #
-# $V(s_t)$ is a small network on the language model's last hidden state, at the last
-# token *before* answer $t$: there the model has read everything and written nothing. In
-# shapes, for $B$ episodes of up to $L$ tokens and $T$ turns: states `(B, L, H)`, picked
-# at `ask` `(B, T)`, values `(B, T)`. `pack` makes these tensors.
+# $V(s_t)$ is a small network on the language model's last hidden state at the triangles
+# of the drawing. In shapes: states $(B, L, H)$, picked at `ask` $(B, T)$, values
+# $(B, T)$. `policy` returns them when it is given a head. The credit is GAE; the loss is
+# REINFORCE's plus the value head's squared error.
 
 # %%
-from sftrl_lite.training.forward import ValueHead, pack, per_turn, policy
+def by_gae(batch: Batch, values: torch.Tensor, s: RLSettings) -> None:
+    """GAE over the turns that were played, normalised over the batch; value targets."""
+    for i, turns in enumerate(batch.played.sum(1).tolist()):
+        paid, foreseen = batch.rewards[i, :turns].tolist(), values[i, :turns].tolist()
+        found = gae(paid, foreseen, s.gamma, s.lam)
+        batch.advantages[i, :turns], batch.targets[i, :turns] = map(torch.tensor, found)
+    real = batch.advantages[batch.played]
+    scaled = (batch.advantages - real.mean()) / (real.std(correction=0) + 1e-5)
+    batch.advantages = scaled * batch.played
 
-batch = pack([episode], tokenizer.pad_token_id, base.device)
-print("ids", tuple(batch.ids.shape), " rewards", tuple(batch.rewards.shape))
-print("turn of each token:", batch.turn[0].tolist())
-print("ask:", batch.ask[0].tolist())
+def actor_critic(part: Batch, logps, values: torch.Tensor, s: RLSettings):
+    """REINFORCE with GAE's advantages; the value head learns beside it."""
+    error = (values - part.targets)[part.played].square().mean()
+    return reinforce(part, logps, values, s) + s.value_coef * error
 
-# %% [markdown]
-# `policy` is one forward pass over whole episodes. The whole answer is one action, so
-# its log-probability is the *sum* over its tokens (`per_turn`). It must be what the
-# rollout recorded, or the ratio of the next section would not start at 1.
-
-# %%
-head = ValueHead(base.config.get_text_config().hidden_size).to(base.device)
-with torch.no_grad():
-    logps, _, values = policy(base, batch, head)
-print("log pi of each answer now    ", per_turn(batch, logps)[0].tolist())
-print("log pi of each answer sampled", per_turn(batch, batch.old_logps)[0].tolist())
-print("values of an untrained head  ", values[0].tolist())
+with_values = replace(trial, method="rl-ppo")  # then the learner has a value head
+live("Actor-critic", by_gae, actor_critic, with_values)
 
 # %% [markdown]
 # ## The clip
 #
-# Episodes are expensive, so one batch serves several gradient steps. After the first,
-# the policy is no longer the one that sampled. The ratio $\rho_t = \pi_\theta(a_t \mid
-# s_t) / \pi_\text{old}(a_t \mid s_t)$ corrects for it, and PPO (Schulman et al., 2017)
-# takes away the reason to move it far from 1:
+# Episodes are expensive, so one batch should serve several gradient steps. After the
+# first, the policy is no longer the one that sampled. The ratio $\rho_t = \pi_\theta(a_t
+# \mid s_t) / \pi_\text{old}(a_t \mid s_t)$ corrects for it, and PPO (Schulman et al.,
+# 2017) removes the incentive to move it far from 1:
 #
 # $$
 # \max_\theta \; \mathbb{E}\Big[\min\big(\rho_t A_t,\;
 # \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\, A_t\big)\Big].
 # $$
 
-# %%
+# %% tags=["clip-figure"]
 import matplotlib.pyplot as plt
 
 from sftrl_lite.training.losses import clipped_objective
@@ -470,31 +799,51 @@ for axis, sign in zip(axes, (1.0, -1.0), strict=True):
     axis.axvspan(1 - clip, 1 + clip, color="#E5E5E5", zorder=0)
 axes[0].legend()
 axes[0].set_ylabel("objective")
-notebook.figure(fig, alt="PPO's objective against the ratio: for a positive advantage "
-                f"flat above {1 + clip:g}, for a negative one flat below {1 - clip:g}.")
+notebook.figure(fig, alt="The clip is one-sided: PPO's objective against the ratio is "
+                f"flat above {1 + clip:g} for a positive advantage and flat below "
+                f"{1 - clip:g} for a negative one.")
 
 # %% [markdown]
 # The clip is one-sided each time. A good answer whose probability has risen enough is
 # left alone; one whose probability *fell* is still pulled up, at any distance.
 #
-# *The probability of what?* The paper's PPO, and ours, has one ratio an answer: the
-# product over its tokens. GRPO, as it was published, has one ratio a token, and each
-# token carries the advantage of its answer. The same clip then means very different
-# things:
+# ### A ratio of what?
+#
+# PPO as Chu et al. use it, and ours, has one ratio for each *answer*: the product over
+# its tokens. GRPO as published, and PPO in most libraries for language models, has one
+# for each *token*, and every token carries the advantage of its answer. GSPO ([Zheng et
+# al., 2025](https://arxiv.org/abs/2507.18071)) has one for each answer, but takes the
+# geometric mean over its tokens.
+#
+# **Predict, then run.** One update on one batch, then the ratios. A clip range of 0.2 is
+# left by what share of the answers, and by what share of their tokens? And before the
+# update?
 
 # %%
-change = torch.full((20,), 0.01)  # each of 20 tokens 1 % likelier than when sampled
-for name, log_ratio in (("answer", change.sum()), ("token", change[0])):
-    inside = abs(log_ratio.exp() - 1) <= clip
-    print(f"ratio of the {name:6} {log_ratio.exp():.2f}: "
-          f"{'inside' if inside else 'outside'} the clip range of {clip:g}")
+learner = new_learner(at_init(), with_values, seed=0)
+batch = text_step(learner, tokenizer, task, hands, with_values, 0, by_gae, actor_critic)
+with torch.no_grad():
+    now = policy(student, batch, None, None, trial.temperature)[0]
+answers = (per_turn(batch, now) - per_turn(batch, batch.old_logps))[batch.played].exp()
+tokens = (now - batch.old_logps)[batch.turn >= 0].exp()
+for name, ratio in (("answers", answers), ("tokens", tokens)):
+    outside = ((ratio - 1).abs() > clip).float().mean()
+    print(f"{len(ratio):5} {name:7} from {ratio.min():.2f} to {ratio.max():.2f}, "
+          f"{outside:.1%} outside {1 - clip:g} to {1 + clip:g}")
 
 # %% [markdown]
-# With a ratio an answer, the clip limits how far whole answers move, and long answers
-# reach it sooner. With a ratio a token, it limits each token, and an answer may move
-# far.
+# <details><summary>Answer</summary>
 #
-# ### Exercise 4.4: where is there a gradient?
+# Before the update every ratio is exactly 1, so with one update for each batch the clip
+# does nothing: on-policy PPO is the actor-critic above. After the update, a larger share
+# of the answers than of the tokens is outside: small changes of some twenty tokens
+# multiply. The same number $\epsilon$ therefore means different things. With a ratio of
+# answers, it limits how far whole answers move, and long answers reach it sooner. With
+# a ratio of tokens, it limits each token, and an answer may move far.
+#
+# </details>
+#
+# ### Exercise 4.5: where is there a gradient?
 #
 # Difficulty ●●●○○ · 8 minutes
 #
@@ -506,7 +855,8 @@ def still_moves(ratio: float, advantage: float, clip: float) -> bool:
     raise NotImplementedError
 
 # %%
-with notebook.exercise("4.4"):
+with notebook.exercise("4.5"):
+    assert isinstance(still_moves(1.0, 1.0, 0.2), bool), "True or False"
     assert still_moves(1.0, 1.0, 0.2), "a fresh sample always counts"
     assert not still_moves(1.5, 1.0, 0.2), "good and risen enough: clipped"
     assert still_moves(0.5, 1.0, 0.2), "good but fallen: min() keeps the gradient"
@@ -542,10 +892,112 @@ with notebook.exercise("4.4"):
 #
 # </details>
 #
+# ### PPO that runs
+#
+# GAE's credit, and one ratio for each answer, clipped. Now a batch may serve twice:
+
+# %%
+from sftrl_lite.training.losses import ppo_loss
+
+def ppo(part: Batch, logps, values: torch.Tensor, s: RLSettings) -> torch.Tensor:
+    """PPO's loss: a turn is an action."""
+    new, old = per_turn(part, logps), per_turn(part, part.old_logps)
+    return ppo_loss(new, old, values, part.advantages, part.targets, part.played,
+                    s.clip, s.value_coef)
+
+live("PPO, 2 epochs", by_gae, ppo, replace(with_values, epochs=2))
+
+# %% [markdown]
+# ### Exercise 4.6: write PPO's loss
+#
+# Difficulty ●●●●○ · 20 minutes
+#
+# With $N$ the number of turns that were played,
+#
+# $$
+# L = \frac{1}{N} \sum_{t\ \text{played}} \Big[ c_v \,(V_t - \text{target}_t)^2 -
+# \min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1 - \epsilon, 1 + \epsilon)\, A_t\big) \Big].
+# $$
+#
+# The check compares its value and its gradients, with respect to the new
+# log-probabilities and the values, with the package's.
+
+# %%
+def turn_loss(
+    new: torch.Tensor,
+    old: torch.Tensor,
+    values: torch.Tensor,
+    advantages: torch.Tensor,
+    targets: torch.Tensor,
+    played: torch.Tensor,
+    clip: float,
+    value_coef: float,
+) -> torch.Tensor:
+    """PPO's loss, a number; all tensors are (B, T), ``played`` is bool.
+
+    With one turn, ratio 1, advantage 2, value 0 and target 1 it is ``value_coef - 2``.
+    """
+    raise NotImplementedError
+
+# %%
+with notebook.exercise("4.6"):
+    one, yes = torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)
+    small = turn_loss(one, one, 0 * one, 2 * one, one, yes, 0.2, 0.5)
+    assert small.shape == () and abs(float(small) + 1.5) < 1e-6, "0.5 * 1 - 2 is -1.5"
+    made = torch.Generator().manual_seed(0)
+    for clip_at, coef in ((0.2, 0.5), (0.05, 1.7), (0.4, 0.0)):
+        old, A, goal, v, by = torch.randn(5, 6, 3, generator=made).double()
+        played = torch.rand(6, 3, generator=made) < 0.7
+        found = []
+        for loss_of in (turn_loss, ppo_loss):
+            new, foreseen = (w.clone().requires_grad_() for w in (old + 0.3 * by, v))
+            given = [old.clone(), A.clone(), goal.clone(), played.clone()]
+            loss = loss_of(new, given[0], foreseen, *given[1:], clip_at, coef)
+            assert loss.requires_grad, "a tensor that knows where it came from"
+            loss.backward()
+            same = all(map(torch.equal, given, (old, A, goal, played)))
+            assert same, "an input has changed: compute in new tensors"
+            zero = torch.zeros_like(v)
+            found.append((loss, zero if new.grad is None else new.grad,
+                          zero if foreseen.grad is None else foreseen.grad))
+        said = "loss", "gradient of the policy", "gradient of the values"
+        for what, mine, right in zip(said, *found, strict=True):
+            assert torch.allclose(mine, right), f"clip {clip_at}, c_v {coef}: {what}"
+
+# %% [markdown] tags=["group-baseline"]
+# <details><summary>Hint</summary>
+#
+# `ratio = (new - old).exp()`; `torch.minimum` and `Tensor.clamp` pass gradients. Index
+# with `played` before you take the mean.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def turn_loss(
+#     new: torch.Tensor,
+#     old: torch.Tensor,
+#     values: torch.Tensor,
+#     advantages: torch.Tensor,
+#     targets: torch.Tensor,
+#     played: torch.Tensor,
+#     clip: float,
+#     value_coef: float,
+# ) -> torch.Tensor:
+#     ratio = (new - old).exp()
+#     inside = ratio.clamp(1 - clip, 1 + clip)
+#     gain = torch.minimum(ratio * advantages, inside * advantages)
+#     error = (values - targets) ** 2
+#     return (value_coef * error - gain)[played].mean()
+# ```
+#
+# </details>
+#
 # ## GRPO's baseline: the group
 #
-# A value head has to be learned. GRPO (Shao et al., 2024) does without one: sample a
-# group of $G$ answers to the same hand and compare each with its group,
+# A value head has to be learned. GRPO (Shao et al., 2024, *DeepSeekMath*) does without
+# one: sample a group of $G$ answers to the same hand and compare each with its group,
 #
 # $$A_i = \frac{R_i - \text{mean}(R_1, \dots, R_G)}{\text{std}(R_1, \dots, R_G)}.$$
 #
@@ -557,33 +1009,36 @@ with notebook.exercise("4.4"):
 # $$A_{i,t} = R_{i,t} - \frac{1}{|P_t|} \sum_{j \in P_t} R_{j,t}, \qquad R \in
 # \mathbb{R}^{B \times T}.$$
 #
-# Three groups of four, one turn each: one sample solves its hand, three do, all do.
+# **Predict, then run.** Three groups of four, one turn each, rewards 5 and −1: one
+# sample solves its hand, three do, all do. Which sample gets the largest advantage, and
+# which group none?
 
-# %%
+# %% tags=["groups"]
 from sftrl_lite.training.losses import group_advantages
 
-returns = torch.tensor([5.0, -1, -1, -1, 5, 5, 5, -1, 5, 5, 5, 5])[:, None]
-played = torch.ones_like(returns, dtype=torch.bool)
+earned = torch.tensor([5.0, -1, -1, -1, 5, 5, 5, -1, 5, 5, 5, 5])[:, None]
+every = torch.ones_like(earned, dtype=torch.bool)
 for name, scaled in (("Dr. GRPO", False), ("GRPO", True)):
-    found = group_advantages(returns, played, group=4, scale=scaled)[:, 0]
+    found = group_advantages(earned, every, group=4, scale=scaled)[:, 0]
     print(f"{name:8}", [round(a, 2) for a in found.tolist()])
 
 # %% [markdown]
-# Two more things differ between our GRPO and Shao et al.'s: there is no KL penalty, and
-# the loss is a mean over all answer tokens of the batch (Yu et al., 2025), not first
-# over each answer and then over answers.
+# <details><summary>Answer</summary>
 #
-# The last group teaches nothing: when all samples agree, every advantage is zero. Hands
-# that are always or never solved cost sampling and give no gradient, which is why RL
-# needs a base that succeeds *sometimes*. `rl_step` reports the share of the other hands
-# as `signal`.
+# The single success of the first group, and in the second group the single failure is
+# as far below: who is alone differs most from the group's mean. The last group teaches
+# nothing: when all samples agree, every advantage is zero. Hands that are always or
+# never solved cost sampling and give no gradient, which is why RL needs a base that
+# succeeds *sometimes*.
 #
-# ### Exercise 4.5: a group that agrees
+# </details>
 #
-# Difficulty ●●○○○ · 5 minutes
+# ### Exercise 4.7: a group that agrees
 #
-# Write the group's advantages for one turn, and return the share of groups without any
-# signal beside them.
+# Difficulty ●●○○○ · 8 minutes
+#
+# Write the group's advantages for one turn, without the division, and return beside them
+# the share of groups without any signal.
 
 # %%
 def grouped(returns: torch.Tensor, group: int) -> tuple[torch.Tensor, float]:
@@ -594,7 +1049,7 @@ def grouped(returns: torch.Tensor, group: int) -> tuple[torch.Tensor, float]:
     raise NotImplementedError
 
 # %%
-with notebook.exercise("4.5"):
+with notebook.exercise("4.7"):
     found, silent = grouped(torch.tensor([5.0, -1.0, 5.0, 5.0]), 2)
     assert found.tolist() == [3.0, -3.0, 0.0, 0.0], "subtract the mean of each group"
     assert silent == 0.5, "the second group has no variance"
@@ -602,13 +1057,23 @@ with notebook.exercise("4.5"):
     assert mixed[2] == 0 and silent == 0.5, "an average sample is no silent group"
     lucky, _ = grouped(torch.tensor([5.0, -1.0, -1.0, -1.0]), 4)
     assert lucky[0] == 4.5, "a rare success stands out"
-    assert abs(float(lucky.sum())) < 1e-6, "within a group advantages sum to zero"
+    made = torch.Generator().manual_seed(0)
+    for groups_of, group in ((1, 2), (5, 3), (4, 8), (6, 1)):
+        paid = torch.randint(-3, 6, (groups_of, group), generator=made).float()
+        paid[0] = paid[0, 0]  # one group at least agrees
+        given = paid.flatten()
+        kept, (found, silent) = given.clone(), grouped(given, group)
+        true = torch.cat([row - row.mean() for row in paid])
+        assert torch.allclose(found, true, atol=1e-5), f"groups of {group}: own mean"
+        agree = sum(len(set(row.tolist())) == 1 for row in paid) / groups_of
+        assert abs(silent - agree) < 1e-6, f"groups of {group}: the share that agree"
+        assert torch.equal(given, kept), "the returns have changed: use a new tensor"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `returns.reshape(-1, group)` has one group a row. A silent row equals its first entry
-# throughout.
+# `returns.reshape(-1, group)` has one group in each row. A silent row equals its first
+# entry throughout.
 #
 # </details>
 #
@@ -622,6 +1087,63 @@ with notebook.exercise("4.5"):
 # ```
 #
 # </details>
+#
+# ### GRPO that runs
+#
+# The group's credit, one ratio for each token, and no value head:
+
+# %%
+from sftrl_lite.training.forward import per_token
+from sftrl_lite.training.losses import grpo_loss
+
+def by_group(batch: Batch, values: None, s: RLSettings) -> None:
+    """Return minus the mean of the samples of the same hand that played this turn."""
+    batch.advantages = group_advantages(returns(batch, s), batch.played, s.samples)
+
+def grpo(part: Batch, logps: torch.Tensor, values: None, s: RLSettings) -> torch.Tensor:
+    """GRPO's loss: a token is an action, with the advantage of its turn."""
+    advantages = per_token(part, part.advantages)
+    return grpo_loss(logps, part.old_logps, advantages, part.turn >= 0, s.clip)
+
+live("GRPO, 2 epochs", by_group, grpo, replace(trial, epochs=2))
+
+# %%
+import pandas as pd
+
+from sftrl_lite.results.intervals import mean_interval
+
+gains = {name: mean_interval((after - lived["Init"]).tolist())
+         for name, after in lived.items() if name != "Init"}
+above = [name for name, gain in gains.items() if gain.low > 0]
+notebook.show(
+    f"After 10 steps {len(above)} of {len(gains)} methods solve more than Init "
+    f"({', '.join(above) or 'none'}): the 95 % interval of the gain, hand by hand, is "
+    "above 0. With one seed and so few steps this says that they run; it ranks none."
+)
+pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
+                     "gain over Init": f"{100 * gain.value:+.0f} points",
+                     "interval": f"{100 * gain.low:+.0f} to {100 * gain.high:+.0f}"}
+              for name, gain in gains.items()}).T
+
+# %% [markdown]
+# ## The family in one table
+#
+# All are the policy gradient; they differ in five choices. $R$ is the reward of an
+# answer.
+#
+# | | advantage | divided by | ratio | KL to a reference | clip; mean of the loss |
+# | --- | --- | --- | --- | --- | --- |
+# | PPO (Schulman et al., 2017) | GAE with a learned value | batch's deviation (implementations) | an action: a token in most libraries, an answer in Chu et al. (2025) | none; in RLHF a penalty in the reward | $1 \pm \epsilon$; over actions |
+# | RLOO ([Ahmadian et al., 2024](https://arxiv.org/abs/2402.14740)) | $R$ − mean of the *other* samples | – | none (on-policy) | in the reward | none; over answers |
+# | GRPO ([Shao et al., 2024](https://arxiv.org/abs/2402.03300)) | $R$ − group's mean | group's deviation | token | in the loss, $k_3$ | $1 \pm \epsilon$; over an answer's tokens, then over answers |
+# | Dr. GRPO ([Liu et al., 2025](https://arxiv.org/abs/2503.20783)) | $R$ − group's mean | – | token | none | $1 \pm \epsilon$; sum over tokens, divided by a constant |
+# | DAPO ([Yu et al., 2025](https://arxiv.org/abs/2503.14476)) | $R$ − group's mean | group's deviation; silent groups are sampled again | token | none | $1 - 0.2$ to $1 + 0.28$; over all tokens |
+# | REINFORCE++ ([Hu et al., 2025](https://arxiv.org/abs/2501.03262)) | $R$ − batch's mean | batch's deviation | token | in the reward, token by token | $1 \pm \epsilon$; over tokens |
+# | **this course, PPO** | GAE over turns | batch's deviation | answer | none | $1 \pm \epsilon$; over turns |
+# | **this course, GRPO** | $R_t$ − group's mean at turn $t$ | – | token | none | $1 \pm \epsilon$; over all tokens |
+#
+# With one update for each batch all ratios are 1. Then the clip does nothing, and GRPO
+# is REINFORCE with the group's mean as its baseline.
 #
 # ## How far from Init? Three estimates of a KL
 #
@@ -645,27 +1167,27 @@ for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
 # %% [markdown]
 # $k_1$ and $k_3$ are right on average, and $k_3$ is never negative; $k_2$ has little
 # variance, is nearly right for policies as close as these, and wrong for distant ones.
-# The paper's PPO has no KL term at all (released code): the clip and a small learning
-# rate must do. We only *measure* the KL, by $k_1$.
+# The paper's PPO has no KL term at all (released code): only the clip and a small
+# learning rate keep the policy close. We *measure* the KL, by $k_1$.
 #
 # ## One policy, one temperature
 #
 # Sampling at temperature $\tau$ draws from
 # $\pi_\tau = \text{softmax}(\text{logits} / \tau)$. Then $\pi_\tau$ is the policy,
 # everywhere: in the rollout, in the ratio, in the KL and in the entropy the logits are
-# divided by the same $\tau$. What goes wrong otherwise? Give *every* answer one point,
-# so that there is nothing to learn. If the samples come from $\pi_\tau$ and the score
+# divided by the same $\tau$. What goes wrong otherwise? Give *every* answer a reward
+# of 1, so that there is nothing to learn. If the samples come from $\pi_\tau$ and the score
 # from $\pi_\sigma$, the expected gradient with respect to the logits is
 #
 # $$\mathbb{E}_{a \sim \pi_\tau}\big[\nabla \log \pi_\sigma(a)\big] =
 # \frac{\pi_\tau - \pi_\sigma}{\sigma},$$
 #
 # and that is zero only where $\tau = \sigma$. With it goes the argument that a baseline
-# does not change the gradient. The sum over four answers, exactly:
+# does not change the gradient. The exact sum over four answers:
 
-# %%
+# %% tags=["temperatures"]
 def drift(sampled_at: float, trained_at: float) -> torch.Tensor:
-    """Expected gradient on four logits where every answer earns one point."""
+    """Expected gradient on four logits where every answer earns 1."""
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0], requires_grad=True)
     drawn = (logits.detach() / sampled_at).softmax(0)
     (drawn * (logits / trained_at).log_softmax(0)).sum().backward()
@@ -683,7 +1205,6 @@ for sampled_at, trained_at in ((1.0, 1.0), (0.2, 0.2), (0.2, 1.0)):
 # mistake shows in the ratio, which has to be 1 before the first update:
 
 # %%
-dealt = task.draw(random.Random(0), 8)
 for tau in (1.0, 0.2):
     few = rollout(base, tokenizer, task, dealt, samples=4, tries=1, temperature=tau,
                   generator=dice(2), **limit)
@@ -702,107 +1223,51 @@ for tau in (1.0, 0.2):
 # `full`. How a model is *evaluated* is another choice: at temperature 0.6 with `top_p`
 # 0.9 unless something else is said, the decoding of the paper's evaluation.
 #
-# ## One step of training, as a whole
+# ## The same step as the package's
 #
-# Now everything has a name. A step of PPO on text:
-#
-# 1. Choose hands, sample whole episodes (`rollout`).
-# 2. Pack them. One pass without gradients gives values and old log-probabilities; then
-#    advantages and value targets (`ppo_targets`: GAE, normalised).
-# 3. For each minibatch: log-probabilities now, ratio, clip, value error (`ppo_loss`),
-#    one step of Adam.
+# `text_step` with `by_gae` and `ppo` is PPO; with `by_group` and `grpo` it is GRPO. (Old
+# log-probabilities come from a pass like the update's, not from the rollout, which
+# decodes one token at a time: in 16 bits the two differ by rounding, and the first ratio
+# would not be 1.) The package's `rl_step` does the same, and besides it handles pictures,
+# several processes and float16. Do both take the same step from Init? They draw from the
+# same stream; two epochs of two minibatches:
 
 # %%
-from sftrl_lite.training.losses import ppo_loss
-from sftrl_lite.training.rl import ppo_targets
-def ppo_step(model, head, adam, hands, s, rng) -> dict[str, float]:
-    """One step of PPO; ``s``: the scale's settings, ``rng`` draws hands and order."""
-    chosen, draws = dice(rng.getrandbits(60)), rng.sample(hands, s.problems)
-    episodes = rollout(model, tokenizer, task, draws, samples=s.samples, tries=s.tries,
-                       temperature=s.temperature, generator=chosen, **limit)
-    batch = pack(episodes, tokenizer.pad_token_id, model.device)
-    with torch.no_grad():
-        batch.old_logps, values = policy(model, batch, head, None, s.temperature)[::2]
-    batch.advantages, batch.targets = ppo_targets(batch, values, s.gamma, s.lam)
-    for _ in range(s.epochs):
-        order = torch.tensor(rng.sample(range(len(episodes)), len(episodes)))
-        for rows in order.split(s.minibatch):
-            part = batch.rows(rows)  # without columns and turns that none of them needs
-            logps, _, seen = policy(model, part, head, None, s.temperature)
-            new, old = per_turn(part, logps), per_turn(part, part.old_logps)
-            loss = ppo_loss(new, old, seen, part.advantages, part.targets, part.played,
-                            s.clip, s.value_coef)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), s.max_grad_norm)
-            adam.step()
-            adam.zero_grad()
-    error = (values - batch.targets)[batch.played].square().mean().item()
-    return {"reward": batch.rewards.sum(1).mean().item(), "value_error": error}
+from sftrl_lite.training.rl import rl_step
 
-# %% [markdown]
-# The rollout has log-probabilities as well, from tokens decoded one at a time. Step 2 takes
-# them from a pass like the update's instead: in 16 bits the two differ by rounding, and the
-# first ratio would not be 1.
-#
-# The package's `rl_step` does the same, and besides it handles pictures, several
-# processes, float16 and GRPO. Do both take the same step from Init? They draw from the
-# same stream.
-
-# %%
-from sftrl_lite.models.adapters import restore, trained
-from transformers import PreTrainedModel
-
-student = load(scale.base_for("gp-l"), scale.adapter, vision=scale.vision)[0]
-start = {name: weight.clone() for name, weight in trained(student).items()}
-
-def at_init() -> PreTrainedModel:
-    """The student as it was: one model serves all, a GPU may hold no second one."""
-    restore(student, start)
-    return student
-
-def moved() -> torch.Tensor:
+def taken() -> torch.Tensor:
     """What has changed of all that trains, weights or an adapter, in one vector."""
     return torch.cat([(w - start[n]).flatten() for n, w in trained(student).items()])
 
-# %%
-from sftrl_lite.runs.recorder import train_hands
-from sftrl_lite.seeds import stream
-from sftrl_lite.training.rl import rl_step
-from sftrl_lite.training.updates import new_learner
-
-hands = train_hands(task, scale.sft.hands, seed=0)
-ours = new_learner(at_init(), scale.rl, seed=0)
-first = ppo_step(ours.model, ours.value_head, ours.optimizer, hands, scale.rl,
-                 stream(0, "rl", 0))
-mine = moved()
-learner = new_learner(at_init(), scale.rl, seed=0)
-stats = rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
-its = moved()
-print(f"reward an episode: ours {first['reward']:.3f}, rl_step {stats['reward']:.3f}")
-print(f"the updates differ by {(mine - its).norm() / its.norm():.2%} of their length")
+for method, credit, loss in (("rl-ppo", by_gae, ppo), ("rl-grpo", by_group, grpo)):
+    half = max(trial.minibatch // 2, 1)
+    s = replace(trial, method=method, epochs=2, minibatch=half)
+    learner = new_learner(at_init(), s, seed=0)
+    text_step(learner, tokenizer, task, hands, s, 0, credit, loss)
+    ours = taken()
+    rl_step(new_learner(at_init(), s, seed=0), tokenizer, task, hands, s, seed=0)
+    apart = (ours - taken()).norm() / taken().norm()
+    print(f"{method}: the two updates differ by {apart:.2%} of their length")
 
 # %% [markdown]
-# ### The package's step
-#
-# `rl_step` is this step for both methods, for text and for pictures, for one process and for
-# many. Each line of it is a stage that you know:
+# Each line of `rl_step` is a stage that you know:
 #
 # | name | what it does | above |
 # | --- | --- | --- |
-# | `stream` | all chance of this step, from the seed and the step's number | `rng` |
-# | `play` | draws problems and plays episodes, each process its own | `rollout` |
+# | `stream` | all randomness of this step, from the seed and the step's number | `stream` |
+# | `play` | draws problems and plays episodes, each process its own | `play` |
 # | `pack` | episodes to tensors (`tokenizer_of` knows the padding) | `pack` |
-# | `look_back` | what the policy thinks of its answers: `old_logps`, values, entropy | `policy` |
-# | `with_advantages` | GAE with value targets, or the group's baseline | `ppo_targets` |
+# | `look_back` | `old_logps`, values and entropy, from the policy that played | `policy` |
+# | `with_advantages` | GAE with value targets, or the group's baseline | `by_gae`, `by_group` |
 # | `learner.critic` | the value head; GRPO has none | `head` |
 # | `checkpointed` | whether layers compute twice to save memory; on a GPU | |
 # | `minibatches` | epochs, order, and the passes that memory has room for | `order.split` |
-# | `update` | one gradient step: adds up the gradients of all processes, clips, steps | `adam` |
+# | `update` | one gradient step: adds up the gradients of all processes, clips, steps | `optimizer.step` |
 # | `encoded` | states of the pictures, computed once for all passes of an update | |
 # | `near.rows` | the episodes of a pass, without columns that none of them needs | `batch.rows` |
-# | `METHODS` | the loss, PPO's or GRPO's, and how far the policy has moved | `ppo_loss` |
+# | `METHODS` | the loss, PPO's or GRPO's, and how far the policy has moved | `ppo`, `grpo` |
 # | `step.backward` | adds the gradient of a pass, by its share of the minibatch | `backward` |
-# | `figures` | what one debugs by | |
+# | `figures` | the numbers that one debugs with | |
 
 # %%
 import inspect
@@ -811,31 +1276,29 @@ code = inspect.getsource(rl_step)
 print(code[code.index("    s, rng ="):])  # what stands below the docstring
 
 # %% [markdown]
-# A few more steps, to see what `rl_step` returns. `reward` is the mean sum of points of
-# an episode, `success` the share solved within the budget, `answers` the tries actually
-# played, `signal` the share of hands whose samples earned different points. The rest is for
-# finding faults: `kl` and `clipped` say how far the policy went from the one that sampled,
-# `entropy` how undecided that one was, `grad_norm` how long the gradient was before it was
-# clipped, `explained_variance` how much of the returns the value head foresaw.
+# Three of its steps, to see what it returns. `reward` is the mean sum of rewards of an
+# episode, `success` the share solved within the budget, `answers` the tries actually
+# played, `signal` the share of hands whose samples earned different rewards. The others
+# are for finding faults: `kl` and `clipped` say how far the policy went from the one
+# that sampled, `entropy` how random that one was, `grad_norm` the norm of the gradient
+# before it was clipped, `explained_variance` the share of the returns' variance that
+# the value head predicts.
 
 # %%
-import pandas as pd
-from tqdm.auto import tqdm
-
 few = 3
-log = [stats]
-log += [rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
-        for _ in tqdm(range(few - 1), unit="step")]
+learner = new_learner(at_init(), scale.rl, seed=0)
+log = [rl_step(learner, tokenizer, task, hands, scale.rl, seed=0)
+       for _ in tqdm(range(few), unit="step")]
 pd.DataFrame(log, index=range(1, few + 1)).round(3).T
 
 # %%
-error = first["value_error"]
+error = log[0]["value_loss"]
 notebook.show(
-    f"A loss of {stats['loss']:.1f} in step 1 is no divergence. Before the first "
+    f"A loss of {log[0]['loss']:.1f} in step 1 is no divergence. Before the first "
     "update every ratio is 1 and normalised advantages have mean zero, so the policy's "
     "part of the loss is zero. What is left is the value head's part, "
     f"{scale.rl.value_coef:g} times its mean squared error of {error:.1f}: an "
-    f"untrained head is off by about {error ** 0.5:.1f} points."
+    f"untrained head is off by about {error ** 0.5:.1f}."
 )
 
 # %% [markdown]
@@ -843,10 +1306,13 @@ notebook.show(
 #
 # Half of the scale's training compute, one seed. On the other core runs the control,
 # `rl-random`: the same PPO, the same hands, the same number of samples, but a fair coin
-# instead of the verifier. Heads is +1 and ends the episode, tails is -1 and allows
-# another try. The points have mean zero and do not depend on the answer, so whatever
-# the control gains or loses does not come from the verifier. A second call of the cell
-# only reads the folder.
+# instead of the verifier. Heads is +1 and ends the episode, tails is −1 and allows
+# another try. The rewards have mean zero and do not depend on the answer, so whatever
+# the control gains or loses does not come from the verifier. Run again, the cell only
+# reads what it stored.
+#
+# **Predict, then run.** What will random rewards do to the share solved at the first
+# try: raise it, lower it, leave it? The figure of this chapter, below, has the answer.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -874,11 +1340,11 @@ shown = ["success", "success@1", "read", "format_error", "entropy", "kl"]
 wide[shown].round(3).astype(object).fillna("")
 
 # %% [markdown]
-# Held-out hands under the trained rule, at the paper's decoding. Read it from left to
-# right. Does success rise within the budget, and at the first try? Entropy and KL are
+# Held-out hands under the trained rule, at the paper's decoding. Read it from top to
+# bottom. Does success rise within the budget, and at the first try? Entropy and KL are
 # properties of the policy at temperature 1 and are measured at both ends only. A
 # falling entropy says that the policy becomes more deterministic. The KL to Init says
-# how far it has moved, in nats an answer.
+# how far it has moved, in nats per answer.
 #
 # ## The library way
 #
@@ -889,7 +1355,6 @@ wide[shown].round(3).astype(object).fillna("")
 
 # %%
 import time
-from dataclasses import replace
 
 from sftrl_lite.training.trl_grpo import train_with_trl
 
@@ -907,13 +1372,13 @@ out = ROOT / "runs" / "chapter-4" / "trl"
 theirs = train_with_trl(at_init(), tokenizer, task, hands, small, out, 0, few)
 ours = [step["reward"] for step in steps]
 end = time.time()
-print(f"trl  {end - middle:5.1f} s, reward a step", [round(r, 2) for r in theirs])
-print(f"ours {middle - began:5.1f} s, reward a step", [round(r, 2) for r in ours])
+print(f"trl  {end - middle:5.1f} s, reward per step", [round(r, 2) for r in theirs])
+print(f"ours {middle - began:5.1f} s, reward per step", [round(r, 2) for r in ours])
 
 # %% [markdown]
 # The two draw different hands and different answers. What has to agree is the first
 # number: the reward of Init, before any update. By how much may two such numbers
-# differ?
+# differ by chance?
 
 # %%
 many = rollout(base, tokenizer, task, hands[:60], samples=small.samples,
@@ -923,7 +1388,7 @@ by_hand = earned.reshape(-1, small.samples).mean(1)
 error = (by_hand.std() / small.problems ** 0.5).item()  # of the mean of so few hands
 gap, noise = abs(theirs[0] - ours[0]), 1.96 * (2 * error ** 2) ** 0.5
 notebook.show(
-    f"Init earns {earned.mean():.2f} points an episode, and a mean over "
+    f"Init earns {earned.mean():.2f} per episode, and a mean over "
     f"{small.problems} hands has a standard error of {error:.2f}. The two first steps "
     f"differ by {gap:.2f}, {'less' if gap < noise else 'more'} than the {noise:.2f} "
     "that noise alone exceeds in one of twenty comparisons. That both learn the task "
@@ -937,7 +1402,7 @@ notebook.show(
 # 3, 5 or 10 tries at equal compute gained 0.48, 2.15, 2.99 and 5.99 points of OOD
 # success (section 5.5, figure 10). Before we believe that more tries *teach* more,
 # count what they *give*. A student who solves a share $p$ of hands at each try, and
-# learns nothing from failing, solves within $T$ tries
+# learns nothing from failures, solves within $T$ tries
 #
 # $$P_T = 1 - (1 - p)^T.$$
 
@@ -948,7 +1413,7 @@ for p in (0.02, 0.05, 0.10):
 
 # %% [markdown]
 # A policy that improves from $p = 0.02$ to $0.05$ gains 3 points if it has one try, and
-# far more if it has ten: the same learning, other arithmetic. So "more tries generalise
+# far more if it has ten: the same learning, different arithmetic. So "more tries generalise
 # better" has two readings, and they need two measurements: each policy at *its own*
 # training budget (as in the paper), and all policies at *one common* budget.
 
@@ -985,14 +1450,14 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 # hands, held-out hands under the trained rule, held-out hands under a rule that
 # training never announced. One seed; bands are Wilson 95 % intervals over hands.
 
-# %%
+# %% tags=["run-figure"]
 from sftrl_lite.results import plots
 
 both = ("rl-ppo", "rl-random")
 alt = plots.alt_text(table, methods=both)
 notebook.figure(plots.curves(table, methods=both), alt=alt)
 
-# %%
+# %% tags=["moved"]
 def moved(method: str, split: str, metric: str = "success@1") -> str:
     """A method's first and last value in per cent, and what the interval says."""
     kept = (table["method"] == method) & (table["split"] == split)
@@ -1012,8 +1477,17 @@ for method in both:
 tables.cost_table(table)
 
 # %% [markdown]
+# <details><summary>Answer: what random rewards do</summary>
+#
+# Rewards that do not depend on the answer have an expected gradient of zero. What moves
+# the policy is the noise of the estimate: at best the control stays where Init is, and
+# over many steps noise tends to harm. If a control with random rewards gains clearly,
+# look for the cause elsewhere than in the verifier.
+#
+# </details>
+#
 # And recorded, with several seeds, at full length. `Init at its best temperature` is a
-# control without any training: whoever only lowers the temperature gets that far.
+# control without any training: a lower temperature alone gets that far.
 
 # %%
 recorded = report.recorded("headline", "controls")
@@ -1048,11 +1522,11 @@ revision_viewer(episodes, tokenizer)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# RL never saw a correct answer that it had not written itself. It sampled, and made
-# likelier what earned points. A hand with a face card is solved only by whoever uses
-# the announced rule, so nothing in the reward favours forgetting it; whether the
-# numbers stay right is the last figure in the sentences above. What improves, writing
-# formulas that come out at 24, is of use under any rule.
+# RL never saw a correct answer that the model had not written itself. It sampled, and
+# made more likely what earned rewards. A hand with a face card is solved only by an
+# answer that uses the announced rule, so nothing in the reward favours forgetting it;
+# whether the numbers are still read right is the last figure in the sentences above.
+# What improves, writing formulas that evaluate to 24, is useful under any rule.
 #
 # What this chapter does *not* show:
 #
@@ -1061,8 +1535,8 @@ revision_viewer(episodes, tokenizer)
 #   paper's RL failed without an SFT start, too (section 5.4, figure 9).
 # - *That RL does more than a lower temperature.* Compare with the row of Init at its
 #   best temperature; chapter 5 draws the whole curve.
-# - *That RL cannot forget.* It keeps what it is never paid to change. Another learning
-#   rate or another base may tell another story.
+# - *That RL cannot forget.* Nothing rewarded forgetting here. Another learning rate or
+#   another base may give another result.
 # - *That RL generalises better than SFT at equal cost.* That comparison needs equal
 #   compute, several seeds and settings chosen elsewhere: chapter 5.
 # - *That more tries teach more.* Compare the columns of the table above; chapter 10.

@@ -41,7 +41,7 @@ scale = notebook.setup()
 #
 # The cards are 3, 5, 6 and J, and today a jack counts 11. Five students answer.
 
-# %%
+# %% tags=["five-answers"]
 from sftrl_lite.tasks.cards import OOD_RULE
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.hands import Hand
@@ -120,7 +120,7 @@ values = {key: {m: e.value for m, e in row.items()} for key, row in found.items(
 named = pd.DataFrame(values).T.rename_axis(["model", "rule"])
 named.swaplevel().sort_index().round(3)
 
-# %% [markdown]
+# %% [markdown] tags=["read-and-solve"]
 # ## Reading times solving
 #
 # To solve at the first try one has to read, then calculate. By the rule of products
@@ -146,7 +146,7 @@ products = {key: factors(episodes) for key, episodes in played.items()}
 named = pd.DataFrame(products).T.rename_axis(["model", "rule"])
 named.swaplevel().sort_index().round(3)
 
-# %%
+# %% tags=["which-factor"]
 from sftrl_lite.results.intervals import difference
 
 
@@ -317,7 +317,7 @@ notebook.show(
 )
 pd.DataFrame(rows).T.round(3)
 
-# %% [markdown]
+# %% [markdown] tags=["power"]
 # Compare the lines of Init and RL from left to right. Where they meet, RL only made
 # existing solutions more likely; where they stay apart, it did more than that, for this
 # $k$. (The recorded pass@1, 4 and 16 of more seeds are a claim of the table further down.)
@@ -449,7 +449,7 @@ from sftrl_lite.results import plots, report, tables, temperature_plots
 drawn = temperature_plots.temperature_curve(table)
 notebook.figure(drawn, alt="One live seed. " + temperature_plots.temperature_alt(table))
 
-# %%
+# %% tags=["temperature-figure"]
 recorded = report.recorded("headline", "push", "controls")
 for sentence in report.missing(("headline", "push", "controls"), recorded):
     notebook.show(sentence)
@@ -486,7 +486,7 @@ for a, name in (("rl-ppo", "RL"), ("sft", "SFT")):
         print(f"{name:3} against {words:29} {verdict(gap)}")
 print(f"(points, first try, shifted rule; {which}; greedy: both are decoded greedily)")
 
-# %% [markdown]
+# %% [markdown] tags=["compute"]
 # ## Equal compute, and what is not equal
 #
 # "At the same step" is no comparison: a step of SFT reads some demonstrations, a step of
@@ -552,7 +552,7 @@ with notebook.exercise("5.3"):
 # What else did they take? A *gradient update* is one step of the optimizer; minutes are
 # wall-clock on one core, with the evaluations on the way.
 
-# %%
+# %% tags=["costs"]
 from sftrl_lite.results.measures import costs
 
 spent = costs(shown)
@@ -602,9 +602,9 @@ for count in ("flops_paper", "flops_cache", "updates"):
 # | on-policy SFT (`sft-verified`) | Is it RL, or data: own answers that were verified? |
 # | SFT on varied rules | Is it SFT, or the single rule in its data? |
 #
-# The first we have seen. In the second, PPO runs as always, but with random rewards. The
-# coin has to be **neutral**: reward and message must not depend on whether an answer is
-# right. That is easier said than done. Here is a coin that looks neutral, from an
+# The first we have seen. In the second, PPO runs as always, but a coin sets the reward. The
+# coin has to be **neutral**: its rewards and messages must not depend on whether an answer
+# is right. That is easier said than done. Here is a coin that looks neutral, from an
 # earlier version of this course: every answer earns +5 or −1 by the toss of a coin. The
 # episode goes on as before, until a hand is really solved or five tries are used up; and,
 # as always, a last try that fails costs one more point.
@@ -716,8 +716,8 @@ with notebook.exercise("5.4"):
 #
 # <details><summary>Why reward rises while success falls</summary>
 #
-# A toss is worth +2 on average, and only a *true* solve ends the episode. Whoever does
-# not solve gets more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected
+# A toss is worth +2 on average, and only a *true* solve ends the episode. A failed
+# try brings more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected
 # return falls with $p$, so its gradient teaches to fail. This is reward hacking: the
 # policy does what is paid, and we had not seen what we paid for. As a control it would
 # have "shown" that RL without a true reward destroys the skill.
@@ -750,7 +750,7 @@ with notebook.exercise("5.5"):
         when = "the last try" if last else "an earlier try"
         assert ended == ended_wrong, (
             f"{when}: a right answer ends it with probability {ended:.0%}, a wrong one "
-            f"with {ended_wrong:.0%}; who fails gets other tosses than who solves"
+            f"with {ended_wrong:.0%}; a failed try must not change the tosses"
         )
         assert abs(paid - paid_wrong) < 1e-9, (
             f"{when}: a right answer earns {paid:+.1f} on average, a wrong one "
@@ -780,7 +780,7 @@ with notebook.exercise("5.5"):
 # the episode; tails is "incorrect", costs one point and allows another try. Both coins in
 # the toy, five seeds each:
 
-# %%
+# %% tags=["coins"]
 def package_coin(right: bool, heads: bool, last: bool) -> tuple[float, bool]:
     return (1.0 if heads else -1.0), heads
 
@@ -1088,7 +1088,7 @@ def coverage(seeds: int, episodes: int, worlds: int = 300) -> dict[str, float]:
             hits[kind] = hits.get(kind, 0) + (low <= 0.30 <= high)
     return {kind: count / worlds for kind, count in hits.items()}
 
-# %%
+# %% tags=["coverage"]
 sizes = [(1, 234), (1, 10_000), (3, 100), (3, 1000), (8, 1000)]
 grid = {f"{s} x {e} problems": coverage(s, e) for s, e in sizes}
 pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
@@ -1252,7 +1252,7 @@ with pd.option_context("display.max_colwidth", None):
 # dashed line is Init, the dotted one Init at its best temperature. Mind that the two
 # methods take very different numbers of updates to travel the same TFLOP.
 
-# %%
+# %% tags=["seeds-figure"]
 splits = ("train", "id", "ood-rule")
 titles = [plots.finding(shown, "success@1", split) for split in splits]
 drawn = plots.curves(shown, splits=splits, titles=titles)
@@ -1263,7 +1263,7 @@ notebook.show(f"Shifted rule, {which}: RL against SFT at the end {verdict(gap)}.
 # %% [markdown]
 # The controls, and SFT at the higher rate of 1e-3 (`push`), in a figure of their own:
 
-# %%
+# %% tags=["controls-figure"]
 others = ("sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if set(others) & set(recorded["method"]):
     drawn = plots.curves(recorded, splits=splits, methods=others)
@@ -1314,8 +1314,8 @@ if len(sweep):
 print(f"chosen: RL {scale.rl.lr:g}, SFT {scale.sft.lr:g}")
 
 # %% [markdown]
-# One thing the ledger cannot record: the *base* was bred so that the effect can be seen at
-# this size (chapter 2), and whoever breeds a base looks at shifts while doing so. That is
+# One thing the ledger cannot hold: the *base* was designed so that the effect can be seen
+# at this size (chapter 2), and designing a base means looking at shifts on the way. That is
 # a degree of freedom that the paper did not have. Read the tiny numbers as a working
 # model of the mechanism, not as another measurement of the effect at 11 B parameters.
 #

@@ -66,7 +66,7 @@ def sheet(pictures, titles, across: int, alt: str) -> None:
         axis.axis("off")
     notebook.figure(fig, alt=alt)
 
-# %%
+# %% tags=["hand-figure"]
 large = general_points("id", pictures=True, size=224)
 hand = large.show(Hand(("3", "5", "6", "J")), random.Random(0))
 small = replace(large, size=scale.picture)
@@ -106,7 +106,7 @@ for name, answer in students.items():
 # a `Look`: the suits, the deck, and how far cards stray, turn, shrink and blur. The
 # *contact sheet* shows every deck in every set of suits, without grain.
 
-# %%
+# %% tags=["looks-figure"]
 from sftrl_lite.tasks.card_pictures import DECKS, Look, SUITS
 
 row = Hand(("A", "7", "10", "Q"))
@@ -208,7 +208,7 @@ with torch.inference_mode():
 print("tower:    ", tuple(states.shape))
 print("projector:", tuple(views.shape))
 
-# %% [markdown]
+# %% [markdown] tags=["cross-attention"]
 # One state a patch and one for the whole picture: V states. (The tower's last dimension
 # is wider than the tower, because the states of inner layers are appended.) The text
 # never enters here: *the states depend on the picture alone*. Remember that for later.
@@ -363,7 +363,7 @@ for name, batch in (("one a hand", once), ("one a sample", each)):
         found = encode(model, batch)
     print(f"{name:13} {len(found):4} pictures {1000 * (time.time() - began):6.0f} ms")
 
-# %% [markdown]
+# %% [markdown] tags=["one-encoding"]
 # In training the tower needs a gradient as well. The groups' losses $\ell_1, \dots,
 # \ell_G$ share the states $S = f(\text{picture})$, and by the chain rule
 #
@@ -528,7 +528,7 @@ for s, words in SHIFTS.items():
     print(f"{'':13} writes {most}")
 
 # %% [markdown]
-# Compare the four places, then the confusions of the three splits. Init was bred to have
+# Compare the four places, then the confusions of the three splits. Init was designed to have
 # *habits*, as large models have them: in the same situation the same mistake, most of the
 # time, so that the likeliest answer is about as good as the average one. They come from its
 # corpus. Careless students take the second card for its *twin*, or, mostly where the first
@@ -583,7 +583,7 @@ habit_table("Init")
 # A split is one member of a family. Init's recognition for some other members, all under
 # the trained rule, at the paper's decoding:
 
-# %%
+# %% tags=["family"]
 from sftrl_lite.training.rollouts import rollout
 
 
@@ -639,7 +639,7 @@ with notebook.exercise("6.3"):
     drop = got[plain] - got[look]
     assert drop >= 20, f"only {drop} points worse; try another deck or zoom"
 
-# %% [markdown]
+# %% [markdown] tags=["recognise-and-solve"]
 # <details><summary>Hint</summary>
 #
 # Decks differ in typeface and in whether pips are there at all; `zoom` goes both ways.
@@ -822,7 +822,7 @@ with notebook.exercise("6.5"):
 # expects $5p - c(1 - p)$, and is better off naming wrong cards on purpose as long as that
 # is less than −1.5, that is for $p < (c - 1.5) / (c + 5)$.
 
-# %%
+# %% tags=["misreading-pays"]
 for kind in ("wrong_value", "wrong_numbers", "illegal"):
     c = -REWARDS[kind]
     below = max((c - 1.5) / (c + 5), 0)
@@ -926,7 +926,7 @@ for s, words in SHIFTS.items():
 # %%
 habit_table("Init", *names)
 
-# %%
+# %% tags=["habits"]
 for s, words in SHIFTS.items():
     for k in ("twin", "formula, low"):
         shares = {n: 100 * habits(played[n, s, "paper"])[k] for n in ("Init", *names)}
@@ -1004,7 +1004,7 @@ for line in missing(experiments, rows):
 if len(rows):
     display(main_table(rows, PICTURES))
 
-# %%
+# %% tags=["seeds-figure"]
 order = ("rl-ppo", "sft", "sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if "vl-headline" in set(rows["experiment"]):
     alt = recognition_plots.recognition_alt(rows, methods=order)
@@ -1046,7 +1046,7 @@ if len(rows):
 # scripts use 234, and not all the shares are multiples of 1/234, so they were smoothed or
 # counted otherwise. Taken as counts of 234, Fisher's exact test says:
 
-# %%
+# %% tags=["paper-bars"]
 from scipy.stats import fisher_exact
 
 N = 234

@@ -44,7 +44,7 @@ scale = notebook.setup(task="virl-l")
 # A walk through Alderwick, a procedural city (`city.py`). The ring is the start, the disc
 # the destination; the boards are landmarks.
 
-# %%
+# %% tags=["map-figure"]
 import matplotlib.pyplot as plt
 
 from sftrl_lite.tasks.navigation import navigation
@@ -76,7 +76,7 @@ print("right:      ", task.action(here.step))
 # The instruction says it twice, in two kinds of words. Five walkers answer; the prompt
 # asks for compass points.
 
-# %%
+# %% tags=["five-walkers"]
 from sftrl_lite.tasks.street_answers import REWARDS, write_answer
 
 seen = task.observation(here.step)
@@ -177,7 +177,7 @@ print("->", task.demonstration(here))
 # %% [markdown]
 # And the same decision under the shifted rule. Two lines differ from the above.
 
-# %%
+# %% tags=["two-offers"]
 shifted = navigation("ood-rule")
 before = task.prompt(here).splitlines()
 after = shifted.prompt(here).splitlines()
@@ -186,7 +186,7 @@ for a, b in zip(before, after, strict=True):
         print("trained:", a[-90:], "\nshifted:", b[-90:], "\n")
 print("->", shifted.demonstration(here))
 
-# %% [markdown]
+# %% [markdown] tags=["angle"]
 # The offer changes, and so do the past actions. The instructions do not: *"Turn right to
 # face east"* holds the right answer under both rules. The rule shift of V-IRL asks for
 # **the other word of the same sentence**. No heading has to be computed, no map to be
@@ -317,7 +317,7 @@ print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r)
 # Imagine a walker who has lost only the words for turns, and is perfect at `forward()` and
 # `stop()`:
 
-# %%
+# %% tags=["protocol"]
 from types import SimpleNamespace
 
 from sftrl_lite.tasks.walks import decisions, route_success
@@ -546,7 +546,7 @@ overview("Init")
 # `stop()` at decisions where stopping is wrong, by what is seen there: under both rules,
 # and in nine other cities.
 
-# %%
+# %% tags=["habit"]
 from sftrl_lite.tasks.base import read_answer
 
 
@@ -600,7 +600,7 @@ measured = side_by_side(plan, folder, "chapter-7")
 # what SFT keeps or loses a matter of its rate? *Varied words, pushed* is SFT at that rate,
 # too, on the same decisions, but the words on offer vary from one to the next (never the
 # shifted ones): if SFT as such destroys the choice of words, it must lose it as well. *RL,
-# random reward* is the same PPO on the same decisions, paid by a coin of mean zero: what it
+# random reward* is the same PPO on the same decisions, with rewards of a fair coin: what it
 # changes is not owed to the verifier.
 
 # %%
@@ -716,7 +716,7 @@ def panel(axis, rule: str) -> None:
     axis.axvline(2.5, color="#999999", lw=1, ls=":")
     axis.set_title(f"{rule} words")
 
-# %%
+# %% tags=["steps-figure"]
 def in_words(rule: str) -> str:
     """What is drawn in one panel."""
     lines = []
@@ -761,7 +761,7 @@ protocol.round(1)
 # were not on offer, are they the trained ones, and do they name the right street? A stop
 # here is the habit.
 
-# %%
+# %% tags=["words"]
 import json
 
 
@@ -830,7 +830,7 @@ if parts[0] in set(rows["experiment"]):
     display(gap_table(rows, {"ood-rule": "per_step"}))
     display(gap_table(rows, {"ood-rule": "walk_per_step"}))
 
-# %%
+# %% tags=["temperature-figure"]
 if parts[0] in set(rows["experiment"]):
     drawn = dict(metric="per_step", split="ood-rule", methods=("rl-ppo", "sft"))
     alt = temperature_plots.temperature_alt(rows, **drawn)
@@ -923,12 +923,12 @@ for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
 # taken where. It is a *pickle*, and a pickle is a small program. Here is one that prints;
 # it could as well delete your files.
 
-# %%
+# %% tags=["pickle"]
 import pickle
 
 
 class Trap:
-    """Whoever unpickles me calls print."""
+    """Unpickling me calls print."""
 
     def __reduce__(self):
         return print, ("the pickle has run a function",)
@@ -971,7 +971,7 @@ with notebook.exercise("7.5"):
         good = {(dice.random(), -dice.random()): f"pano_{i}" for i in range(9)}
         same = plain_load(pickle.dumps(good, protocol)) == good
         assert same, "plain values come back"
-        for call in bad:  # whoever unpickles one of these calls a function
+        for call in bad:  # unpickling one of these calls a function
             trap = type("Trap", (), {"__reduce__": lambda _, call=call: call})()
             data = pickle.dumps(good | {(0.0, 0.0): trap}, protocol)
             name, refused = f"{call[0].__module__}.{call[0].__name__}", False

@@ -66,7 +66,7 @@ def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
         axis.set_title(title, fontsize=9, fontweight="normal")
     notebook.figure(fig, alt=alt)
 
-# %%
+# %% tags=["views-figure"]
 task = make_task("virl-vl", scale=scale.name)
 large = replace(task, size=240, look=lambda r, s: city_look(r, s, 240))
 route = task.routes[0]
@@ -81,7 +81,7 @@ sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=2.6)
 # Two questions have to be answered before acting: which landmark stands where, and do
 # streets cross here? Four walkers answer, and the verifier judges:
 
-# %%
+# %% tags=["four-walkers"]
 from sftrl_lite.tasks.street_answers import write_answer
 
 seen = task.observation(here.step)
@@ -109,7 +109,7 @@ for name, answer in walkers.items():
 # directions, rows are heights. In our cities column 0 looks north. Here is the whole
 # place; lines mark where our walker's front, right, back and left are.
 
-# %%
+# %% tags=["panorama-figure"]
 from sftrl_lite.tasks.shipped_cities import load_city
 from sftrl_lite.tasks.street_view import panorama
 
@@ -278,7 +278,7 @@ with notebook.exercise("8.3"):
 # −45, +45 and +135 degrees. The view that its prompt calls ahead lies behind, to the left.
 # Ours shows what it says; `official=True` repeats the other four.
 
-# %%
+# %% tags=["released-figure"]
 theirs = replace(large, official=True)
 titles = ["as the prompt says", "as the released code shows"]
 alt = "The same crossing, cut as the prompt says and as the released code does."
@@ -292,7 +292,7 @@ sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=2.6)
 # the same everywhere, as a chain's signs are. One city is trained in, one is kept for
 # choosing settings, nine are the reported shift.
 
-# %%
+# %% tags=["cities-figure"]
 from sftrl_lite.tasks.city import city_routes
 from sftrl_lite.tasks.shipped_cities import DEV, TRAIN, UNSEEN
 
@@ -450,7 +450,7 @@ habit_table("Init")
 # How much of this needs a picture at all? We ask Init the same questions with a grey
 # panorama. What is still right comes from the text.
 
-# %%
+# %% tags=["blindfold"]
 import numpy as np
 
 
@@ -483,7 +483,7 @@ def per_kind(decisions, episodes) -> dict[str, float]:
 lines = {"sees": played["Init", "home", "paper"], "blindfolded": covered}
 pd.DataFrame({k: per_kind(tests["home"], e) for k, e in lines.items()}).T.round(3)
 
-# %% [markdown]
+# %% [markdown] tags=["see-and-act"]
 # ## Seeing and acting
 #
 # For cards, success was recognising times solving. Here there is a second term, since an
@@ -573,8 +573,8 @@ measured = side_by_side(plan, folder, "chapter-8")
 # %% [markdown]
 # Then a control for each. *On-policy SFT* (`sft-verified`) is supervised fine-tuning on
 # those of Init's own answers that the verifier accepted: right actions, whatever they claim
-# to see. *RL with a random reward* is the same PPO on the same decisions, paid by a coin of
-# mean zero: what it changes is not owed to the verifier. Below, what all of them took;
+# to see. *RL with a random reward* is the same PPO on the same decisions, with rewards of
+# mean zero from a coin: what it changes is not owed to the verifier. Below, what all of them took;
 # minutes are wall-clock of a run on one core when it was trained, evaluations included.
 
 # %%
@@ -630,7 +630,7 @@ for s in SHIFTS:
 # %%
 habit_table("Init", *names)
 
-# %%
+# %% tags=["habits"]
 for s in SHIFTS:
     for k in ("twin named", "stop, left"):
         shares = {n: 100 * habits(tests[s], played[n, s, "paper"])[k]
@@ -666,7 +666,7 @@ def panel(axis, metric: str) -> None:
     draw_dots(axis, dots, STYLES)
     axis.set_title(PANELS[metric])
 
-# %%
+# %% tags=["shifts-figure"]
 def in_words(metric: str) -> str:
     """What is drawn in one panel."""
     lines = []
@@ -778,7 +778,7 @@ if len(rows):
 # The first line is the paper's largest gain, on its smallest sample: nine cities, two
 # walks in each. Eighteen walks make 3, 14 and 2 successes.
 
-# %%
+# %% tags=["paper-walks"]
 from scipy.stats import fisher_exact
 
 from sftrl_lite.results.intervals import wilson

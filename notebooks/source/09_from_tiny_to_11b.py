@@ -36,7 +36,7 @@ from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
-# %% [markdown]
+# %% [markdown] tags=["adam"]
 # ## One number, by hand
 #
 # Llama-3.2-11B-Vision has 10.67 billion parameters. To train all of them, Adam wants for
@@ -53,8 +53,8 @@ scale = notebook.setup()
 #
 # Difficulty ●○○○○ · 4 minutes
 #
-# Weights that are *frozen* need no gradient and no running means, and may lie in fewer
-# bytes. Write the memory of both kinds.
+# Weights that are *frozen* need no gradient and no running means, and may be stored in
+# fewer bytes. Write the memory of both kinds.
 
 # %%
 def static_gib(trained: float, frozen: float = 0, frozen_bytes: float = 2) -> float:
@@ -193,7 +193,7 @@ with notebook.exercise("9.2"):
 # Adam moves a weight by about the learning rate, and the paper's is $10^{-6}$. Let us
 # take twenty steps from random weights along a steady gradient.
 
-# %%
+# %% tags=["bfloat16"]
 def changed(lr: float, dtype: torch.dtype, steps: int = 20) -> float:
     """Share of a million weights that differ after some steps of Adam."""
     torch.manual_seed(0)
@@ -210,7 +210,7 @@ formats = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 shares = {k: {f"{lr:.0e}": changed(lr, d) for lr in rates} for k, d in formats.items()}
 (100 * pd.DataFrame(shares).T).round(1).rename_axis("% changed at rate", axis=1)
 
-# %%
+# %% tags=["rounded-away"]
 lost = 100 * (1 - shares["bfloat16"]["1e-06"])
 notebook.show(
     f"At the paper's rate {lost:.0f} % of the weights have not moved at all. The run "
@@ -219,7 +219,7 @@ notebook.show(
     "scale; what is frozen may be small."
 )
 
-# %% [markdown]
+# %% [markdown] tags=["lora"]
 # ## LoRA: train a narrow detour
 #
 # LoRA freezes a matrix $W$ (out × in) and learns a product of two thin ones beside it,
@@ -313,7 +313,7 @@ with notebook.exercise("9.3"):
 # normal distribution has equal mass between them, and one scale for each block of 64
 # weights. A sketch of the idea on real weights of our tiny model:
 
-# %%
+# %% tags=["four-bits"]
 from scipy.stats import norm
 
 levels = torch.tensor(norm.ppf((torch.arange(16) + 0.5) / 16), dtype=torch.float32)
@@ -331,7 +331,7 @@ error = (four_bits(frozen) - frozen).norm() / frozen.norm()
 bits = 4 + 8 / 64 + 32 / (64 * 256)
 print(f"{bits:.3f} bits a weight; error {100 * error:.1f} % of the matrix's size")
 
-# %% [markdown]
+# %% [markdown] tags=["cache"]
 # bitsandbytes' levels differ a little from these (one of them is exactly zero), and its
 # scales are packed into 8 bits once more: hence the 4.127. Where the base is held in
 # bfloat16, LoRA needs 20.7 GiB before anything is computed, and QLoRA 8.6. Only the text
@@ -437,7 +437,7 @@ def measured(model) -> tuple[float, float]:
 # *Checkpointing* keeps each layer's input only, and computes the layer a second time when
 # the backward pass arrives there.
 
-# %%
+# %% tags=["checkpointing"]
 plain = measured(tiny)
 sparing = copy.deepcopy(tiny).train()
 checkpoint_layers(sparing)
@@ -521,7 +521,7 @@ with notebook.exercise("9.5"):
 # We run the *very functions that train* on fake tensors, which have a shape and a type and
 # no content, and note how many bytes of them are alive. First where we can check it:
 
-# %%
+# %% tags=["prediction"]
 from sftrl_lite.planning.fake import fake
 from sftrl_lite.planning.passes import trace
 from sftrl_lite.planning.workload import Work
@@ -560,7 +560,7 @@ print(make_plan(ask))
 # answers, and its evaluations play 8 episodes at once; RL plays 8 or 64. Dashed lines are GPUs.
 # These are predictions, made by `python -m sftrl_lite.planning.fit`; what they leave out stands below.
 
-# %%
+# %% tags=["memory-figure"]
 from sftrl_lite.planning.plan import read_table
 from sftrl_lite.planning.workload import GPUS
 from sftrl_lite.results.memory_plots import memory_bars

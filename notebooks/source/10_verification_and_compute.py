@@ -13,10 +13,11 @@
 # %% [markdown]
 # # 10. Verification and compute
 #
-# When do more tries pay? A budget of tries gives a model more attempts, shows it its
-# own failures, and takes training time away from other hands. We take the three apart
-# on two base models, and map where RL with more tries generalises better and where it
-# does not.
+# When do more tries pay? A larger budget of tries does three things at once. It gives
+# the model more attempts, it puts failed answers and the verifier's messages into the
+# context, and in training it spends on one hand what could have bought updates on
+# others. We measure the three separately on two base models, and map where RL with
+# more tries generalises better and where it does not.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -24,12 +25,13 @@
 #
 # ## What you will be able to do
 #
-# - Say how much of "solved within five tries" five independent tries would give.
+# - Split "solved within five tries" into what five independent samples would solve and
+#   what the conversation adds.
 # - Measure what a verifier's message is worth, in points and in bits.
-# - Read the paper's growth over verification budgets with controls beside it: a common
+# - Read the paper's growth over verification budgets beside its controls: a common test
 #   budget, equal steps, another base, temperature and message.
-# - Derive the paper's $\lambda$ and replace it by what a cache really costs.
-# - Compare two methods at equal cost by any cost measure.
+# - Derive the paper's $\lambda$, and replace it by the cost of sampling with a KV cache.
+# - Compare two methods at equal cost under any cost measure.
 
 # %%
 from sftrl_lite.course import notebook
@@ -39,10 +41,20 @@ scale = notebook.setup()
 # %% [markdown]
 # ## Two hands, five tries
 #
-# A model solves an easy hand at every try with probability 0.9 and a hard one with
-# 0.01. On average it solves 45.5 % at the first try. Within five tries?
+# At each try, a model solves an easy hand with probability 0.9 and a hard one with
+# probability 0.01. Its mean success at the first try is 45.5 %.
+#
+# **Predict, then run.** If 45.5 % were the probability for every hand, five independent
+# tries would solve 95 %. What share do they solve of these two hands?
+#
+# <details><summary>Answer</summary>
+#
+# 52 %: the easy hand almost surely, the hard one almost never. Five tries at
+# probability 0.01 solve it with probability 0.05, and $(1.00 + 0.05) / 2 = 0.52$.
+#
+# </details>
 
-# %%
+# %% tags=["two-hands"]
 easy, hard = 0.9, 0.01
 
 def within(p: float, tries: int) -> float:
@@ -50,24 +62,44 @@ def within(p: float, tries: int) -> float:
     return 1 - (1 - p) ** tries
 
 mean = (easy + hard) / 2
-print(f"within 5, hand by hand:      {(within(easy, 5) + within(hard, 5)) / 2:.1%}")
+by_hand = (within(easy, 5) + within(hard, 5)) / 2
+print(f"within 5, hand by hand:      {by_hand:.1%}")
 print(f"within 5, from the mean {mean:.3f}: {within(mean, 5):.1%}")
 
+# %%
+import matplotlib.pyplot as plt
+
+budgets = range(1, 11)
+fig, axis = plt.subplots()
+for name, dash, curve in (
+    ("promised by the mean", "--", [within(mean, k) for k in budgets]),
+    ("both hands", "-", [(within(easy, k) + within(hard, k)) / 2 for k in budgets]),
+    ("hard hand", ":", [within(hard, k) for k in budgets]),
+):
+    axis.plot(budgets, curve, dash, marker="o", label=name)
+said = (f"Within five tries the mean promises {within(mean, 5):.0%}, "
+        f"the two hands give {by_hand:.0%}")
+axis.set(title=said.replace(", ", ",\n"), ylim=(0, 1.03))
+axis.set(xlabel="independent tries", ylabel="solved")
+axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+axis.legend(loc="center right", bbox_to_anchor=(1, 0.73))
+notebook.figure(fig, alt=f"{said}. Share solved against independent tries, 1 to 10.")
+
 # %% [markdown]
-# The mean knows nothing about hands and promises far too much: whoever fails an easy
-# hand solves it at the next try, whoever fails a hard one fails again. So the fair
-# question to a verification budget is: what would *the same model* reach with as many
-# independent tries, hand by hand, no verifier between them? That is pass@k of chapter
-# 2. Where success within $k$ tries lies above it, the verifier's message has helped;
-# where it lies below, the failed answers in the context have done harm.
+# The mean promises far too much, because it does not know that tries at the same hand go
+# together: an easy hand that was failed is solved at the next try, a hard one is failed
+# again. So the right baseline for a verification budget is what *the same model* solves
+# with as many independent samples of each hand and no verifier in between. That is
+# pass@k of chapter 2. Where success within $k$ tries lies above it, the conversation
+# helps; where it lies below, the failed answers in the context do harm.
 #
 # ### Exercise 10.1: attempts or advice?
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# From the solved counts of $n$ independent samples of each hand (pass@k) and the share
-# that was solved within $k$ tries *with* messages, return both and their difference in
-# points.
+# You know how many of $n$ independent samples of each hand were right, and which share
+# of hands was solved within $k$ tries *with* messages. Return what $k$ independent
+# attempts would solve (the mean pass@k) and what the conversation adds, both in points.
 
 # %%
 from sftrl_lite.training.evaluate import pass_at_k
@@ -83,17 +115,24 @@ from itertools import combinations, pairwise
 
 with notebook.exercise("10.1"):
     found = advice([4, 0], 4, 2, 0.75)
+    keys = isinstance(found, dict) and {*found} == {"attempts", "advice"}
+    assert keys, "a dictionary with the keys attempts and advice"
     assert abs(found["attempts"] - 50) < 1e-9, "pass@2 is 1 and 0 on the two hands"
     assert abs(found["advice"] - 25) < 1e-9, "75 % were solved, 50 % by attempts alone"
     assert advice([0, 0], 4, 2, 0.0) == {"attempts": 0, "advice": 0}, "nothing at all"
     assert advice([4, 4], 4, 2, 0.9)["advice"] < 0, "a conversation can also do harm"
     one = advice([1], 4, 2, 0.5)["attempts"]
     assert abs(one - 50) < 1e-9, "one right of four: half of the pairs hold it"
-    counts = [random.Random(i).randint(0, 6) for i in range(7)]
-    picks = [min(pick) < c for c in counts for pick in combinations(range(6), 3)]
-    found, true = advice(counts, 6, 3, 0.4), 100 * sum(picks) / len(picks)
-    assert abs(found["attempts"] - true) < 1e-9, "all draws of 3 of 6, hand by hand"
-    assert abs(sum(found.values()) - 40) < 1e-9, "the two add up to what was solved"
+    for seed in range(10):
+        dice = random.Random(seed)
+        n, solved = dice.randint(4, 7), dice.random()
+        k, counts = dice.randint(2, n), dice.choices(range(n + 1), k=5)
+        picks = [min(pick) < c for c in counts for pick in combinations(range(n), k)]
+        found, true = advice(list(counts), n, k, solved), 100 * sum(picks) / len(picks)
+        assert abs(found["attempts"] - true) < 1e-9, f"all draws of {k} of {n}, by hand"
+        assert abs(sum(found.values()) - 100 * solved) < 1e-9, "they add up to solved"
+        advice(given := list(counts), n, k, solved)
+        assert given == counts, "the caller's list of counts stays as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -114,8 +153,8 @@ with notebook.exercise("10.1"):
 #
 # ## What the verifier says
 #
-# Four verifiers judge alike and pay alike. They differ in what the model hears after a
-# failed try. Here they comment on three answers to the same hand:
+# Four verifiers give the same verdicts and the same rewards. They differ in the message
+# after a failed try. Here are their messages on three answers to the same hand:
 
 # %%
 from sftrl_lite.tasks.base import FEEDBACK
@@ -132,17 +171,18 @@ for feedback in FEEDBACK:
         print(f"{feedback:7} {name:14} {judge.verify(hand, answer).message!r}")
 
 # %% [markdown]
-# The paper's figures show `binary`. Its released code says more: the unused numbers
+# The paper's figures show `binary`. Its released code reveals more: the unused numbers
 # *under the current rule*, and the beginning of a correct formula. That is `leaky`:
-# under the shifted rule it tells the model the rule.
+# under the shifted rule, the message gives the rule away.
 #
 # ## Can the base revise?
 #
-# Whether tries pay must depend on what later tries are like. So there are two bases
-# (`data/`). They have read the same textbook. In the homework of the *main* base
-# careless answers are nearly as frequent at later tries as at the first. In that of the
-# *hasty* base the first answer is hardly ever careful, later ones more often. Init
-# under the shifted rule, five tries, with each verifier, at the paper's decoding:
+# Whether more tries pay depends on how good the later ones are. So there are two bases
+# (`data/`), pre-trained on the same textbook but on different homework. In the homework
+# of the *main* base, careless answers are nearly as frequent at later tries as at the
+# first. In that of the *hasty* base, the first answer is rarely careful and later ones
+# are careful more often. Here is Init under the shifted rule, with five tries and each
+# of the four verifiers, at the paper's decoding:
 
 # %%
 from tqdm.auto import tqdm
@@ -152,7 +192,7 @@ from sftrl_lite.runs.recorder import held_out
 from sftrl_lite.training.evaluate import evaluate
 
 BASES = {"main": scale.base}
-if scale.name == "tiny":  # the hasty base is bred at this size only
+if scale.name == "tiny":  # the hasty base exists at this size only
     BASES["hasty"] = f"{scale.base}-hasty"
 models = {name: load(path) for name, path in BASES.items()}
 hands = held_out(general_points("ood-rule"), 3 * scale.eval_episodes // 5, seed=0)
@@ -182,10 +222,19 @@ by_try = {(name, f"try {t + 1}"): at_try(played[name, "binary"], t)
 pd.DataFrame(by_try).T
 
 # %% [markdown]
-# Read each base from top to bottom. Are the numbers still read at later tries? If not,
-# a model cannot use another try, whatever it is told. Then compare `solved` at try 1
-# and later, with care: the hands that are left are the harder ones. A comparison
-# without that flaw takes *independent* tries at the very same hands:
+# Read each base from top to bottom. Are the numbers still read correctly at later
+# tries? If not, the model cannot use another try, whatever the message says. Then
+# compare `solved` at try 1 and later, with care.
+#
+# <details><summary>Why with care?</summary>
+#
+# Each line holds the hands that are still unsolved, and those are the harder ones. So
+# `solved` falls from line to line even for a model whose later tries are as good as its
+# first (a selection effect). Where it rises all the same, the model revises.
+#
+# </details>
+#
+# A comparison without this selection takes *independent* samples of the very same hands:
 
 # %%
 import torch
@@ -202,37 +251,66 @@ for name, (model, tokenizer) in models.items():
     wins = [e.solved for e in episodes]
     alone[name] = [sum(wins[i : i + N]) for i in range(0, len(wins), N)]
 
-# %%
-def judged(name: str, feedback: str) -> dict[str, str]:
-    """Success within K tries, K independent tries, and their difference by hand."""
+# %% tags=["advice"]
+from sftrl_lite.results import plots, report, tables
+
+def gain(name: str, feedback: str):
+    """Success within K tries minus K independent tries, hand by hand, in points."""
     pairs = zip(played[name, feedback], alone[name], strict=True)
-    gain = mean_interval([100 * (e.solved - pass_at_k(c, N, K)) for e, c in pairs])
-    way = "helps" if gain.low > 0 else "harms" if gain.high < 0 else "within noise"
+    return mean_interval([100 * (e.solved - pass_at_k(c, N, K)) for e, c in pairs])
+
+gains, lines = {(n, f): gain(n, f) for n in BASES for f in FEEDBACK}, {}
+for (name, feedback), e in gains.items():
     mean = sum(pass_at_k(c, N, K) for c in alone[name]) / len(hands)
-    return {"first try": f"{sum(alone[name]) / len(hands) / N:.1%}",
-            f"{K} independent tries": f"{mean:.1%}",
-            f"within {K} tries": f"{100 * mean + gain.value:.1f}%",
-            "advice": f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]", "": way}
+    lines[name, feedback] = {
+        "first try": f"{sum(alone[name]) / len(hands) / N:.1%}",
+        f"{K} independent tries": f"{mean:.1%}",
+        f"within {K} tries": f"{100 * mean + e.value:.1f}%",
+        "advice": tables.in_words(e),
+        "": {1: "helps", -1: "harms", 0: "within noise"}[plots.direction(e)]}
+pd.DataFrame(lines).T
 
-pd.DataFrame({(n, f): judged(n, f) for n in BASES for f in FEEDBACK}).T
+# %%
+import textwrap
 
-# %% [markdown]
+said = []
+for name in BASES:
+    ways = [plots.direction(gains[name, feedback]) for feedback in FEEDBACK]
+    better, worse = ways.count(1), ways.count(-1)
+    said += [f"{name} base, better with {better} and worse with {worse} of "
+             f"{len(ways)} messages"]
+said = "Later tries in conversation, against independent ones: " + "; ".join(said)
+fig, axis = plt.subplots(figsize=(7.5, 3.6))
+for y, ((name, _), e) in enumerate(gains.items()):
+    colour, mark = ("#0072B2", "o") if name == "main" else ("#D55E00", "s")
+    axis.plot([e.low, e.high], [y, y], color=colour)
+    axis.plot(e.value, y, mark, color=colour, ms=8)
+axis.axvline(0, color="#222222", lw=0.8)
+axis.set_yticks(range(len(gains)), [f"{n} base, {f}" for n, f in gains])
+axis.invert_yaxis()
+axis.set(xlabel=f"within {K} tries minus {K} independent tries, points")
+axis.set_title(textwrap.fill(said, 72), fontsize=10)
+rows = "; ".join(f"{n} {f} {tables.in_words(e)}" for (n, f), e in gains.items())
+notebook.figure(fig, alt=f"{said}. Advice in points with 95 % intervals: {rows}.")
+
+# %% [markdown] tags=["bits"]
 # Two things happen between tries: the message informs, and the failed answer stays in
-# the context. `advice` is their sum, in points, with a 95 % interval over hands.
-# Compare the rows of one base for what a message is worth; the row `none` says what
-# another try is worth without any. Compare the rows `binary` for what the base is
-# worth.
+# the context. `advice` is their joint effect, in points, with a 95 % interval over hands.
+# Compare the rows of one base to see what a message is worth; the row `none` is another
+# try without any message. Compare the rows `binary` to see what the base contributes.
 #
 # ## A message in bits
 #
-# How much *can* a message tell? At most its entropy: if messages $m$ come with shares
-# $p_m$,
+# How much *can* a message say? At most its entropy. If message $m$ occurs with
+# probability $p_m$,
 #
 # $$H = -\sum_m p_m \log_2 p_m \quad \text{bits}.$$
 #
 # ### Exercise 10.2: bits
 #
 # Difficulty ●○○○○ · 4 minutes
+#
+# Estimate the probabilities by the shares in a list of messages; return their entropy.
 
 # %%
 import math
@@ -245,16 +323,22 @@ def bits(messages: list[str]) -> float:
 # %%
 from collections import Counter
 
+import numpy as np
 from scipy.stats import entropy
 
 with notebook.exercise("10.2"):
-    assert bits(["no"] * 5) == 0, "who always says the same says nothing"
+    number = isinstance(bits(["yes", "no"]), float | np.floating)
+    assert number, "one number, neither a text nor one for each message"
+    assert bits(["no"] * 5) == 0, "a message that never varies says nothing"
     assert abs(bits(["a", "b", "c", "d"]) - 2) < 1e-9, "four equal messages: two bits"
     assert abs(bits(["yes", "no", "no", "no"]) - 0.811) < 1e-3, "rare news"
     for seed in range(20):
-        heard = random.Random(seed).choices("abcde", (5, 3, 2, 1, 1), k=30)
+        dice = random.Random(seed)
+        heard = dice.choices("abcdefg", (5, 3, 2, 1, 1, 1, 1), k=dice.randint(5, 60))
         true = entropy(list(Counter(heard).values()), base=2)
-        assert abs(bits(heard) - true) < 1e-9, "any messages, as often as they come"
+        assert abs(bits([*heard]) - true) < 1e-9, "any messages, as often as they come"
+        bits(given := list(heard))
+        assert given == heard, "the caller's list of messages stays as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -273,27 +357,25 @@ with notebook.exercise("10.2"):
 #
 # </details>
 
-# %%
+# %% tags=["bits-heard"]
 for (name, feedback), episodes in played.items():
     told = Counter(e.turns[0].verdict.message for e in episodes)
     h = entropy(list(told.values()), base=2)
     print(f"{name:5} {feedback:7} {len(told):3} different messages, {h:.2f} bits")
 
 # %% [markdown]
-# Bits on offer are not bits that are used: compare the lines of `leaky` with their
-# advice above. The bases have met all four verifiers in their corpus, `binary` most
-# often (chapter 2).
+# Information that is offered need not be used: compare the lines of `leaky` with their
+# advice above. All four verifiers occur in the pre-training corpus, `binary` most often
+# (chapter 2).
 #
 # ## Does the message teach?
 #
-# So far we only asked what a message does *while answering*. Trained with it, RL might
-# learn another policy. Recorded: RL with each verifier at equal compute. The first
-# column is shifted success at the *first* try, where no message has been heard yet, the
-# second within five tries; the others are differences from the binary verifier, paired
-# by seed, in points.
+# So far we asked what a message does at *inference*. In training, it might lead RL to
+# another policy. Recorded: RL with each verifier at equal compute. We report success
+# under the shifted rule at the *first* try, before any message, and within five tries;
+# then the differences from the binary verifier, paired by seed, in points.
 
 # %%
-from sftrl_lite.results import report, tables
 from sftrl_lite.results.claims import claims_table
 from sftrl_lite.results.measures import compare, measured, option, times
 
@@ -315,29 +397,30 @@ for line in report.missing(["why", "feedback"], rows):
 pd.DataFrame(lines).T
 
 # %% [markdown]
-# An interval that includes zero is no proof of "no difference". With a first-try
-# success as judge, a message can only have taught through training.
+# An interval that includes zero does not prove that there is no difference. At the first
+# try no message has been read, so any difference there was learned in training.
 #
 # ## When do tries pay?
 #
 # The paper's figure 10: RL on cards with 1, 3, 5 and 10 verification iterations, at
-# equal compute, grows by +0.48, +2.15, +2.99 and +5.99 points of shifted success. It is
-# one run a budget, on one base, and each policy is judged at its *own* budget, so a
-# larger budget also gives more attempts in the test. We vary what that leaves open:
+# equal compute, gains 0.48, 2.15, 2.99 and 5.99 points of success under the shifted
+# rule. This is one run for each budget, on one base, and each policy is tested at its
+# *own* budget, so that a larger budget also means more attempts in the test. We vary
+# what that leaves open:
 #
 # | what | values | because |
 # | --- | --- | --- |
-# | base | main, hasty | only who revises can gain from a second try |
+# | base | main, hasty | only a model that can revise gains from a second try |
 # | training temperature | 1, 0.2 (the paper's) | at 0.2 samples of a hand differ less |
-# | message | binary, leaky | a leak gives something to learn from |
-# | length of training | equal compute, equal steps | long episodes take updates away |
-# | judged at | own budget; 1, 5, 10 tries | attempts in the test are not learning |
+# | message | binary, leaky | a leak carries more information |
+# | length of training | equal compute, equal steps | long episodes cost updates |
+# | tested at | own budget; 1, 5, 10 tries | attempts in the test are not learning |
 #
 # Growth is success at the end minus success of Init, on the same held-out hands with
 # the same messages, paired by seed, at the paper's decoding. With one try no message is
-# ever read, so both messages share those runs. They are tested with binary messages:
-# where leaky policies are judged at 5 or 10 tries, the comparison therefore begins with
-# 3.
+# ever read, so both messages share those runs. They are tested with binary messages;
+# where leaky policies are tested at 5 or 10 tries, the comparison therefore starts from
+# a budget of 3.
 
 # %%
 from functools import cache
@@ -368,13 +451,11 @@ def grown(regime: str, tries: int, at: int, split: str):
 # %% [markdown]
 # ## The figure of this chapter
 #
-# The map, in the paper's reading: shifted rule, each policy judged at its own budget.
+# The map, as the paper reads it: shifted rule, each policy tested at its own budget.
 # One panel for each base and temperature; bars are 95 % intervals over seeds and
 # problems; the grey line is the paper's.
 
 # %%
-import matplotlib.pyplot as plt
-
 PANELS = [(base, warm) for base in ("tiny-gp-l", "tiny-gp-l-hasty")
           for warm in ("T 1", "T 0.2")]
 LINES = {("binary", "equal compute"): ("#0072B2", "o", "-"),
@@ -454,32 +535,33 @@ def summary(split: str, at: int) -> str:
     return (f"rises at every step in {len(rises)} of {len(found)} regimes{where}, "
             f"{kept} of them after Holm's correction; falls in {falls}")
 
-# %%
+# %% tags=["tries-figure"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey=True)
 for axis, panel in zip(axes.flat, PANELS, strict=True):
     draw(axis, *panel)
-axes[0, 0].legend(fontsize=8)
+plots.legend_below(fig)
 for row in axes:
     row[0].set_ylabel("growth over Init, points")
+said = f"Growth over Init, each policy at its own budget: {summary('ood-rule', 0)}"
+fig.suptitle(textwrap.fill(said, 100), fontsize=11, fontweight="bold")
 shifted, known = words("ood-rule"), words("id")
 alt = "; ".join(f"{regime} {said}" for regime, said in shifted["own budget"].items())
-notebook.figure(fig, alt="Growth of shifted success over Init for 1, 3, 5, 10 tries, "
-                f"each at its own budget, {summary('ood-rule', 0)}. The paper's rises. "
-                f"Ten tries minus one, in points: {alt}.")
+notebook.figure(fig, alt=f"{said}. Shifted rule, budgets of 1, 3, 5 and 10 tries; the "
+                f"paper's growth rises. Ten tries minus one, in points: {alt}.")
 
 # %%
 for line in report.missing(TRIES, tried):
     notebook.show(line)
 for split, told in (("ood-rule", "Shifted rule"), ("id", "Trained rule")):
     for name, at in READINGS.items():
-        notebook.show(f"{told}, judged at {name}: {summary(split, at)}.")
+        notebook.show(f"{told}, tested at {name}: {summary(split, at)}.")
 
 # %% [markdown]
-# *Rises* means: the mean growth rises from each budget to the next, and the interval of
-# last minus first is clear of zero. The paper's figure is the line "Shifted rule,
-# judged at own budget". Where it rises there and does not at a common budget, the
-# larger budget gave attempts and taught nothing that shows at equal attempts. All
-# readings, regime by regime:
+# *Rises* means that mean growth increases from each budget to the next, and that the
+# interval of last minus first is clear of zero. The paper's figure corresponds to the
+# line "Shifted rule, tested at own budget". Where growth rises there but not at a common
+# budget, the larger budget bought attempts, and no learning that shows at equal
+# attempts. All regimes, one by one:
 
 # %%
 with pd.option_context("display.max_colwidth", None):
@@ -488,9 +570,9 @@ with pd.option_context("display.max_colwidth", None):
         display(some if len(some) else "Not recorded yet.")
 
 # %% [markdown]
-# Equal compute and equal steps differ in what the training took. With more tries a step
-# costs more, so equal compute means fewer updates. Means over bases, temperatures and
-# messages:
+# Equal compute and equal steps are different controls. With more tries a step costs more,
+# so equal compute means fewer updates. Cost of training, means over bases, temperatures
+# and messages:
 
 # %%
 if len(tried):
@@ -499,36 +581,36 @@ if len(tried):
     display(tables.cost_table(tried.assign(method=length + ", tries " + budget)))
 
 # %% [markdown]
-# The claims that this repository keeps about budgets and messages, with verdicts from
-# their intervals, before and after Holm's correction over all claims (chapter 13):
+# The claims about budgets and messages, with verdicts from their intervals, before and
+# after Holm's correction over all claims of the course (chapter 13):
 
 # %%
 claims = claims_table()
 with pd.option_context("display.max_colwidth", None):
     display(claims[claims["chapter"] == 10].drop(columns="chapter").set_index("claim"))
 
-# %% [markdown]
+# %% [markdown] tags=["lambda"]
 # ## Three cost measures
 #
-# Equal compute in *which* count? For $N$ parameters and $D$ tokens trained on, the
-# paper has (appendix C.3)
+# Equal compute by *which* count? For $N$ parameters and $D$ training tokens, the paper
+# has (appendix C.3)
 #
 # $$X_\text{RL} = 6 N D + 2 N \lambda D, \qquad \lambda = \frac{E\, d_i\, d_o}{D},$$
 #
 # for $E$ sampled answers of $d_o$ tokens, each after a context of $d_i$ tokens. The
-# product $d_i d_o$ lets each new token read its whole context again, as if there were
-# no cache. For cards the paper prints $\lambda = 6$, but not the lengths behind it;
-# what you get depends on them, and on how often a sampled token is trained on. With
-# keys and values kept, each token passes once.
+# product $d_i d_o$ charges each new token for reading its whole context again, as if
+# there were no KV cache. For cards the paper prints $\lambda = 6$ but not the lengths
+# behind it; the value depends on them, and on how often a sampled token is trained on.
+# With a KV cache, each token is processed once.
 #
 # ### Exercise 10.3: your own lambda
 #
 # Difficulty ●●○○○ · 6 minutes
 #
 # An answer of $a$ tokens follows a prompt of $q$ tokens. All $q + a$ tokens are trained
-# on once in each epoch. How many token passes does sampling take per token trained on,
+# on once in each epoch. How many token passes does sampling cost per training token,
 # without and with a cache? Without one, the token after $i$ earlier ones costs $i$
-# passes.
+# passes; with one, each of the $q + a$ tokens is processed once.
 
 # %%
 def lambdas(prompt: int, answer: int, epochs: int = 1) -> tuple[float, float]:
@@ -537,16 +619,17 @@ def lambdas(prompt: int, answer: int, epochs: int = 1) -> tuple[float, float]:
 
 # %%
 with notebook.exercise("10.3"):
-    without, cached = lambdas(2, 2)
+    both = lambdas(2, 2)
+    pair = isinstance(both, tuple) and len(both) == 2
+    assert pair, "a pair: without a cache, and with one"
+    without, cached = both
     assert abs(without - 5 / 4) < 1e-9, "2 passes, then 3, over 4 trained tokens"
     assert abs(cached - 1.0) < 1e-9, "prompt 2, answer 2: each token passes once"
     assert lambdas(20, 40)[0] > 20, "long answers are expensive without a cache"
     assert abs(lambdas(2, 2, 4)[0] - 5 / 16) < 1e-9, "four epochs train on 16 tokens"
     for seed in range(20):
         q, a, epochs = (random.Random(f"{seed}{name}").randint(1, 60) for name in "qae")
-        context, passes = q, 0
-        for _ in range(a):
-            passes, context = passes + context, context + 1
+        passes = sum(q + earlier for earlier in range(a))
         without, cached = lambdas(q, a, epochs)
         told = f"prompt {q}, answer {a}, epochs {epochs}"
         assert abs(without - passes / (epochs * (q + a))) < 1e-9, told
@@ -572,7 +655,7 @@ with notebook.exercise("10.3"):
 #
 # For our own answers, and for lengths as a large model might have them:
 
-# %%
+# %% tags=["lambdas"]
 def without_cache(q: int, a: int, epochs: int) -> float:
     """Token passes of sampling per token trained on."""
     return (a * q + a * (a - 1) / 2) / (epochs * (q + a))
@@ -586,23 +669,20 @@ for prompt, answer, epochs in ((q, a, scale.rl.epochs), (100, 50, 4), (300, 100,
           f"{1 / epochs:.2f} with one")
 
 # %% [markdown]
-# So 6 is one number for one set of lengths, no property of RL. The ledger has both
-# counts for every run: `flops_paper` with $\lambda = 6$, so that our axis is the
-# paper's, and `flops_cache` with the tokens that were really sampled. The paper's count
-# charges RL twelve operations a parameter for each token trained on, where a cache
-# takes two for each token sampled: it is hard on RL.
+# So 6 belongs to one set of lengths and is no constant of RL. The ledger has both counts
+# for every run: `flops_paper` with $\lambda = 6$, so that our axis is the paper's, and
+# `flops_cache` with the tokens that were actually sampled. For sampling, the paper's
+# count charges RL twelve operations per parameter and training token; with a cache it
+# would be two per sampled token. The paper's count is a handicap for RL.
 #
 # ### Exercise 10.4: equal cost
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# Two curves were evaluated at different costs. Read both at the *same* cost by straight
-# lines between the evaluations, at the largest cost that both have reached.
+# Two curves were evaluated at different costs. Compare them at the *same* cost, the
+# largest that both have reached, by linear interpolation between the evaluations.
 
 # %%
-import numpy as np
-
-
 def gap_at_equal_cost(
     x1: list[float], y1: list[float], x2: list[float], y2: list[float]
 ) -> tuple[float, float]:
@@ -611,7 +691,9 @@ def gap_at_equal_cost(
 
 # %%
 with notebook.exercise("10.4"):
-    cost, gap = gap_at_equal_cost([0, 2], [0, 1], [0, 1], [0, 1])
+    both = gap_at_equal_cost([0, 2], [0, 1], [0, 1], [0, 1])
+    assert isinstance(both, tuple) and len(both) == 2, "a pair: the cost, and the gap"
+    cost, gap = both
     assert cost == 1, "the second curve ends at 1"
     assert abs(gap + 0.5) < 1e-9, "the first one is half-way up there"
     assert gap_at_equal_cost([0, 3], [0, 3], [0, 3], [0, 1]) == (3, 2), "same end"
@@ -621,6 +703,17 @@ with notebook.exercise("10.4"):
     assert cost == 1.5 and abs(gap + 0.5) < 1e-9, "from one evaluation to the next"
     cost, gap = gap_at_equal_cost([1, 2, 4, 5], [0, 4, 2, 7], [0.5, 3, 9], [3, 1, 7])
     assert cost == 5 and abs(gap - 4) < 1e-9, "curves need not start at the same cost"
+    dice = np.random.default_rng(10)
+    for _ in range(20):
+        xs = [np.sort(dice.uniform(0, 9, dice.integers(3, 7))).tolist() for _ in "ab"]
+        ys = [dice.random(len(x)).tolist() for x in xs]
+        end = min(xs[0][-1], xs[1][-1])
+        true = np.interp(end, xs[0], ys[0]) - np.interp(end, xs[1], ys[1])
+        curves = xs[0][:], ys[0][:], xs[1][:], ys[1][:]
+        cost, gap = gap_at_equal_cost(*curves)
+        assert cost == end and abs(gap - true) < 1e-9, "as np.interp, for any curves"
+        same = curves == (xs[0], ys[0], xs[1], ys[1])
+        assert same, "the caller's curves: each stays as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -642,12 +735,11 @@ with notebook.exercise("10.4"):
 # </details>
 #
 # The recorded headline (paper, figure 5): success within five tries under the trained
-# rule (top) and the shifted one (bottom), against three costs. Minutes are those of one
-# core and contain the evaluations on the way. Bands are 95 % intervals over seeds and
+# rule (top) and the shifted one (bottom), against three cost measures. Minutes are
+# wall-clock on one core, evaluations included. Bands are 95 % intervals over seeds and
 # problems.
 
 # %%
-from sftrl_lite.results import plots
 from sftrl_lite.results.ledger import PAPER
 
 head = plots.with_points(report.recorded("headline", "push"))
@@ -702,7 +794,7 @@ def gap_at(cost: str, split: str):
     found = compare(sides[:1], sides[1:])
     return found and times(found, 100), ends.min()
 
-# %%
+# %% tags=["costs-figure"]
 lost = report.missing(["headline"], head)
 if not {"rl-ppo", "sft"} <= set(head["method"]):
     lost = lost or [f"Not recorded yet for both: {report.made_by(['headline'])}"]
@@ -714,19 +806,32 @@ if not lost:
     told = [f"at {x:.2f} {name} {tables.in_words(known)} under the trained rule, "
             f"{tables.in_words(new)} under the shifted one"
             for name, ((known, x), (new, _)) in gaps.items()]
+    shift = [plots.direction(new) for _, (new, _) in gaps.values()]
+    above = ("Under the shifted rule RL is above SFT at equal cost by "
+             f"{shift.count(1)} of {len(shift)} measures, below by {shift.count(-1)}")
+    fig = costs_figure()
+    fig.suptitle(above, fontsize=11, fontweight="bold")
     said = "RL minus SFT, in points: " + "; ".join(told) + "."
-    notebook.figure(costs_figure(), alt=f"Success against three cost measures. {said}")
+    notebook.figure(fig, alt=f"{above}. {said}")
     notebook.show(said)
     display(tables.cost_table(head))
 
 # %% [markdown]
-# The table says what the axes hide: how many gradient updates stand behind the same
-# TFLOP.
+# The table shows what the axes hide: how many gradient updates the same compute buys
+# each method.
 #
 # ## A place to play
 #
-# Episodes of the last base with the verifier that leaks, try by try. Find one where the
-# hint is used, and one where it is ignored.
+# Episodes of the last base with the leaky verifier, try by try. Find one where the hint
+# is used, and one where it is ignored.
+#
+# <details><summary>How to tell</summary>
+#
+# Used: a try lists the numbers that the message called unused, or continues the formula
+# that "begins well". Ignored: the next try repeats the formula, or the misread number,
+# that was just rejected.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import revision_viewer
@@ -738,26 +843,32 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# A verification budget is three things at once: more attempts, what earlier tries do to
-# later ones, and training time spent on the same hand. The paper's figure 10 shows
-# their sum on one base. The table of Init's tries says whether there is anything to
-# gain from a second one, the common budgets take the attempts out, and equal steps take
-# the training time out. The printed lines above say where tries paid, and by which
-# reading.
+# A verification budget is three things at once: more attempts, the effect of earlier
+# tries on later ones, and compute spent on the same hand. The paper's figure 10 shows
+# their sum, on one base. The table of Init's tries shows whether there is anything to
+# gain from a second one; testing at a common budget removes the attempts; training for
+# equal steps removes the compute. The lines printed above say in which regimes tries
+# pay, and in which comparison.
+#
+# More attempts also pay without any training or verifier. Sampling from a *sharpened*
+# distribution of the base model nearly matches RL on single-shot reasoning benchmarks
+# (Karan and Du, 2025). So a gain over Init at one fixed decoding, here as in the paper,
+# leaves open how much of it other sampling would have given; *Init at its best
+# temperature* (chapter 5) is our small version of that control.
 #
 # What this chapter does *not* show:
 #
-# - *That messages are useless where they do not help.* A model that can read a reason
-#   may use it. Ours knows a few fixed sentences.
+# - *That messages are useless where they do not help.* A model that understands reasons
+#   may use them. Ours knows a few fixed sentences.
 # - *That the paper's growth is an artefact, or that it is not.* A large model that
-#   revises well may gain from revision. The control that tells is one evaluation at a
-#   common budget.
-# - *That growth is comparable where Init differs.* Points are hard to gain for an Init
-#   that already solves most hands within ten tries. The paper's Init was far from that.
-# - *Anything about one regime alone.* The map asks the same question many times; look
-#   at how many rises survive Holm's correction, and at the seeds.
-# - *Which cost measure is right.* A cache is real, sampling uses a processor badly, and
-#   wall-clock time belongs to one machine. A comparison names its own.
+#   revises well may gain from revision. One evaluation at a common budget would decide.
+# - *That growth is comparable where Init differs.* An Init that solves most hands within
+#   ten tries has little left to gain. The paper's Init was far from that.
+# - *Anything about a single regime.* The map asks the same question many times; look at
+#   how many rises survive Holm's correction, and at the number of seeds.
+# - *Which cost measure is right.* Real systems have a cache, sampling uses a processor
+#   less efficiently than training, and wall-clock time belongs to one machine. A
+#   comparison has to name its measure.
 #
 # ## Further reading
 #
@@ -769,5 +880,7 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 #   (25 minutes).
 # - Kumar et al. (2024), [Training Language Models to Self-Correct via
 #   RL](https://arxiv.org/abs/2409.12917): learning to use a second try (25 minutes).
+# - Karan and Du (2025), [Reasoning with Sampling](https://arxiv.org/abs/2510.14901):
+#   what sampling alone gets out of a base model (20 minutes).
 #
 # Next: [11. The window for RL](11_the_window_for_rl.ipynb).

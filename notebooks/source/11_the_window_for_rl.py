@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 11. The window for RL
 #
-# RL learns from differences in reward between answers to the same problem, so it needs a start
-# that sometimes succeeds and does not always answer alike. We start RL from checkpoints on both
-# sides of this window: networks that hardly know the answer format yet, and models that have
+# RL learns from differences in reward between answers to the same problem. So it needs an
+# initial policy that sometimes succeeds and sometimes fails. We start RL on both sides of
+# this window: from networks that hardly know the answer format, and from models that have
 # memorised their demonstrations. The controls are supervised fine-tuning (SFT) alone, and RL
 # on fresh hands instead of the memorised ones.
 #
@@ -25,21 +25,21 @@
 #
 # ## What you will be able to do
 #
-# - Compute from a success rate how likely a group of samples is to teach anything.
-# - Measure how many groups differ in reward, before any RL step is paid for.
+# - Compute from a success rate the probability that a group of samples carries a signal.
+# - Measure how many groups differ in reward, before spending compute on RL.
 # - Record SFT's own curve under a shifted rule, and choose a checkpoint without looking at it.
-# - Tell a training set that has nothing left to teach from a policy that cannot recover.
-# - Judge which measure of a checkpoint predicts the result of RL from there.
+# - Distinguish an exhausted training set from a policy that no longer explores.
+# - Judge which measurement of a checkpoint predicts the result of RL from there.
 
 # %%
 from sftrl_lite.course import notebook
 
 scale = notebook.setup()
 
-# %% [markdown]
+# %% [markdown] tags=["group-teaches"]
 # ## Eight samples, by hand
 #
-# RL compares samples of the same hand: answers that did better than the others become more
+# RL compares samples of the same hand: answers that earned more than the others become more
 # probable. Eight answers to one hand, 1 for solved:
 #
 # | start | answers | mean | what can be learned |
@@ -53,12 +53,15 @@ scale = notebook.setup()
 #
 # $$1 - p^G - (1 - p)^G .$$
 #
-# Here $p$ belongs to one hand. An average over hands is not enough: if half of the hands are
-# always solved and the other half never, the mean success is 0.5 and no group teaches.
+# Here $p$ is the success probability of one hand. The mean over hands is not enough: if half
+# of the hands are always solved and the other half never, mean success is 0.5 and no group
+# teaches.
 #
 # ### Exercise 11.1: does a group teach?
 #
 # Difficulty ●○○○○ · 4 minutes
+#
+# Write this probability as a function of $p$ and $G$.
 
 # %%
 def teaches(p: float, group: int) -> float:
@@ -70,6 +73,8 @@ import random
 from itertools import product
 
 with notebook.exercise("11.1"):
+    number = isinstance(teaches(0.5, 2), float)
+    assert number, "a probability is one number, not yes or no, and not a text"
     assert teaches(0.0, 8) == 0, "nothing succeeds, nothing stands out"
     assert teaches(1.0, 8) == 0, "everything succeeds, nothing stands out"
     assert abs(teaches(0.5, 2) - 0.5) < 1e-9, "two coins differ half of the time"
@@ -99,13 +104,48 @@ with notebook.exercise("11.1"):
 #
 # </details>
 #
+# **Predict, then run.** One policy solves every hand with probability 0.5. Another has the
+# same mean success, but solves half of the hands with probability 0.98 and the others with
+# 0.02. Eight samples a hand: how many of their groups teach?
+#
+# <details><summary>Answer</summary>
+#
+# 99 % of the first policy's groups, 15 % of the second's. SFT that memorises moves hands from
+# the middle to the edges, and takes the signal away from RL even where mean success rises.
+#
+# </details>
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+def differs(p, group: int = 8):
+    """The solution of exercise 11.1, so that this cell runs without it."""
+    return 1 - p**group - (1 - p) ** group
+
+print(f"all hands at 0.5: {differs(0.5):.0%}, half at 0.98 and half at 0.02: "
+      f"{(differs(0.98) + differs(0.02)) / 2:.0%}")
+grid = np.linspace(0, 1, 501)
+inside = grid[differs(grid) > 0.5]
+said = (f"Eight samples are more likely than not to teach for p from {inside[0]:.2f} "
+        f"to {inside[-1]:.2f}")
+fig, axis = plt.subplots()
+for group, dash in ((2, ":"), (8, "-"), (32, "--")):
+    axis.plot(grid, differs(grid, group), dash, label=f"{group} samples")
+axis.set(xlabel="probability p that a sample succeeds", ylabel="groups that teach")
+axis.set_title(said.replace(" teach", "\nteach"))
+axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+axis.legend(loc="lower center")
+notebook.figure(fig, alt=f"{said}. The window widens from 2 over 8 to 32 samples.")
+
+# %% [markdown]
 # ## The left edge: no SFT
 #
 # The paper also ran RL on the model as released, without a first SFT. It answered with
 # program code instead of the JSON format, and success stayed between 0 and 0.4 % at all three
 # learning rates (section 5.4, figure 9). Our Init already knows the format, so we have to go
-# further back: the same network with *random* weights. What does one batch of its answers
-# earn, sampled at temperature 1 as RL does while it trains?
+# further back, to the same network with *random* weights. What reward does one batch of its
+# answers earn, sampled at temperature 1 as in RL training?
 
 # %%
 import copy
@@ -125,7 +165,7 @@ limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 torch.manual_seed(0)
 untrained = type(base)(base.config).to(base.device).eval()
 
-# %%
+# %% tags=["left-edge"]
 def earned(model) -> torch.Tensor:
     """Rewards of one try at 24 training hands, 8 samples each: (24, 8)."""
     dice = torch.Generator(model.device).manual_seed(0)
@@ -144,21 +184,21 @@ for name, model in (("random weights", untrained), ("Init", base)):
           f"groups that differ in reward: {signal(rewards):.0%}")
 
 # %% [markdown]
-# Where all samples of a hand earn the same, GRPO's advantages are zero and so is its gradient:
-# not slow learning, but none. PPO's baseline is learned. Its error moves the policy even then,
-# but with one try it is the same for all answers to a hand and prefers none of them.
+# Where all samples of a hand earn the same reward, GRPO's advantages are zero and so is its
+# gradient: no learning at all. PPO's baseline is learned. Its error moves the policy even then,
+# but with one try it is the same for all answers to a hand and favours none of them.
 #
-# A signal is not yet the right signal. An illegal answer earns -3, wrong numbers -2, a wrong value
-# -1 (and -1 more once no try is left), so a model that never solves a hand may still be taught
-# the format.
+# A signal need not be about solving. An illegal answer earns -3, wrong numbers -2, a wrong value
+# -1 (and -1 more once no try is left), so a model that never solves a hand can still learn the
+# format.
 #
 # ## SFT's own curve
 #
-# Now to the right. We imitate the solver from Init, at the higher rate of chapter 3, and keep
-# copies on the way. Success at the first try is measured on the training hands and on held-out
-# ones under the trained, the development and the shifted rule, with the paper's decoding
-# (temperature 0.6, top_p 0.9). Entropy and signal are about what RL would sample from that
-# checkpoint: temperature 1, training hands.
+# Now the right edge. From Init we run SFT on the solver's answers, at the higher learning rate
+# of chapter 3, and keep checkpoints. Success at the first try is measured on the training hands,
+# and on held-out hands under the trained, the development and the shifted rule, with the paper's
+# decoding (temperature 0.6, top_p 0.9). Entropy and signal describe what RL would sample from
+# that checkpoint: temperature 1, training hands.
 
 # %%
 from sftrl_lite.training.evaluate import distance, evaluate
@@ -209,7 +249,7 @@ with tqdm(total=AT[-1], unit="step") as bar:
               ROOT / "runs" / "chapter-11", 0, steps=AT[-1], hook=keep, at=AT,
               progress=False)
 
-# %%
+# %% tags=["sft-curve"]
 import pandas as pd
 
 table = pd.DataFrame(curve).T.rename_axis("SFT steps")
@@ -217,9 +257,9 @@ table[["train", "id", "dev-rule", "ood-rule", "read ood-rule", "entropy",
        "signal"]].round(2)
 
 # %% [markdown]
-# Read the columns in pairs. `train` against `id` shows memorisation: the same rule, hands that
-# were imitated against hands that were not. `id` against `ood-rule` shows what the shift
-# costs. `signal` is what RL would have to work with if it went on with the training hands.
+# Read the columns in pairs. `train` against `id` shows memorisation: the same rule, hands from
+# the training set against held-out ones. `id` against `ood-rule` shows the cost of the shift.
+# `signal` is what RL would have to work with if it continued on the training hands.
 #
 # Jin et al. (2025) recorded this curve on the paper's own task with 11 B parameters: success
 # under the shifted rule rises from 0 to 17.5 % at step 140, then decays, to 6.9 % at step 1100.
@@ -231,9 +271,9 @@ table[["train", "id", "dev-rule", "ood-rule", "read ood-rule", "entropy",
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# "The best early checkpoint" is known only after one has looked at the shifted rule. A fair
-# choice uses another split. Return the step that the development curve would choose (the first
-# of the best), and the *regret*: how many points of shifted success that choice gives away
+# "The best early checkpoint" is known only after looking at the shifted rule. A fair choice
+# uses another split. Return the step that the development curve selects (the first of the
+# best), and the *regret*: how many points of success under the shifted rule this choice loses
 # against the best step.
 
 # %%
@@ -243,7 +283,9 @@ def chosen_by(dev: dict[int, float], ood: dict[int, float]) -> tuple[int, float]
 
 # %%
 with notebook.exercise("11.2"):
-    step, regret = chosen_by({0: 0.1, 8: 0.3}, {0: 0.2, 8: 0.1})
+    pair = chosen_by({0: 0.1, 8: 0.3}, {0: 0.2, 8: 0.1})
+    assert isinstance(pair, tuple) and len(pair) == 2, "a pair: a step, and its regret"
+    step, regret = pair
     assert step == 8, "the development rule is best at 8"
     assert abs(regret - 10) < 1e-9, "20 % was there, 10 % was chosen"
     assert chosen_by({0: 0.3, 8: 0.3}, {0: 0.2, 8: 0.1})[0] == 0, "the first best"
@@ -252,7 +294,8 @@ with notebook.exercise("11.2"):
     for _ in range(50):
         steps = sorted(dice.sample(range(200), 5))
         dev, ood = ({s: dice.randint(0, 9) / 9 for s in steps} for _ in "ab")
-        step, regret = chosen_by(dev, ood)
+        step, regret = chosen_by(given := dict(dev), dict(ood))
+        assert given == dev, "the caller's curves stay as they were"
         told = f"dev {list(dev.values())}, shifted {list(ood.values())}: "
         earlier = [dev[s] for s in steps if s < step]
         assert step in dev and dev[step] == max(dev.values()), told + "best on dev"
@@ -290,12 +333,12 @@ notebook.show(
 # %% [markdown]
 # ## RL from the first and the last checkpoint
 #
-# From Init and from the last checkpoint: eight steps of PPO each, with the scale's settings, on
-# the hands that SFT imitated. From the last one once more on *fresh* training hands. This is the
-# control: if RL adds more there, the training set had nothing left to teach; if it adds as
-# little, the policy is the obstacle.
+# Eight steps of PPO from Init and from the last checkpoint, with the scale's settings, on the
+# hands of SFT. From the last one once more on *fresh* training hands. This is the control: if RL
+# gains more there, the training set was exhausted; if it gains as little, the policy is the
+# obstacle.
 
-# %%
+# %% tags=["rl-from-both"]
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.updates import new_learner
 
@@ -320,14 +363,14 @@ both.rename_axis("SFT steps, RL on").astype(float).round(2)
 
 # %% [markdown]
 # The last column is the mean over RL's steps of the share of groups that differed in reward,
-# all tries of an episode counted. `train` are the hands that SFT imitated, in every row.
+# over all tries of an episode. `train` means the hands of SFT, in every row.
 #
 # ### Exercise 11.3: how much was restored?
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# "RL heals" needs a number. Of the points that SFT lost against Init, which share does RL bring
-# back? 0: nothing, 1: all of it, more than 1: more than was lost. Where nothing was lost
+# "RL heals" needs a number. Of the points that SFT lost against Init, which share does RL
+# recover? 0: nothing, 1: all of it, more than 1: more than was lost. Where nothing was lost
 # the question has no answer: return `nan`.
 
 # %%
@@ -340,6 +383,7 @@ def restored(init: float, sft: float, rl: float) -> float:
 
 # %%
 with notebook.exercise("11.3"):
+    assert isinstance(restored(0.3, 0.1, 0.2), float), "one number, not a text"
     assert abs(restored(0.3, 0.1, 0.2) - 0.5) < 1e-9, "half of the loss"
     assert abs(restored(0.3, 0.1, 0.1)) < 1e-9, "nothing came back"
     assert restored(0.3, 0.2, 0.5) > 1, "more than was lost"
@@ -390,8 +434,8 @@ notebook.show(
 # The same comparison over several seeds and with more compute (a third of the headline's):
 #
 # - `why`: RL from Init; `window`: RL after 8, 32, 128 and 512 steps of SFT from Init, on the
-#   hands that SFT imitated;
-# - `window-fresh`: after 32 and 512 steps, RL on other training hands;
+#   hands of SFT;
+# - `window-fresh`: after 32 and 512 steps of SFT, RL on other training hands;
 # - `window-left`: the left edge. SFT of 32, 128 and 512 steps from *random* weights, then RL.
 
 # %%
@@ -451,18 +495,18 @@ for split in ("id", "ood-rule") if len(rows) else ():
     display(differences(split))
 
 # %% [markdown]
-# In each column a positive number means more success after RL, or on fresh hands, or than RL
-# from Init; an interval that holds zero says that the recorded seeds cannot tell. Read `fresh -
-# same` before you call a checkpoint closed to RL: on memorised hands there may be nothing left
-# to reward. And compare both tables: what comes back under the trained rule need not come
-# back under the shifted one.
+# In each column a positive number means more success: after RL than before, on fresh hands
+# than on the same ones, or than with RL from Init. Where an interval includes zero, the recorded
+# seeds do not decide. Read `fresh - same` before you conclude that RL cannot learn from a
+# checkpoint: on memorised hands there may be nothing left to reward. And compare the two tables:
+# what recovers under the trained rule need not recover under the shifted one.
 #
 # ## Both edges in one figure
 #
-# Left what Jin et al. (2025) published for the 11 B model. In the middle our recorded runs: the
-# same two curves, and the left edge from random weights. Right the share of groups that
-# differed in reward while RL trained. All axes count steps of SFT before RL, logarithmically
-# from the first tick on; 0 is no SFT. Bars are 95 % intervals over seeds and problems.
+# Left: what Jin et al. (2025) published for the 11 B model. Middle: our recorded runs, the same
+# two curves and the left edge from random weights. Right: the share of groups that differed in
+# reward during RL. All axes count steps of SFT before RL, on a logarithmic scale from the first
+# tick on; 0 is no SFT. Bars are 95 % intervals over seeds and problems.
 
 # %%
 JIN_SFT = {0: 0, 90: 13.7, 140: 17.5, 200: 15.8, 300: 16.2, 400: 11.5, 500: 10.7,
@@ -492,15 +536,13 @@ def draw(axis, metric: str, split: str) -> str:
     return "; ".join(said) or "not recorded yet"
 
 # %%
-import matplotlib.pyplot as plt
-
-fig, axes = plt.subplots(1, 3, figsize=(11, 4.2))
+fig, axes = plt.subplots(1, 3, figsize=(11, 4.4))
 for published, name in ((JIN_SFT, "SFT alone"), (JIN_RL, "then RL, same hands")):
     _, _, colour, mark, line, _ = SERIES[name]
     y = [percent / 100 for percent in published.values()]
     axes[0].plot(list(published), y, color=colour, marker=mark, ls=line)
 solved = draw(axes[1], "success@1", "ood-rule")
-differs = draw(axes[2], "signal", "train")
+shares = draw(axes[2], "signal", "train")
 best = plots.best_of_init(rows[rows["experiment"] == "why"], "success@1", "ood-rule")
 plots.draw_init(axes[1], [], best)
 titles = ("Jin et al. 2025, 11 B", "here: shifted rule", "here: signal during RL")
@@ -516,16 +558,27 @@ axes[0].set_ylabel("solved at the first try")
 axes[2].set_ylabel("groups that differ in reward")
 plots.legend_below(fig)
 
-# %%
-alt = "Change by RL under the shifted rule, in points: " + "; ".join(
-    f"after {steps} steps of SFT {text}"
-    for steps, text in differences("ood-rule")["RL, same hands"].items())
-notebook.figure(fig, alt=f"{alt}. Success: {solved}. Signal: {differs}. Published: "
-                "SFT rises to 17.5 % at step 140, then falls to 6.8 %.")
+# %% tags=["window-figure"]
+ways = {"gains": [], "loses": [], "stays within noise": []}
+for steps in STEPS:
+    end, start = (by_seed("success@1", "ood-rule", "window", steps, at)
+                  for at in ("end", "start"))
+    if found := compare([end], [start]):
+        way = {1: "gains", -1: "loses", 0: "stays within noise"}[plots.direction(found)]
+        ways[way].append(str(steps))
+told = [f"{way} after {', '.join(steps)}" for way, steps in ways.items() if steps]
+said = f"Shifted rule, RL on the same hands: {'; '.join(told) or 'not recorded yet'}"
+said += " steps of SFT" if told else ""
+fig.suptitle(said, fontsize=11, fontweight="bold")
+alt = "; ".join(f"after {steps} steps of SFT {text}" for steps, text
+                in differences("ood-rule")["RL, same hands"].items())
+notebook.figure(fig, alt=f"{said}. Change by RL on the same hands, in points: {alt}. "
+                f"Success: {solved}. Signal: {shares}. Published: SFT rises to 17.5 % "
+                "at step 140, then falls to 6.8 %.")
 
 # %% [markdown]
-# The dotted grey line is the control that costs nothing: Init without any training, at the
-# temperature that suits it best. What these runs took, without the SFT before them:
+# The dotted grey line is a control without any training: Init at its best temperature. The
+# compute of these runs, without the SFT before them:
 
 # %%
 kinds = {"why": "RL from Init", **{name: kind for kind, name in ADDS.items()}}
@@ -539,17 +592,17 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ## What predicts RL's result?
 #
-# Whoever can pay for one RL run wants to know from which checkpoint to start. SFT's own score
-# is a poor guide (Kang et al., 2025). Candidates that cost nothing more: entropy, which says
-# how much is left to choose from; success and reading under either rule; the distance from
-# Init.
+# With compute for a single RL run, from which checkpoint should it start? SFT's own score is a
+# poor guide (Kang et al., 2025). Other predictors can be measured before any RL: entropy, which
+# bounds how much there is to select from; success and reading under either rule; the KL
+# divergence from Init.
 #
 # ### Exercise 11.4: rank correlation
 #
 # Difficulty ●●●○○ · 8 minutes
 #
-# With so few checkpoints only the *order* deserves trust. Spearman's coefficient is the
-# correlation of the ranks. Write it; equal values share the mean of their ranks.
+# With so few checkpoints we trust only the *order*. Spearman's coefficient is the correlation
+# of the ranks. Write it; equal values share the mean of their ranks.
 
 # %%
 def rank_correlation(x: list[float], y: list[float]) -> float:
@@ -560,6 +613,8 @@ def rank_correlation(x: list[float], y: list[float]) -> float:
 from scipy.stats import spearmanr
 
 with notebook.exercise("11.4"):
+    number = isinstance(rank_correlation([1, 2, 3], [1, 2, 3]), float | np.floating)
+    assert number, "one number, without a p-value"
     assert abs(rank_correlation([1, 2, 3], [10, 20, 90]) - 1) < 1e-9, "same order"
     assert abs(rank_correlation([1, 2, 3], [9, 2, 1]) + 1) < 1e-9, "opposite order"
     mixed = rank_correlation([2, 1, 3], [3, 1, 2])
@@ -569,10 +624,12 @@ with notebook.exercise("11.4"):
     assert abs(rank_correlation(x, y) - want) < 1e-9, "equal values share a rank"
     dice = random.Random(11)
     for _ in range(20):
-        x, y = ([dice.randint(-4, 4) / 7 for _ in range(12)] for _ in "xy")
-        want = spearmanr(x, y).statistic
+        n = dice.randint(6, 15)
+        x, y = ([dice.randint(-4, 4) / 7 for _ in range(n)] for _ in "xy")
+        want, given = spearmanr(x, y).statistic, (x[:], y[:])
         told = f"scipy finds {want:.3f} for {x} and {y}"
         assert abs(rank_correlation(x, y) - want) < 1e-9, told
+        assert given == (x, y), "the caller's lists stay in their order"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -590,12 +647,12 @@ with notebook.exercise("11.4"):
 #
 # </details>
 #
-# Now the recorded runs, RL on the same hands. `all`: over all runs. `within`: after each
-# checkpoint's own mean is taken away, so that only runs from the same number of SFT steps
-# are compared. The first column has few independent points, one for each number of steps:
-# anything that changes steadily with SFT correlates there.
+# Now the recorded runs, RL on the same hands. `all`: over all runs. `within`: after subtracting
+# each checkpoint's mean, so that only runs from the same number of SFT steps are compared. The
+# first column has few independent points, one for each number of steps: anything that changes
+# monotonically with SFT correlates there.
 
-# %%
+# %% tags=["predictors"]
 part = rows[rows["experiment"].isin(["why", "window"])]
 part = part.assign(steps=option(part, "warmup").astype(int))
 at = part.groupby("config_hash")["step"]
@@ -621,8 +678,16 @@ pd.DataFrame(predicted, index=["all", "within"]).T.round(2)
 # %% [markdown]
 # ## A place to play
 #
-# The live checkpoints: choose what is drawn against what. Which measure changes first, and
-# which one moves together with signal?
+# The live checkpoints: choose the two axes. Which measurement changes first, and which one
+# moves together with signal?
+#
+# <details><summary>Answer</summary>
+#
+# Draw each column against `SFT steps`. Signal has to follow success on the *training* hands:
+# as $p$ of a hand approaches 1, $1 - p^G - (1 - p)^G$ approaches 0 (exercise 11.1). Success on
+# held-out hands and reading are free to move otherwise.
+#
+# </details>
 
 # %%
 import base64
@@ -634,45 +699,46 @@ live = table.rename(columns=lambda name: f"SFT: {name}").reset_index()
 
 def as_html(x: str, y: str) -> tuple[str, str]:
     """A curve for the page, with its alt text, and a sentence about it."""
+    rank = spearmanr(live[x], live[y]).statistic
+    said = f"{y} against {x}: rank correlation {rank:+.2f}, {len(live)} checkpoints."
     fig, axis = plt.subplots(figsize=(6, 3.4))
     axis.plot(live[x], live[y], "o-", color="#0072B2")
-    axis.set(xlabel=x, ylabel=y)
+    axis.set(xlabel=x, ylabel=y, title=f"rank correlation {rank:+.2f}")
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=80)
     plt.close(fig)
     png = base64.b64encode(buffer.getvalue()).decode()
-    rank = spearmanr(live[x], live[y]).statistic
-    said = f"{y} against {x}: rank correlation {rank:+.2f}, {len(live)} checkpoints."
-    return f'<img alt="Curve. {said}" src="data:image/png;base64,{png}">', said
+    return f'<img alt="{said}" src="data:image/png;base64,{png}">', said
 
 explorer(live, as_html)
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The left edge is arithmetic: where all samples of a problem earn alike, no answer is preferred.
-# The right edge has two possible causes, and they ask for different remedies. Either the
-# *training set* is exhausted, since the memorised hands are always solved: then fresh hands
-# reopen the window. Or the *policy* is: answers that SFT has made improbable are rarely
-# sampled, and what is not sampled is not rewarded. The column `fresh - same` and the right
-# panel of the figure tell the two apart.
+# The left edge is arithmetic: where all samples of a problem earn the same reward, no answer is
+# favoured. The right edge has two possible causes with different remedies. If the *training
+# set* is exhausted, because the memorised hands are always solved, fresh hands reopen the
+# window. If the *policy* is, answers that SFT has made improbable are rarely sampled, and an
+# answer that is not sampled is not rewarded. The column `fresh - same` and the right panel of
+# the figure distinguish the two.
 #
-# "RL heals" (Jin et al.) and "RL does not recover" (the paper's section 5.4) are less opposed
-# than they sound: the first is about checkpoints within the window, the second about one far
-# outside, with success per step below 1 %. Where our checkpoints stand between the two is what
-# the tables say. (A dip at the first steps of SFT is reported for large models, too:
+# "RL heals" (Jin et al.) and "RL does not recover" (the paper's section 5.4) contradict each
+# other less than they seem to: the first is about checkpoints within the window, the second
+# about one far outside, with success per step below 1 %. The tables show where our checkpoints
+# lie between the two. (A dip at the first steps of SFT is reported for large models, too:
 # [Rethinking Generalization in Reasoning SFT](https://arxiv.org/abs/2604.06628), 2026.)
 #
 # What this chapter does *not* show:
 #
 # - *Where the window is for a large model.* Steps depend on learning rate, batch and model. What
-#   may carry over is the measurement: signal and success, before RL is paid for.
+#   may transfer is the measurement: signal and success, before spending compute on RL.
 # - *A left edge like the paper's.* Its base model knows language and arithmetic and lacks the
 #   format; ours, with random weights, lacks everything.
-# - *That longer RL would not get there.* Eight steps live, a third of the headline's compute
-#   recorded. A rare answer becomes more probable if it is ever sampled and rewarded.
+# - *That longer RL would not recover more.* It is eight steps live, a third of the headline's
+#   compute in the recordings. A rare answer becomes more probable once it is sampled and
+#   rewarded.
 # - *That early stopping replaces RL.* SFT's curve stands beside RL's in the figure, but its best
-#   step was picked on the shifted rule itself; exercise 11.2 says what a fair choice costs.
+#   step is selected on the shifted rule itself; exercise 11.2 shows what a fair choice costs.
 #
 # ## Further reading
 #

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 12. Why: distance, data, prompt
 #
-# Where supervised fine-tuning (SFT) forgets what reinforcement learning (RL) keeps, three
-# explanations are on offer: SFT moves the model further, its data are off-policy, its prompt
-# never varies. We change one of them at a time, starting from the same Init, and compare at
-# *equal task success*, not at the end of each run; both counts of compute stand beside every
-# comparison, and Init at its best temperature is the control that costs nothing.
+# Why does supervised fine-tuning (SFT) forget what reinforcement learning (RL) keeps? Three
+# explanations have been proposed: SFT moves the model further from Init, its data are
+# off-policy, its prompt never varies. We change one at a time, from the same Init, and compare
+# at *equal task success* instead of at the end of each run. Both counts of compute stand beside
+# every comparison, and Init at its best temperature is the control without training.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -28,7 +28,7 @@
 # - Compute the least KL divergence that a gain in success requires.
 # - Measure how far off-policy a demonstration is, in nats.
 # - Turn a verifier into training data by rejection sampling (on-policy SFT).
-# - Write the gradients of three SFT losses and say which token each one moves.
+# - Derive the gradients of three SFT losses, and add a KL penalty to a loss yourself.
 # - Compare forgetting at matched task success, and notice when the comparison is vacuous.
 # - Test whether KL predicts forgetting, in both directions and within methods.
 
@@ -40,8 +40,8 @@ scale = notebook.setup()
 # %% [markdown]
 # ## Five answers, by hand
 #
-# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It prefers
-# one of them, and hardly ever writes the other, which happens to be the demonstrated one.
+# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It often
+# gives the first of these two, and rarely the other, which happens to be the demonstration.
 
 # %%
 import math
@@ -52,11 +52,22 @@ right = {"3+5+6+10", "10+6+5+3"}
 print(f"Init is right with probability {sum(init[a] for a in right):.2f}")
 
 # %% [markdown]
-# How far is it to a model that is always right? Distance is $\mathrm{KL}(q \| p_0) =
-# \sum_a q(a) \log (q(a) / p_0(a))$, in nats; $p_0$ is Init. Two models are always right:
-# one that imitates the demonstration, and one that only stopped writing what is wrong.
+# How far from Init is a model that is always right? We measure
+# $\mathrm{KL}(q \| p_0) = \sum_a q(a) \log (q(a) / p_0(a))$ in nats; $p_0$ is Init. Two models
+# are always right: one that always gives the demonstrated answer, and one that is Init
+# conditioned on being right.
+#
+# **Predict, then run.** Which of the two is closer to Init?
+#
+# <details><summary>Answer</summary>
+#
+# The second. Init gives the demonstrated answer with probability 0.02, so imitating it costs
+# $-\log 0.02 = 3.9$ nats. A right answer of any kind has probability 0.32, so conditioning
+# costs only $-\log 0.32 = 1.1$.
+#
+# </details>
 
-# %%
+# %% tags=["least-kl"]
 def kl(q: dict[str, float], p: dict[str, float]) -> float:
     """KL(q || p) in nats over the same answers."""
     return sum(q[a] * math.log(q[a] / p[a]) for a in q if q[a] > 0)
@@ -70,9 +81,9 @@ print(f"keep what was right:       {kl(selected, init):.2f} nats, -log({mass:.2f
 
 # %% [markdown]
 # Both are perfect on this hand. The second has moved less than a third as far, and no model that
-# is always right can be closer: restricting $p_0$ to the right answers is the *minimum*. Rewarding
-# sampled answers pushes towards it, since an answer that is never sampled is never rewarded.
-# (Shenfeld et al., 2025, call this preference RL's razor.)
+# is always right can be closer: $p_0$ conditioned on the right answers is the *minimum*.
+# Rewarding sampled answers pushes towards it, because an answer that is never sampled is never
+# rewarded. (Shenfeld et al., 2025, call this bias RL's razor.)
 #
 # ### Exercise 12.1: the least distance
 #
@@ -95,6 +106,7 @@ import random
 from scipy.special import rel_entr
 
 with notebook.exercise("12.1"):
+    assert isinstance(least_kl(0.5, 0.9), float), "one number, not its two terms"
     assert abs(least_kl(0.5, 1.0) - math.log(2)) < 1e-9, "the wrong half goes"
     assert abs(least_kl(0.32, 1.0) - 1.139) < 1e-3, "the hand above"
     assert least_kl(0.3, 0.3) == 0, "no change, no distance"
@@ -128,10 +140,10 @@ with notebook.exercise("12.1"):
 #
 # ## KL spent per gain
 #
-# The recorded runs know how far each method went for what it gained on held-out hands under
-# the *trained* rule. Success is measured here at temperature 1, where KL is measured, too: both
-# are about the policy that was trained. The least KL of a mean is also a lower bound for the
-# mean over hands, since KL is convex.
+# How much KL did each method spend for its gain on held-out hands under the *trained* rule?
+# Success is measured here at temperature 1, like KL, so that both describe the policy that was
+# trained. The least KL of a mean is also a lower bound for the mean over hands, since KL is
+# convex.
 
 # %%
 import pandas as pd
@@ -154,7 +166,7 @@ def least(p: float, s: float) -> float:
     pairs = [(s, p), (1 - s, 1 - p)]
     return sum(new * math.log(new / old) for new, old in pairs if new > 0)
 
-# %%
+# %% tags=["spent"]
 long, spent = rows[rows["experiment"].isin(LONG)], {}
 for method in (m for m in plots.LOOKS if m in set(long["method"])):
     first, last = (measured(long, "success@1", method, "id", at, "1")["value"].mean()
@@ -173,16 +185,24 @@ if len(long):
     display(cost_table(long))
 
 # %% [markdown]
-# Compare `KL` with `least KL` in each line. What lies beyond the least was spent on something
-# other than more right answers to held-out hands. On what?
+# Compare `KL` with `least KL` in each line. What lies beyond the least was not needed for more
+# right answers to held-out hands. What was it spent on?
+#
+# <details><summary>Answer</summary>
+#
+# On changes that success does not require: *which* right answer is given (the solver's formula
+# instead of the model's own), the style around it, and which wrong answer is given where the
+# model still fails. A memorised answer to a training hand moves all three on hands like it.
+#
+# </details>
 #
 # ## How far off-policy is an answer?
 #
-# A demonstration $y$ that Init writes with probability $p_0(y \mid x)$ moves the model by
-# $-\log p_0(y \mid x)$ nats if it is memorised. Three kinds of *right* answers to the same
-# training hands: the solver's (what SFT imitates), answers in the base model's own style (what
-# `sft-own` imitates), and Init's own answers that the verifier accepted. `sft_examples.verified` samples
-# the last ones at temperature 1 and filters them:
+# If a demonstration $y$ has probability $p_0(y \mid x)$ under Init, memorising it moves the
+# model by $-\log p_0(y \mid x)$ nats. Compare three kinds of *right* answers to the same
+# training hands: the solver's (the data of `sft`), answers in the base model's own style (the
+# data of `sft-own`), and Init's own samples that the verifier accepted (the data of
+# `sft-verified`). `sft_examples.verified` samples these at temperature 1 and filters them:
 
 # %%
 from sftrl_lite.models.loading import load
@@ -218,7 +238,7 @@ def surprise(model, pairs) -> list[float]:
         found.append(-float((said * mine).sum()))
     return found
 
-# %%
+# %% tags=["off-policy"]
 from sftrl_lite.results.intervals import mean_interval
 
 kinds = {"solver's": [(h, task.demonstration(h)) for h in hands],
@@ -233,9 +253,9 @@ for name, e in foreign.items():
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Write the filter. Given hands and some answers to each, return the pairs of a hand and an
-# answer that the task's verifier calls solved. An answer that was sampled twice counts
-# twice: so the data keep the model's own proportions.
+# Write the filter of rejection sampling. Given hands and several answers to each, return the
+# pairs of a hand and an answer that the task's verifier accepts as solved. An answer that was
+# sampled twice counts twice: so the data keep the model's own proportions.
 
 # %%
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
@@ -250,12 +270,13 @@ def accepted(
 
 # %%
 from types import SimpleNamespace
-
 with notebook.exercise("12.2"):
     one, two = Hand(("3", "5", "6", "J")), Hand(("A", "A", "A", "A"))
     good = write_answer(one, "3+5+6+10")
     bad = write_answer(one, "3+5+6*10")
     found = accepted(general_points("id"), [one, two], [[good, bad, good], ["24"]])
+    pairs = isinstance(found, list) and all(len(pair) == 2 for pair in found)
+    assert pairs, "a list of pairs, a hand and its answer"
     assert (one, bad) not in found, "a wrong answer teaches nothing"
     assert found.count((one, good)) == 2, "an answer weighs as often as it was sampled"
     assert all(hand == one for hand, _ in found), "a hand without a right answer is out"
@@ -267,10 +288,12 @@ with notebook.exercise("12.2"):
     for _ in range(20):
         deck = [Hand(("A",) * dice.randint(1, 4)) for _ in range(4)]
         said = [dice.choices("1234", k=dice.randint(0, 5)) for _ in deck]
-        found = accepted(SimpleNamespace(verify=count), deck, said)
+        given = [list(answers) for answers in said]
+        found = accepted(SimpleNamespace(verify=count), deck, given)
         pairs = zip(deck, said, strict=True)
         wanted = [(h, a) for h, s in pairs for a in s if count(h, a).solved]
         assert found == wanted, "the given task judges, and the order stays"
+        assert given == said, "the caller's answers stay as they were"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -297,12 +320,11 @@ with notebook.exercise("12.2"):
 #
 # ## One change: whose answers
 #
-# Now train. Two runs side by side, one seed: the same trainer, loss, learning rate, hands
-# and training compute; only the answers differ. By the paper's count SFT pays 6 N for each
-# trained token (N parameters), on-policy SFT 2 N more for each token that it samples, once. RL
-# pays 12 N for sampling on top of 6 N, for *each* token that it trains on: the paper counts as
-# if every new token read its whole prefix again. With a KV cache RL, too, pays 2 N for each
-# sampled token.
+# Now train. Two runs side by side, one seed: the same trainer, loss, learning rate, hands and
+# training compute; only the answers differ. By the paper's count SFT costs 6 N per training
+# token (N parameters); on-policy SFT costs 2 N more for each token that it samples, once. RL
+# costs 12 N for sampling on top of 6 N for *each* training token: the paper counts as if every
+# new token read its whole prefix again. With a KV cache RL, too, costs 2 N per sampled token.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -323,7 +345,7 @@ display(shown.pivot_table(
     index=["method", "point"], columns=["what", "split"], values="value").round(2))
 cost_table(live)
 
-# %%
+# %% tags=["whose-answers"]
 def told(method: str) -> str:
     """Where a live run ends, in words."""
     far = measured(live, "kl", method, "id")["value"].iloc[0]
@@ -335,18 +357,21 @@ def told(method: str) -> str:
 notebook.show(f"On the solver's answers SFT ends {told('sft')}. On its own verified "
               f"answers it ends {told('sft-verified')}. One seed.")
 
-# %%
+# %% tags=["answers-figure"]
 both = ("sft", "sft-verified")
-fig, alt = plots.curves(live, methods=both), plots.alt_text(live, methods=both)
-notebook.figure(fig, alt=alt)
+splits = ("train", "id", "ood-rule")
+titles = [plots.finding(live, "success@1", split, both) for split in splits]
+fig = plots.curves(live, splits=splits, methods=both, titles=titles)
+notebook.figure(fig, alt=plots.alt_text(live, methods=both))
 
-# %% [markdown]
-# ## Other ways out: the loss, a KL penalty
+# %% [markdown] tags=["losses"]
+# ## Other remedies: the loss, a KL penalty
 #
-# If improbable tokens are the trouble, one can also weight them less. Write $p$ for the model's
-# distribution at one position, $y$ for the demonstrated token, $\mathbb{1}_y$ for its one-hot
-# vector. SFT's gradient in the logits is $p - \mathbb{1}_y$ (chapter 3). Seen as RL it is a
-# reward of $1 / p_y$ for the one token $y$: the rarer the token, the larger the reward.
+# If improbable tokens are the problem, one can also reduce their weight. Write $p$ for the
+# model's distribution at one position, $y$ for the demonstrated token, $\mathbb{1}_y$ for its
+# one-hot vector. SFT's gradient in the logits is $p - \mathbb{1}_y$ (chapter 3). As a policy
+# gradient, this is a reward of $1 / p_y$ for the token $y$: the rarer the token, the larger the
+# reward.
 #
 # *Dynamic fine-tuning* (DFT; Wu et al., 2025) cancels that factor. It multiplies the loss by
 # $p_y$ and treats that factor as a constant:
@@ -364,6 +389,8 @@ notebook.figure(fig, alt=alt)
 # ### Exercise 12.3: three gradients
 #
 # Difficulty ●●●○○ · 8 minutes
+#
+# Write the three gradients in the logits, for any number of tokens.
 
 # %%
 def gradient(z: torch.Tensor, y: int, p0: torch.Tensor, loss: str) -> torch.Tensor:
@@ -384,11 +411,16 @@ with notebook.exercise("12.3"):
                   "kl": -logp[y] + F.kl_div(logp, p0, reduction="sum")}
         for name, value in losses.items():
             want = torch.autograd.grad(value, z, retain_graph=True)[0]
-            found = gradient(z.detach(), y, p0, name)
+            found = gradient(z.detach().clone(), y, p0.clone(), name)
+            vector = isinstance(found, torch.Tensor) and found.shape == z.shape
+            assert vector, "one number for each logit, as a tensor"
             close = torch.allclose(found, want, atol=1e-5)
             assert close, f"autograd disagrees on {name}"
     rare = gradient(torch.tensor([8.0, 0.0]), 1, torch.tensor([0.5, 0.5]), "dft")
     assert float(rare.abs().max()) < 0.01, "DFT hardly moves for a rare token"
+    z, p0 = torch.zeros(4), torch.full((4,), 0.25)
+    gradient(z, 1, p0, "kl")
+    assert not z.any() and (p0 == 0.25).all(), "the caller's tensors stay as they were"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -409,16 +441,135 @@ with notebook.exercise("12.3"):
 #
 # </details>
 #
+# ### Exercise 12.4: assemble the KL penalty
+#
+# Difficulty ●●●●○ · 15 minutes
+#
+# Now the whole loss, as a trainer would call it. `labels` repeats `input_ids`, with -100 at
+# every token that is not to be learned (prompt, padding); the logits at position $t$ predict
+# token $t + 1$. Run the model and Init, and return the mean over the answer's tokens of
+#
+# $$-\log p(y_t) + \beta\, \mathrm{KL}(p_0 \| p),$$
+#
+# with $\beta$ the weight. Init is fixed: no gradient may reach it. The test compares values
+# and gradients with the package's own loss, on small random Llamas.
+
+# %%
+def penalised(
+    model: torch.nn.Module,
+    init: torch.nn.Module,
+    input_ids: torch.Tensor,
+    labels: torch.Tensor,
+    weight: float,
+) -> torch.Tensor:
+    """Scalar loss; ids and labels (B, L), ``model(input_ids=ids).logits`` (B, L, V)."""
+    raise NotImplementedError
+
+# %%
+from transformers import LlamaConfig, LlamaForCausalLM
+from sftrl_lite.training.sft import penalised_loss
+
+TOLD = {0: "SFT alone: the mean over labels that are not -100, one position later"}
+SMALL = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+             num_attention_heads=2, initializer_range=1.0)
+with notebook.exercise("12.4"):
+    for seed, weight in enumerate((0, 0, 1, 1, 0.3, 4)):
+        torch.manual_seed(seed)
+        config = LlamaConfig(vocab_size=5 + seed, **SMALL)
+        model, init = LlamaForCausalLM(config), LlamaForCausalLM(config)
+        ids = torch.randint(5 + seed, (1 + seed % 3, 6 + seed))
+        labels = ids.masked_fill(torch.rand(ids.shape) < 0.5, -100)
+        loss = penalised(model, init, ids, given := labels.clone(), weight)
+        assert isinstance(loss, torch.Tensor) and loss.ndim == 0, "a scalar tensor"
+        assert torch.equal(given, labels), "the caller's labels stay as they were"
+        loss.backward()
+        there, mine = init(ids).logits.detach(), [p.grad for p in model.parameters()]
+        assert init.lm_head.weight.grad is None, "Init is fixed: without gradients"
+        true = penalised_loss(model(ids).logits, there, labels, weight)
+        told = TOLD.get(weight, f"add {weight} times KL(Init || model), also a mean")
+        assert abs(float(loss - true)) < 1e-4, told
+        pairs = zip(mine, torch.autograd.grad(true, model.parameters()), strict=True)
+        close = all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+        assert close, "the value is right, its gradient is not: what was detached?"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `logits[:, :-1]` belong to `labels[:, 1:]`. Choose the positions with `labels[:, 1:] != -100`,
+# then take both means over them. For KL you need all of $p_0$ at a position, not only the
+# demonstrated token.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def penalised(
+#     model: torch.nn.Module,
+#     init: torch.nn.Module,
+#     input_ids: torch.Tensor,
+#     labels: torch.Tensor,
+#     weight: float,
+# ) -> torch.Tensor:
+#     learned = labels[:, 1:] != -100
+#     logps = model(input_ids=input_ids).logits[:, :-1][learned].log_softmax(-1)
+#     with torch.no_grad():
+#         there = init(input_ids=input_ids).logits[:, :-1][learned].log_softmax(-1)
+#     nll = F.nll_loss(logps, labels[:, 1:][learned])
+#     kl = (there.exp() * (there - logps)).sum(-1).mean()
+#     return nll + weight * kl
+# ```
+#
+# </details>
+#
+# **Predict, then run.** Twenty updates on 16 demonstrations, with weights 0, 1 and 10. Which run
+# ends with the smallest negative log-likelihood of the demonstrations, which with the smallest
+# KL from Init, and what would a very large weight do?
+#
+# <details><summary>Answer</summary>
+#
+# Weight 0 learns the demonstrations best and moves furthest. Weight 10 stays closest to Init and
+# learns least; a very large weight keeps Init and learns nothing. A penalty trades forgetting
+# against learning, so it has to be compared at equal success (below).
+#
+# </details>
+
+# %%
+import copy
+
+chats = [[{"role": "user", "content": task.prompt(hand)},
+          {"role": "assistant", "content": answer}]
+         for hand, answer in kinds["solver's"][:16]]
+coded = tokenizer.apply_chat_template(
+    chats, return_dict=True, return_tensors="pt", padding=True,
+    return_assistant_tokens_mask=True).to(base.device)
+ids, mask = coded["input_ids"], coded["attention_mask"]
+own_tokens = torch.as_tensor(coded["assistant_masks"], device=base.device).bool()
+labels = ids.masked_fill(~own_tokens, -100)
+with torch.no_grad():
+    there = base(input_ids=ids, attention_mask=mask).logits
+for weight in (0.0, 1.0, 10.0) if scale.name == "tiny" else ():
+    student = copy.deepcopy(base)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3)
+    for _ in range(20):
+        logits = student(input_ids=ids, attention_mask=mask).logits
+        optimiser.zero_grad()
+        penalised_loss(logits, there, labels, weight).backward()
+        optimiser.step()
+    nll, both = (float(penalised_loss(logits, there, labels, w)) for w in (0.0, 1.0))
+    print(f"weight {weight:4}: nll {nll:.3f}, KL {both - nll:.3f} nats a token")
+
+# %% [markdown]
 # Both are methods of this package: `sft-dft` (trl's own loss) and `sft-kl`
-# (`sft.LeashedTrainer`, with that weight of 1, which was not tuned). The penalty costs a forward
-# pass of Init at every token; it is counted, so `sft-kl` takes fewer steps. The third
-# explanation, the *prompt*, is tested by `sft-varied`: solver's answers again, but the rule
-# in the prompt changes from hand to hand.
+# (`sft.penalised_loss`, with weight 1, which was not tuned). The penalty costs a forward pass of
+# Init at every token; it is counted, so `sft-kl` takes fewer steps. The third explanation, the
+# *prompt*, is tested by `sft-varied`: the solver's answers again, but the rule in the prompt
+# changes from hand to hand.
 #
 # ## All of them at equal compute
 #
 # Recorded, several seeds, a third of the headline's compute by the paper's count. Per cent
-# solved at the paper's decoding unless the column says greedy; then what the runs took by both
+# solved at the paper's decoding unless the column says greedy; then the cost of the runs by both
 # counts, in updates, and in minutes.
 
 # %%
@@ -435,13 +586,13 @@ if len(why):
 # %% [markdown]
 # ## At equal success
 #
-# Ends of runs are no fair comparison of forgetting: a method that learned little had little
+# Final checkpoints do not compare forgetting fairly: a method that learned little had little
 # reason to forget. Shenfeld et al. (2025) and Chen et al. (2025) compare at equal performance on
-# the new task. So each run becomes a *path* through its checkpoints, success on the task
-# beside success under the shifted rule, and two paths are compared where they have come equally
-# far.
+# the new task. So we treat each run as a *path* through its checkpoints, success on the task
+# against success under the shifted rule, and compare two paths where their success on the task
+# is equal.
 #
-# ### Exercise 12.4: where two paths have come equally far
+# ### Exercise 12.5: success under the shift at equal task success
 #
 # Difficulty ●●○○○ · 8 minutes
 #
@@ -458,7 +609,8 @@ def at_level(task: list[float], other: list[float], level: float) -> float:
 # %%
 import numpy as np
 
-with notebook.exercise("12.4"):
+with notebook.exercise("12.5"):
+    assert isinstance(at_level([0.5, 0.9], [0.4, 0.2], 0.7), float), "one number"
     assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.7) - 0.3) < 1e-9, "half way"
     assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.9) - 0.2) < 1e-9, "at a checkpoint"
     assert abs(at_level([0.5, 0.9], [0.4, 0.2], 0.3) - 0.4) < 1e-9, "there at its start"
@@ -469,11 +621,13 @@ with notebook.exercise("12.4"):
     assert abs(flat - 0.2) < 1e-9, "between the two checkpoints around the level"
     dice = np.random.default_rng(12)
     for _ in range(50):
-        task_success, other = np.sort(dice.random(5)), dice.random(5)
-        level = dice.uniform(task_success[0], task_success[-1])
-        want = np.interp(level, task_success, other)
-        found = at_level(task_success.tolist(), other.tolist(), level)
-        assert abs(found - want) < 1e-9, "a rising path: the same as np.interp"
+        n = dice.integers(2, 8)
+        rising, other = np.sort(dice.random(n)).tolist(), dice.random(n).tolist()
+        level = dice.uniform(rising[0], rising[-1])
+        want, given = np.interp(level, rising, other), (rising[:], other[:])
+        close = abs(at_level(*given, level) - want) < 1e-9
+        assert close, "a rising path: the same as np.interp"
+        assert given == (rising, other), "the caller's path stays as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -498,10 +652,10 @@ with notebook.exercise("12.4"):
 #
 # </details>
 #
-# For each method the recorded experiment with most checkpoints is taken, whatever its length:
-# equal success does not ask for equal compute. For SFT at 1e-3 those are early checkpoints,
-# after 8 to 512 steps (the starts of `window` in chapter 11). In between only the paper's
-# decoding was measured.
+# For each method we take the recorded experiment with the most checkpoints, whatever its length:
+# equal success does not require equal compute. For SFT at 1e-3 these are early checkpoints,
+# after 8 to 512 steps (the starts of `window` in chapter 11). Between start and end only the
+# paper's decoding was measured.
 
 # %%
 from sftrl_lite.results.intervals import Tested, paired
@@ -528,7 +682,7 @@ def path(method: str, metric: str, split: str) -> pd.DataFrame:
 
 # %%
 def reach(task: list[float], other: list[float], level: float) -> float:
-    """The solution of exercise 12.4, so that the next cells run without it."""
+    """The solution of exercise 12.5, so that the next cells run without it."""
     i = next((i for i, reached in enumerate(task) if reached >= level), None)
     if not i:
         return math.nan if i is None else other[0]
@@ -584,12 +738,21 @@ if len(steps):
 
 # %% [markdown]
 # Each number is a difference in success under the shifted rule, in points, with its 95 %
-# interval, at what the column says: the least that both paths reach, seed by seed. *Vacuous*:
-# one of the two never lies clearly above Init by that measure, so there is no equal success to
-# compare at; that it forgets little then says nothing. A dash: not recorded (the early
-# checkpoints have no FLOPs of their own). Compare the first two columns, which ask about
-# forgetting, with the last two, which ask about compute; and see whether the gap between RL and
-# on-policy SFT depends on how sampling is counted.
+# interval, at equal values of what heads the column: the highest value that both paths reach,
+# seed by seed. *Vacuous*: one of the two never lies clearly above Init by that measure, so there
+# is no equal success to compare at, and little forgetting then means nothing. A dash: not
+# recorded (the early checkpoints have no FLOPs of their own). The first two columns are about
+# forgetting, the last two about compute. Does the gap between RL and on-policy SFT depend on how
+# sampling is counted?
+#
+# <details><summary>How to tell</summary>
+#
+# Compare the line RL against on-policy SFT in the last two columns. The paper's count charges RL
+# 12 N for sampling each training token, on-policy SFT 2 N for each sampled one, once; with a
+# KV cache both pay 2 N a sampled token, and RL comes further for the same FLOPs. If the two
+# intervals are alike, the count does not matter for this comparison.
+#
+# </details>
 
 # %%
 def draw(axis, split: str) -> list[str]:
@@ -617,9 +780,10 @@ def draw_init(axis, split: str) -> None:
     x, y = ([measured(own, "success@1", who, name, "start", way)["value"].mean()
              for way in plots.TEMPERATURES] for name in (split, "ood-rule"))
     axis.plot(x, y, color="#222222", marker="*", ms=10, ls=":", lw=1, label="Init")
-    for way, *place in zip(plots.TEMPERATURES, x, y, strict=True):
-        axis.annotate(plots.spoken(way), place, (4, -9), fontsize=7,
-                      textcoords="offset points")
+    ways = list(plots.TEMPERATURES)
+    for i, aside in ((y.index(max(y)), 8), (y.index(min(y)), -12)):
+        axis.annotate(plots.spoken(ways[i]), (x[i], y[i]), (0, aside), fontsize=8,
+                      ha="center", textcoords="offset points")
 
 # %%
 import matplotlib.pyplot as plt
@@ -640,20 +804,22 @@ if len(steps):
     axes[0].set_ylabel("solved under the shifted rule")
     plots.legend_below(fig)
 
-# %%
+# %% tags=["equal-success-figure"]
 race = at_equal["rl-ppo", "sft"].items()
-alt = "Under the shifted rule, RL against SFT: "
-alt += ", ".join(f"{verdict(found)} at equal {name}" for name, found in race)
+told = [f"{verdict(found)} at equal {name}" for name, found in race]
 if len(steps):
+    fig.suptitle(f"Shifted rule, RL against SFT: {', '.join(told[:2])}", fontsize=11,
+                 fontweight="bold")
+    alt = f"Under the shifted rule, RL against SFT: {', '.join(told)}"
     notebook.figure(fig, alt=f"{alt}. Where paths end, held-out hands under the "
                     f"trained and the shifted rule: {'; '.join(said)}.")
 
 # %% [markdown]
-# Success on the task against success under the shifted rule (a Pareto plot): up and to the
-# right is better. Left the task is the training hands, right held-out hands under the trained
-# rule. A path that runs to the right and *down* in the left panel memorises. The stars are Init
-# without training, sampled at other temperatures: a method that ends no higher than the best
-# star has at most sharpened what Init could do.
+# A Pareto plot: success on the task against success under the shifted rule; up and to the right
+# is better. The task is the training hands on the left, and held-out hands under the trained
+# rule on the right. A path that runs to the right and *down* in the left panel memorises. The
+# stars are Init without training, sampled at several temperatures: a method that ends no higher
+# than the best star has done no more than sharpening could.
 
 # %%
 penalty = at_equal["sft-kl", "sft"]["training success"]
@@ -675,11 +841,11 @@ with pd.option_context("display.max_colwidth", None):
 # ## Side box: anchored, or unable?
 #
 # A model that fails under the shifted rule may be unable to make 24 from 11, 12 and 13, or it
-# may go on applying the old rule. Lin et al. (2025) separate the two with a fake environment: the
+# may still apply the old rule. Lin et al. (2025) separate the two with a fake environment: the
 # prompt states the *new* rule, but answers by the *old* one are accepted. A model that is
-# anchored to the old rule scores there.
+# anchored to the old rule succeeds there.
 #
-# ### Exercise 12.5: the fake judge
+# ### Exercise 12.6: the fake judge
 #
 # Difficulty ●●●○○ · 10 minutes
 #
@@ -698,10 +864,12 @@ def fake_share(hands: list[Hand], answers: list[str]) -> float:
     raise NotImplementedError
 
 # %%
-with notebook.exercise("12.5"):
+with notebook.exercise("12.6"):
     jack = Hand(("3", "5", "6", "J"), OOD_RULE)
     king = Hand(("A", "A", "J", "K"), OOD_RULE)  # 1, 1, 10, 10 cannot make 24
     old, new = write_answer(jack, "3+5+6+10"), write_answer(jack, "11+3*6-5")
+    share = fake_share([jack, jack], [old, new])
+    assert isinstance(share, float), "a share is one number"
     assert fake_share([jack], [old]) == 1, "right by the old rule"
     assert fake_share([jack], [new]) == 0, "right by the new rule only"
     assert fake_share([jack, jack], [old, new]) == 0.5, "a share"
@@ -718,7 +886,9 @@ with notebook.exercise("12.5"):
         new = dealt.demonstration(hand)
         said.append(write_answer(hand, known[0]) if held_on else new)
         hits += [held_on] if known else []
-    assert abs(fake_share(deal, said) - sum(hits) / len(hits)) < 1e-9, "sixty hands"
+    true, given = sum(hits) / len(hits), (deal[:], said[:])
+    assert abs(fake_share(*given) - true) < 1e-9, "sixty hands"
+    assert given == (deal, said), "the caller's lists stay as they were"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -742,8 +912,8 @@ with notebook.exercise("12.5"):
 #
 # </details>
 #
-# The same measure is the metric `fake` in the ledger. Beside it, what the announced rule
-# accepts at the first try, per cent, by method at the end of `why`:
+# The ledger has this measure as `fake`. Beside it stands success under the announced rule at the
+# first try, in per cent, by method, at the end of `why`:
 
 # %%
 fakes = why[(why["split"] == "ood-rule") & (why["step"] > 0)]
@@ -756,21 +926,21 @@ if len(fakes):
         index="method", columns="metric", values="text"))
     top = fakes[fakes["metric"] == "fake"].nlargest(1, "mean").iloc[0]
     notebook.show(
-        f"Most by the old rule: {plots.LOOKS[top['method']][3]}, {top['text']} %. Lin "
-        "et al. report 68 % for an 8 B model after answer-only SFT.")
+        f"Most by the old rule: {plots.LOOKS[top['method']][3]}, {top['text']} %. "
+        "Lin et al. report 68 % for an 8 B model after answer-only SFT.")
 
 # %% [markdown]
-# If `fake` stays near zero although `success@1` falls, these models did not fall back on the
-# old rule; if it rises where success falls, they did.
+# If `fake` stays near zero while `success@1` falls, the models did not fall back on the old
+# rule; if it rises where success falls, they did.
 #
 # ## Distance against forgetting
 #
-# Does KL predict what is lost under the shifted rule? Every recorded run on cards in text, at
-# its end, one point each (and the early checkpoints of SFT at 1e-3). KL has a direction:
-# $\mathrm{KL}(\pi \| p_0)$ asks how improbable the model's answers are under Init, estimated on
-# the model's samples; $\mathrm{KL}(p_0 \| \pi)$ how improbable Init's answers have become under
-# the model, wrong ones included, estimated on Init's samples. RL's razor is about the second, on
-# the new task: here the trained rule, temperature 1.
+# Does KL predict what is lost under the shifted rule? We use every recorded run on cards in
+# text, one point for its end (and the early checkpoints of SFT at 1e-3). KL has a direction:
+# $\mathrm{KL}(\pi \| p_0)$ measures how improbable the model's answers are under Init, estimated
+# on the model's samples; $\mathrm{KL}(p_0 \| \pi)$ how improbable Init's answers have become
+# under the model, wrong ones included, estimated on Init's samples. RL's razor is about the
+# second, on the new task: here the trained rule, temperature 1.
 
 # %%
 BESIDE = {"kl_init id 1": "KL(Init || model)", "kl id 1": "KL(model || Init)",
@@ -798,11 +968,11 @@ print(f"{len(points)} evaluations of {points['method'].nunique()} methods, "
       f"{points['seed'].nunique()} seeds")
 
 # %% [markdown]
-# $R^2$ is the share of variance that a curve explains; Shenfeld et al. fit one of second degree
-# and report 0.96 on a toy task, 0.71 for language models. It says whether KL tells *methods*
-# apart. If KL is the cause, it should also tell runs of *one* method apart: `within methods`
-# takes each method's own means away first. Intervals are over seeds: each is left out once
-# (jackknife), so runs of one seed are not counted as independent.
+# $R^2$ is the share of variance that a fit explains; Shenfeld et al. fit a polynomial of second
+# degree and report 0.96 on a toy task, 0.71 for language models. It shows whether KL separates
+# *methods*. If KL is the cause, it should also separate runs of *one* method: `within methods`
+# subtracts each method's means first. Intervals are over seeds: each is left out once
+# (jackknife), so that runs of one seed do not count as independent.
 
 # %%
 from scipy.stats import t as student
@@ -830,17 +1000,18 @@ def picture(x: str, y: str) -> tuple[plt.Figure, str]:
     """A scatter of two columns of ``points``, and its R squared in words."""
     over = r_squared(points[x], points[y])
     inside = r_squared(points[x], points[y], points["method"])
-    fig, axis = plt.subplots(figsize=(6.4, 4))
+    fig, axis = plt.subplots(figsize=(8, 5.2))
     for method, part in points.groupby("method"):
         colour, marker, _, label = plots.LOOKS[method]
         axis.plot(part[x], part[y], marker, color=colour, label=label, alpha=0.8)
     names = [f"{n}, {'nats' if 'KL' in n else 'change in points'}" for n in (x, y)]
     axis.set(xlabel=names[0], ylabel=names[1])
+    axis.set_title(f"R² {over:.2f} over all runs, {inside:.2f} within methods")
     axis.axhline(0, color="#555555", lw=1, ls=":")
     plots.legend_below(fig)
     return fig, f"{y} against {x}: R² {over:.2f} over all, {inside:.2f} within methods"
 
-# %%
+# %% tags=["distance-figure"]
 R_SQUARED = ("R² over all", "R² within methods")
 several, fits = points["seed"].nunique() > 1, {}
 for x in ("KL(Init || model)", "KL(model || Init)") if several else ():
@@ -868,15 +1039,23 @@ if several:
         f"methods R² is {inside:.2f}, which {part}.")
 
 # %% [markdown]
-# Read the table by lines for the direction, by columns for the claim. An $R^2$ that is high over
-# all and low within methods says that KL sorts methods, not that moving further is what makes
-# one forget. And "forgetting" has a sign here: success under the shifted rule can also *rise*
+# Compare lines for the direction of KL, and columns for the claim. An $R^2$ that is high over all
+# runs and low within methods shows that KL separates methods, not that moving further makes a
+# model forget. And "forgetting" has a sign here: success under the shifted rule can also *rise*
 # with distance.
 #
 # ## A place to play
 #
-# Choose what is drawn against what. Does KL under the *shifted* rule tell more than under the
-# trained one? Is reading predicted by it?
+# Choose the two axes. Does KL under the *shifted* rule predict more than under the trained one?
+# Does it predict reading?
+#
+# <details><summary>How to tell</summary>
+#
+# Compare $R^2$ *within methods*: over all runs, any quantity that differs between methods
+# predicts well. For reading, look at the vertical axis first: where all points lie within a few
+# points of zero, there is little variance to explain, and $R^2$ describes noise.
+#
+# </details>
 
 # %%
 import base64
@@ -891,7 +1070,7 @@ def as_html(x: str, y: str) -> tuple[str, str]:
     fig.savefig(buffer, format="png", dpi=80)
     plt.close(fig)
     png = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="Scatter. {said}" src="data:image/png;base64,{png}">', f"{said}."
+    return f'<img alt="{said}" src="data:image/png;base64,{png}">', f"{said}."
 
 if several:
     explorer(points.drop(columns="seed"), as_html)
@@ -899,12 +1078,12 @@ if several:
 # %% [markdown]
 # ## How many weights changed?
 #
-# RL is reported to leave most weights of a large model exactly as they were (Mukherjee et
-# al., 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a weight that
-# moves by less than about 0.4 % of itself rounds back. We train in float32 and can count
-# both ways; per cent of the weights that a text token passes through, at the end of `why`:
+# RL is reported to leave most weights of a large model exactly unchanged (Mukherjee et al.,
+# 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a change of less than about
+# 0.4 % of a weight is rounded away. We train in float32 and can count both ways; per cent of the
+# weights that take part in a text forward pass, at the end of `why`:
 
-# %%
+# %% tags=["changed-weights"]
 names = {"changed": "float32", "changed_bf16": "rounded to bfloat16"}
 weights = plots.over_seeds(why[why["metric"].isin(names) & (why["step"] > 0)])
 weights = weights.pivot_table(index="method", columns="metric", values="mean")
@@ -915,10 +1094,14 @@ if len(weights):
 # %% [markdown]
 # Compare the columns before the lines. Where the second is much smaller than the first,
 # "sparse" is a statement about step size and number format, not about which weights RL needs.
+# Sparsity in *tokens* is another matter: in large reasoning models only a small fraction of
+# next-token distributions differs much between base and RL policy, and replacing a few of the
+# base's tokens by RL's recovers most of the gain
+# ([Meng et al., 2026](https://arxiv.org/abs/2603.22446)).
 #
 # ## What it means, and what it does not
 
-# %%
+# %% tags=["explanations"]
 RACES = {"Distance, by a KL penalty": ("sft-kl", "sft"),
          "Data, on-policy SFT": ("sft-verified", "sft"),
          "Data, SFT in the base model's style": ("sft-own", "sft"),
@@ -932,32 +1115,38 @@ for told, pair in RACES.items():
 pd.DataFrame(lines).T
 
 # %% [markdown]
-# Success under the shifted rule, in words by the intervals of the table above: `higher` or
-# `lower` where the interval keeps clear of zero; a dash is not recorded.
+# Success under the shifted rule, judged by the intervals of the table above: `higher` or `lower`
+# where the interval is clear of zero; a dash is not recorded.
 #
-# *Distance.* KL is not a cause by itself: methods differ in many ways, and the curve runs
-# through groups. The penalty is the direct intervention on distance; it counts only if its line
-# is not vacuous.
+# *Distance.* A correlation with KL is no cause: methods differ in many ways, and the fit runs
+# through groups. The penalty intervenes on distance directly; it is evidence only if its line is
+# not vacuous.
 #
-# *Data.* `sft-own` differs from SFT in the style of the answers and in nothing else: one right
-# answer to each training hand. On-policy SFT goes further: up to eight of Init's own answers to a
-# hand, none to a hand that Init never solved. Where these lines are higher, "SFT memorises" is,
-# here, a sentence about off-policy answers, not about cross-entropy. RL makes such data all the
-# time: it samples its own answers and weights them by reward. The line `RL` says whether doing
-# so again and again adds anything to doing it once, and the FLOPs say at which price.
+# *Data.* `sft-own` differs from SFT only in the style of the answers: one right answer to each
+# training hand. On-policy SFT goes further: up to eight of Init's own answers to a hand, none to
+# a hand that Init never solved. Where these lines are higher, "SFT memorises" is, here, a
+# statement about off-policy answers, not about cross-entropy. RL generates such data all the
+# time: it samples its own answers and weights them by reward. The line `RL` shows whether
+# repeating this adds anything to doing it once, and the FLOPs show at what cost.
 #
-# *Prompt.* Varied rules show the model many rules in the same form. They change the data, too:
-# about 20 variants of each hand, with a solver's answer each.
+# For large models both sides have been reported. Self-distillation turns demonstrations into
+# on-policy data (the model, shown the demonstration, teaches itself without it) and forgets less
+# than SFT ([Self-Distillation Enables Continual Learning](https://arxiv.org/abs/2601.19897),
+# 2026). But dense self-distillation can also drift further and forget more than GRPO, on-policy
+# data notwithstanding (Wang et al., 2026): on-policy data alone need not suffice.
+#
+# *Prompt.* With varied rules the model sees many rules in the same form. They change the data,
+# too: about 20 variants of each hand, each with a solver's answer.
 #
 # What this chapter does *not* show:
 #
-# - *That a KL penalty or DFT are weak or strong in general.* Each ran with one setting, untuned.
-# - *Paths between checkpoints.* They are taken as straight; the methods of `why` have only a
+# - *That a KL penalty or DFT is weak or strong in general.* Each ran with one setting, untuned.
+# - *Paths between checkpoints.* They are assumed straight; the methods of `why` have only a
 #   start and an end.
 # - *Forgetting of other tasks.* The shifted rule is close to the trained one. RL's razor is
 #   about tasks that have nothing to do with the new one.
-# - *Anything about reasoning.* Lin et al. close the gap with reasoning steps in the answer.
-#   The tiny base knows no such format, and teaching it one is another base; left out.
+# - *Anything about reasoning.* Lin et al. close the gap with reasoning steps in the answer. The
+#   tiny base has no such format; it would need another base.
 #
 # ## Further reading
 #
@@ -970,6 +1159,8 @@ pd.DataFrame(lines).T
 # - Lin et al. (2025), [Debunk the Myth of SFT
 #   Generalization](https://arxiv.org/abs/2510.00237): prompts, reasoning, the fake
 #   environment (20 minutes).
+# - Wang et al. (2026), [Denser ≠ Better](https://arxiv.org/abs/2607.01763): where on-policy
+#   self-distillation forgets more than RL (20 minutes).
 # - Mukherjee et al. (2025), [Reinforcement Learning Finetunes Small
 #   Subnetworks](https://arxiv.org/abs/2505.11711) (15 minutes).
 #

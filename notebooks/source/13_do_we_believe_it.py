@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 13. Do we believe it?
 #
-# The paper's main contrast, RL above SFT, stands when it is recomputed from counts;
-# RL's gain over Init on cards under a shifted rule is within the noise of its episodes.
-# We put the same questions to our own ledger, split its intervals into what seeds and
-# what problems add, and end with a table of which claims hold at this size, before and
-# after a correction for having asked so many.
+# The paper's main contrast, RL above SFT, survives a recomputation from counts; RL's
+# gain over Init on cards under a shifted rule is within the noise of its episodes. We
+# put the same questions to our own ledger, separate the variance between seeds from the
+# variance between problems, and end with a table of which claims hold at this size,
+# before and after a correction for multiple testing.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -25,12 +25,12 @@
 #
 # ## What you will be able to do
 #
-# - Ask of a printed percentage whether it can be a count at all.
-# - Put an interval around the *difference* of two shares.
-# - Say what looking often does to a p-value, and correct for it.
-# - Plan an experiment: episodes, seeds, and what each of them can buy.
-# - Separate the noise of problems from the noise of seeds in recorded runs.
-# - Judge a claim by an interval and not by the taller bar.
+# - Check whether a printed percentage can come from a count at all.
+# - Compute a confidence interval for the *difference* of two shares.
+# - Say what multiple testing does to p-values, and correct for it.
+# - Plan an experiment: how many episodes, how many seeds, and what each of them buys.
+# - Separate the variance between problems from that between seeds in recorded runs.
+# - Judge a claim by its interval and not by the taller bar.
 
 # %%
 from sftrl_lite.course import notebook
@@ -42,10 +42,10 @@ scale = notebook.setup()
 #
 # The paper's Init solves 11.5 % of the hands under the shifted rule, its RL 15.0 %.
 # With 234 episodes each, as in the released evaluation scripts, that is 27 and 35
-# hands. Eight hands more. A share of $p$ from $n$ episodes has a standard error of
-# $\sqrt{p (1 - p) / n}$, and errors of independent shares add up in squares:
+# hands: a difference of eight hands. A share $p$ of $n$ episodes has the standard error
+# $\sqrt{p (1 - p) / n}$, and the variances of independent shares add:
 
-# %%
+# %% tags=["noise"]
 import math
 
 n, init, rl = 234, 27, 35
@@ -55,22 +55,22 @@ print(f"gap {100 * gap:.1f} points, its standard error {100 * noise:.1f} points"
 print(f"the gap is {gap / noise:.1f} standard errors")
 
 # %% [markdown]
-# Two *equal* methods show a gap of at least one standard error in every third
-# comparison. Nothing is wrong with the paper's number. It just cannot carry the word
-# "improves" alone. Does the rest of the paper stand better? First: which counts are
-# behind the bars?
+# Two *equal* methods show a gap of at least one standard error in about one comparison
+# of three. Nothing is wrong with the paper's number, but on its own it does not support
+# the word "improves". Is the evidence for the other claims stronger? First: which
+# counts are behind the bars?
 #
 # ## Can a percentage be a count?
 #
 # With 234 episodes a share can be 26 / 234 = 11.1 % or 27 / 234 = 11.5 %, never 11.2 %.
-# Testing printed means against the possible ones has a name, GRIM (Brown and Heathers,
-# 2017), and needs nothing but the printed number.
+# Checking printed means against the possible ones is called the GRIM test (Brown and
+# Heathers, 2017). It needs nothing but the printed number.
 #
 # ### Exercise 13.1: possible counts
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Which counts $k$ of $n$ print as the given percentage, rounded to one decimal?
+# Return all counts $k$ of $n$ that print as the given percentage, rounded to one decimal.
 
 # %%
 def possible_counts(percent: float, n: int) -> list[int]:
@@ -78,7 +78,10 @@ def possible_counts(percent: float, n: int) -> list[int]:
     raise NotImplementedError
 
 # %%
+import random
+
 with notebook.exercise("13.1"):
+    assert isinstance(possible_counts(33.3, 3), list), "a list of counts"
     assert possible_counts(33.3, 3) == [1], "1 of 3 prints as 33.3"
     assert possible_counts(50.0, 3) == [], "nothing of 3 is a half"
     assert possible_counts(11.5, 234) == [27], "the paper's Init on GP-L"
@@ -87,7 +90,7 @@ with notebook.exercise("13.1"):
     assert possible_counts(66.7, 3) == [2], "2 of 3 is rounded up"
     assert possible_counts(100.0, 3) == [3], "all of 3 is a count"
     assert possible_counts(0.0, 3) == [0], "none of 3 is a count, too"
-    for total in (7, 18, 234, 9999):
+    for total in (7, 18, 234, 9999, *random.Random(13).choices(range(30, 400), k=4)):
         for k in range(0, total + 1, total // 7):
             shown = round(100 * k / total, 1)
             true = [j for j in range(total + 1) if round(100 * j / total, 1) == shown]
@@ -110,10 +113,10 @@ with notebook.exercise("13.1"):
 #
 # </details>
 #
-# The bars whose number of episodes can be guessed (sections 5.1 and 5.2, figures 6 and
+# The bars whose number of episodes can be inferred (sections 5.1 and 5.2, figures 6 and
 # 7; 18 is the number of routes in the unseen cities):
 
-# %%
+# %% tags=["counts"]
 import pandas as pd
 
 BARS = pd.DataFrame(
@@ -136,17 +139,17 @@ for who in ("Init", "RL", "SFT"):
     shown[who] = [nearest(p, n) for p, n in zip(BARS[who], BARS["n"], strict=True)]
 shown
 
-# %% [markdown]
-# Several bars of GP-VL are no counts of 234: they were smoothed (the appendix mentions
-# a Savitzky-Golay filter), or counted on another number of episodes. We go on with the
-# nearest counts and keep in mind that this is a reading, not the paper's data. The two
-# bars of V-IRL under a shifted *rule* are missing here, because they count steps and
-# nobody prints how many.
+# %% [markdown] tags=["newcombe"]
+# Several bars of GP-VL are not counts of 234: they were smoothed (the appendix mentions
+# a Savitzky-Golay filter), or come from another number of episodes. We continue with the
+# nearest counts, and remember that this is our reconstruction, not the paper's data. The
+# two V-IRL bars under a shifted *rule* are missing here, because they count steps, and
+# the number of steps is not reported.
 #
 # ## A difference, with its interval
 #
-# Two intervals that overlap do not mean "no difference", and two that do not overlap
-# are more than a difference needs. What we want is *one* interval around $p_1 - p_2$.
+# Overlapping intervals do not imply "no difference", and disjoint ones are more than a
+# significant difference requires. What we want is *one* interval for $p_1 - p_2$.
 # Newcombe (1998) builds it from the two Wilson intervals $[l_i, u_i]$ of chapter 5:
 #
 # $$
@@ -158,8 +161,8 @@ shown
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# `wilson(k, n)` has `.value`, `.low` and `.high`. Mind the crosswise pairs: the gap is
-# smallest where the first share is low *and* the second is high.
+# `wilson(k, n)` has `.value`, `.low` and `.high`. Note the crosswise pairs: the
+# difference is smallest where the first share is low *and* the second is high.
 
 # %%
 from sftrl_lite.results.intervals import wilson
@@ -170,12 +173,12 @@ def gap_interval(k1: int, n1: int, k2: int, n2: int) -> tuple[float, float]:
     raise NotImplementedError
 
 # %%
-import random
-
 from sftrl_lite.results.intervals import difference
 
 with notebook.exercise("13.2"):
-    low, high = gap_interval(56, 70, 48, 80)
+    both = gap_interval(56, 70, 48, 80)
+    assert isinstance(both, tuple) and len(both) == 2, "a pair, the two ends"
+    low, high = both
     assert abs(low - 0.0524) < 1e-3, "Newcombe's own example begins at 0.0524"
     assert abs(high - 0.3339) < 1e-3, "and ends at 0.3339"
     low, high = gap_interval(35, 234, 27, 234)
@@ -187,7 +190,8 @@ with notebook.exercise("13.2"):
         low, high = gap_interval(*counts)
         true = difference(*counts)
         same = abs(low - true.low) < 1e-9 and abs(high - true.high) < 1e-9
-        assert same, f"as the package, for {counts}"
+        told = f"as the package, for {counts}: {true.low:+.3f} to {true.high:+.3f}"
+        assert same, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -227,7 +231,7 @@ names = ["task", "shift", "comparison", "gap", "low", "high", "p"]
 paper = pd.DataFrame(lines, columns=names)
 paper.round(dict(gap=1, low=1, high=1, p=5))
 
-# %%
+# %% tags=["firm"]
 firm = paper[paper["p"] < 0.05]
 by = firm.groupby("comparison").size()
 notebook.show(
@@ -237,14 +241,26 @@ notebook.show(
 )
 
 # %% [markdown]
-# ## Looking often
+# ## Multiple testing
 #
-# Twelve tests at 5 % are twelve opportunities for a false alarm. And whoever watches a
-# training looks at every checkpoint. Let a method be *exactly* as good as Init and be
-# evaluated at $K$ checkpoints of 234 episodes. How often is one of them significant,
-# and how much better than the truth does the best one look?
+# Twelve tests at 5 % are twelve opportunities for a false alarm. And watching a training
+# run means testing every checkpoint. Let a method be *exactly* as good as Init, and
+# evaluate it at $K$ checkpoints with 234 episodes each. How often is at least one of
+# them significantly different from Init, and by how much does the best one exceed the
+# truth?
+#
+# **Predict, then run.** What is the false-alarm rate with 20 checkpoints: 5 %, about
+# 45 %, or $1 - 0.95^{20} = 64$ %?
+#
+# <details><summary>Answer</summary>
+#
+# About 45 %. It would be 64 % if the twenty tests were independent, but all of them are
+# against the same evaluation of Init: where that one is unlucky, many tests alarm
+# together, and elsewhere none does.
+#
+# </details>
 
-# %%
+# %% tags=["looks"]
 import numpy as np
 
 rng = np.random.default_rng(0)
@@ -258,17 +274,19 @@ for looks in (1, 2, 5, 10, 20):
     print(f"{looks:2} looks: false alarm {alarm:.0%}, best {best:+.1f} points")
 
 # %% [markdown]
-# The last column needs no test to mislead: "we report the best checkpoint", chosen on
-# the very split that is reported, is worth about as much as the famous +3.5. This is
-# why our settings were chosen on other splits and ends are fixed beforehand.
+# The last column misleads without any test: reporting the best checkpoint, selected on
+# the very split that is reported, is worth about as much as the +3.5 above. This is why
+# our settings were chosen on other splits, and the last step is fixed in advance.
 #
-# If one *has* looked $m$ times, p-values can be corrected. Holm (1979): sort them;
-# multiply the smallest by $m$, the next by $m - 1$, and so on; never let a corrected
-# value fall below the one before; stop at 1.
+# After $m$ tests, p-values can be corrected. Holm (1979): sort them; multiply the
+# smallest by $m$, the next by $m - 1$, and so on; a corrected value is never below the
+# one before it, and never above 1.
 #
 # ### Exercise 13.3: Holm's correction
 #
 # Difficulty ●●●○○ · 8 minutes
+#
+# Return the corrected p-values, in the order in which they were given.
 
 # %%
 def corrected(p_values: list[float]) -> list[float]:
@@ -280,6 +298,7 @@ from sftrl_lite.results.intervals import holm
 
 with notebook.exercise("13.3"):
     found = corrected([0.01, 0.04, 0.03])
+    assert isinstance(found, list) and len(found) == 3, "a list, one value for each p"
     assert abs(found[0] - 0.03) < 1e-9, "the smallest of three is multiplied by 3"
     assert abs(found[2] - 0.06) < 1e-9, "the next one by 2"
     assert abs(found[1] - 0.06) < 1e-9, "0.04 * 1 may not fall below 0.06"
@@ -290,9 +309,10 @@ with notebook.exercise("13.3"):
     for seed in range(20):
         draw = random.Random(seed)
         p_values = [draw.random() ** 3 for _ in range(draw.randint(2, 12))]
-        found, true = corrected(p_values), holm(p_values)
+        found, true = corrected(given := p_values[:]), holm(p_values)
         same = all(abs(a - b) < 1e-12 for a, b in zip(found, true, strict=True))
         assert same, "as the package, for any number of p-values"
+        assert given == p_values, "the caller's p-values stay as they were"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -322,20 +342,20 @@ for row in left.itertuples():
     print(f"{row.task:9} {row.shift:6} {row.comparison:10} p {row.corrected:.2g}")
 print(f"{len(left)} of {len(paper)} comparisons survive, {len(firm)} did before")
 
-# %% [markdown]
-# ## Noise from seeds
+# %% [markdown] tags=["two-noises"]
+# ## Variance between seeds
 #
-# All of this treats one training run as *the* method. Another seed is another run. Let
-# $\sigma_s$ be the standard deviation from seed to seed of the true share; the share
-# that we see has the variance
+# So far one training run stood for *the* method. Another seed gives another run. Let
+# $\sigma_s$ be the standard deviation of the true share between seeds; the share that we
+# observe has the variance
 #
 # $$\sigma_s^2 + \frac{p (1 - p)}{n}.$$
 #
-# The second term shrinks with more problems, the first does not. From a few seeds the
-# first can be estimated: the variance that is seen minus the second term. The intervals
-# of this repository hold both sources: they come from a hierarchical bootstrap, which
-# resamples seeds, and problems within each seed. How much of their width is which? RL
-# and SFT at their last step, under the paper's shifts, at the paper's decoding:
+# The second term shrinks with more problems, the first does not. With several seeds the
+# first can be estimated: the observed variance minus the second term. The intervals of
+# this repository include both sources: they come from a hierarchical bootstrap, which
+# resamples seeds, and problems within each seed. How much does each source contribute?
+# RL and SFT at their last step, under the paper's shifts, at the paper's decoding:
 
 # %%
 from sftrl_lite.results import claims, ledger, measures, plots, report, tables
@@ -364,36 +384,46 @@ for text in report.missing({bar[1] for bar in claims.BARS.values()}, rows):
 pd.DataFrame(spreads).T
 
 # %% [markdown]
-# `between` and `within` are standard deviations in points: from seed to seed, and what
-# the problems alone would give. Where most of the variance comes from seeds, more test
-# problems buy nothing. A few seeds estimate a spread badly (a zero means "less than the
-# problems' noise"), but the order of magnitude is all one needs to plan. One warning
-# for streets: `per_step` counts every answer as independent, and the answers of one
-# walk are not, so the second source is somewhat larger than it says.
+# `between` and `within` are standard deviations in points: between seeds, and what the
+# problems alone would give. Where most of the variance comes from seeds, more test
+# problems buy nothing. A standard deviation is poorly estimated from a few seeds (zero
+# means "too small to see beside the problems"), but planning needs only its order of
+# magnitude. One caveat for streets: `per_step` treats every answer as independent, and
+# the answers of one walk are not, so the second source is somewhat larger than stated.
 #
 # ### Exercise 13.4: plan an experiment
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# Two methods with true shares $p_1, p_2$, $n$ episodes a seed, $s$ seeds a side, spread
-# $\sigma$. The gap is seen with
+# Two methods have true shares $p_1, p_2$; each is trained with $s$ seeds and tested on $n$
+# episodes a seed; the standard deviation between seeds is $\sigma$. The difference is
+# detected with
 #
 # $$\text{power} \approx \Phi\!\left(\frac{|p_1 - p_2|}{\tau} - 1.96\right), \qquad
 # \tau^2 = \frac{1}{s} \left( \frac{p_1 (1 - p_1) + p_2 (1 - p_2)}{n} + 2 \sigma^2
 # \right).$$
 #
-# Write it. Then the question that matters: what do more episodes buy when seeds differ?
+# Write it. Then ask what more episodes buy when seeds differ.
+#
+# <details><summary>Answer</summary>
+#
+# Less and less: with $n \to \infty$ the variance $\tau^2$ falls to $2 \sigma^2 / s$ and no
+# further. Beyond $n \approx p (1 - p) / \sigma^2$ (625 episodes for $p$ near a half and
+# $\sigma$ of 2 points) seeds contribute more variance than episodes do.
+#
+# </details>
 
 # %%
 from scipy.stats import norm
 
 
 def seen_with(p1: float, p2: float, n: int, seeds: int, spread: float) -> float:
-    """Probability to see the gap: ``seen_with(0.1, 0.2, 200, 1, 0.0)`` is 0.81."""
+    """Probability to detect the gap: ``seen_with(0.1, 0.2, 200, 1, 0.0)`` is 0.81."""
     raise NotImplementedError
 
 # %%
 with notebook.exercise("13.4"):
+    assert isinstance(seen_with(0.1, 0.2, 200, 1, 0.0), float), "one number"
     assert abs(seen_with(0.1, 0.2, 200, 1, 0.0) - 0.81) < 0.01, "two shares, no seeds"
     assert seen_with(0.115, 0.15, 234, 1, 0.0) < 0.25, "the paper could hardly see +3.5"
     more_seeds = seen_with(0.115, 0.15, 1000, 4, 0.02)
@@ -405,12 +435,11 @@ with notebook.exercise("13.4"):
     assert abs(four - 0.716) < 0.01, "the variance is divided by the seeds"
     for seed in range(50):
         draw = random.Random(seed)
-        p1, spread = draw.uniform(0.05, 0.6), draw.uniform(0, 0.1)
-        case = (p1, p1 + draw.uniform(0.1, 0.35), draw.randint(20, 100))
-        seeds = draw.randint(1, 5)
-        true = power(*case, seeds=seeds, spread=spread)
+        p1, p2, spread = draw.random(), draw.random(), draw.uniform(0, 0.1)
+        case, seeds = (p1, p2, draw.randint(20, 400)), draw.randint(1, 6)
+        true = power(*case, seeds=seeds, spread=spread)  # counts both directions
         same = true < 0.5 or abs(seen_with(*case, seeds, spread) - true) < 1e-3
-        assert same, f"as the package, for shares {case[0]:.2f} and {case[1]:.2f}"
+        assert same, f"as the package, for shares {p1:.2f} and {p2:.2f}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -430,14 +459,14 @@ with notebook.exercise("13.4"):
 #
 # </details>
 #
-# What can eight seeds see? The smallest true gap around 50 % that is found with
-# probability 0.8, with 500 problems a seed, for a spread of 0, 2 and 4 points between
-# seeds. The last column asks the same of one claim among all of ours, where Holm's
-# correction asks the clearest for $p < 0.05 / m$.
+# What can eight seeds detect? The table has the smallest true difference around 50 % that
+# is detected with probability 0.8, with 500 problems a seed, for a standard deviation of
+# 0, 2 and 4 points between seeds. The last column is for one claim among all of ours,
+# where Holm's correction requires $p < 0.05 / m$ of the clearest.
 
-# %%
+# %% tags=["power"]
 def smallest(seeds: int, spread: float, alpha: float = 0.05) -> str:
-    """The smallest gap, in points, that is seen with probability 0.8."""
+    """The smallest gap, in points, that is detected with probability 0.8."""
     for gap in np.arange(0.001, 0.8, 0.001):
         ends = 0.5 - gap / 2, 0.5 + gap / 2
         if power(*ends, 500, alpha, seeds, spread) > 0.8:
@@ -446,20 +475,29 @@ def smallest(seeds: int, spread: float, alpha: float = 0.05) -> str:
 
 plan, m = {}, len(claims.CLAIMS)
 for seeds in (1, 3, 5, 8, 16):
-    line = {f"spread {100 * sd:.0f}": smallest(seeds, sd) for sd in (0.0, 0.02, 0.04)}
-    line[f"spread 2, one of {m} claims"] = smallest(seeds, 0.02, 0.05 / m)
+    line = {f"sd {100 * sd:.0f}": smallest(seeds, sd) for sd in (0.0, 0.02, 0.04)}
+    line[f"sd 2, one of {m} claims"] = smallest(seeds, 0.02, 0.05 / m)
     plan[f"{seeds} seeds"] = line
 pd.DataFrame(plan).T
 
 # %% [markdown]
-# Compare with the spreads and gaps of our tables: a claim whose expected gap is smaller
-# than its line needs more seeds, not a better test. The formula knows the spread; with
-# few seeds it has to be estimated, so the truth is somewhat worse.
+# Compare with the standard deviations and differences of our tables: a claim whose
+# expected difference is smaller than its line needs more seeds, not a better test. The
+# formula takes $\sigma$ as known; it has to be estimated, so real power is somewhat lower.
 #
 # ## A place to play
 #
-# The same calculation with sliders. Begin with the paper's case and make it visible:
-# first with episodes alone, then with three points of spread between seeds.
+# The same calculation with sliders. Begin with the paper's case and find a design that
+# detects it: first with more episodes, then with a standard deviation of three points
+# between seeds.
+#
+# <details><summary>What you should find</summary>
+#
+# Without variance between seeds, more episodes are enough: about 1500 on each side for a
+# power of 0.8. With three points between seeds no number of episodes is: the power
+# approaches a limit below 0.2 for one seed, and only more seeds raise it.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.calculators import power_calculator
@@ -469,12 +507,12 @@ power_calculator()
 # %% [markdown]
 # ## The figure of this chapter
 #
-# Left the paper's comparisons, recomputed from the likely counts of one run; where the
-# number of answers is not known, a cross shows the gap without an interval. Right the
-# same comparisons in this repository: tiny models, several seeds, intervals over seeds
-# and problems. One line more on our side: RL against Init *at its best temperature*,
-# the control without any training. The two sides are different worlds; what may be
-# compared is which intervals keep clear of zero.
+# Left: the paper's comparisons, recomputed from the likely counts of one run; where the
+# number of answers is not known, a cross shows the difference without an interval. Right:
+# the same comparisons in this repository, with tiny models, several seeds, and intervals
+# over seeds and problems. Our side has one line more: RL against Init *at its best
+# temperature*, the control without any training. Sizes cannot be compared between the
+# two sides; what can be compared is which intervals are clear of zero.
 
 # %%
 HERE = {("GP-L", "rule"): "cards in text, rule",
@@ -532,7 +570,7 @@ def in_words(table: pd.DataFrame) -> str:
             f"[{r.low:+.1f}, {r.high:+.1f}]" for r in table.dropna().itertuples()]
     return "; ".join(said) or "not recorded yet"
 
-# %%
+# %% tags=["forest-figure"]
 def clear(table: pd.DataFrame, comparison: str, sign: int) -> str:
     """In how many shifts an interval lies on the claimed side of zero."""
     part = table[table["comparison"] == comparison].dropna()
@@ -545,18 +583,22 @@ SIDES = {"RL - Init": ("RL above Init", 1), "SFT - Init": ("SFT below Init", -1)
 told = [f"{name} {clear(theirs, what, sign)} / {clear(ours, what, sign)}"
         for what, (name, sign) in SIDES.items()]
 said = "Clear of zero on the claimed side, paper / here: " + "; ".join(told) + "."
+title = (f"RL above SFT is clear in {clear(theirs, 'RL - SFT', 1)} shifts of the paper "
+         f"and {clear(ours, 'RL - SFT', 1)} here; RL above Init in "
+         f"{clear(theirs, 'RL - Init', 1)} and {clear(ours, 'RL - Init', 1)}")
 fig, axes = plt.subplots(1, 2, figsize=(11, 7.5), sharey=True)
 forest(axes[0], theirs, "paper (11 B), one run")
 forest(axes[1], ours, f"here (tiny), up to {max(seeds)} seeds")
-notebook.figure(fig, alt=f"Two forest plots of differences in points. {said} Paper: "
+fig.suptitle(title, fontsize=11, fontweight="bold")
+notebook.figure(fig, alt=f"{title}. {said} Differences in points. Paper: "
                 f"{in_words(theirs)}. Here: {in_words(ours)}.")
 notebook.show(said)
 
 # %% [markdown]
 # ## What was chosen on what
 #
-# An interval does not know how its experiment was chosen. The ledger does, as far as
-# runs are recorded: which splits each experiment was evaluated on, with how many seeds
+# An interval says nothing about how its experiment was chosen. The ledger does, as far
+# as runs are recorded: which splits each experiment was evaluated on, with how many seeds
 # and runs. Learning rates come from the experiments called `sweep`, on the *training*
 # problems of a seed that is not reported, with a development shift beside it.
 
@@ -572,42 +614,41 @@ looks = pd.DataFrame({
 looks
 
 # %% [markdown]
-# Three choices are in no ledger. The *base* was bred for this course: its mistakes are
-# habits, because random ones let greedy decoding hide every difference (chapter 2). The
-# analysis of chapters 10 to 12 was planned after a first headline had been seen; its
-# settings (a third of the compute, 500 problems) were fixed before it ran and not
-# tuned, for any method. And all recordings replace an earlier set, after a review had
-# found that test hands shared their numbers with training hands, that answers were
-# sampled at temperature 1 instead of as in the paper, that the random-reward control
-# paid for failing, and that intervals over three seeds left out the noise of problems.
-# So the questions were not asked blind, and whoever repeats an experiment until it
-# looks right has looked as often. In return no learning rate was chosen on a reported
-# split, every sign is printed as it came, and it holds for these bases: what it is
-# worth for others, only others can show.
+# Three choices are in no ledger. The *base* was designed for this course: its mistakes
+# are systematic, because with random ones greedy decoding hides every difference (chapter
+# 2). The analysis of chapters 10 to 12 was planned after a first headline had been seen;
+# its settings (a third of the compute, 500 problems) were fixed before it ran and not
+# tuned, for any method. And all recordings replace an earlier set with four flaws: test
+# hands shared their numbers with training hands, answers were sampled at temperature 1
+# instead of as in the paper, the random-reward control paid for failing, and intervals
+# over three seeds left out the variance between problems. So the hypotheses were not
+# formed blind, and every repetition of an experiment is another look. On the other hand,
+# no learning rate was chosen on a reported split, and every sign is reported as it came
+# out. The results hold for these bases; only other bases can show how far they extend.
 #
 # ## Which claims hold here?
 #
-# Each line is a difference paired by seed, with an interval that holds both sources of
-# noise, and a verdict that follows from the interval alone (`sftrl_lite/results/claims.py`):
-# *holds* if it lies on the claimed side of zero, *fails* if it lies on the other, else
-# *open*; with too few seeds (`measures.FEWEST`) there is no verdict. `p` is the p-value
-# of no difference. The chapter says where the figure stands.
+# Each line is a difference paired by seed, with an interval that includes both sources of
+# variance, and a verdict that follows from the interval alone
+# (`sftrl_lite/results/claims.py`): *holds* if it lies on the claimed side of zero, *fails*
+# if it lies on the other, else *open*; with too few seeds (`measures.FEWEST`) there is no
+# verdict. `p` is the p-value of no difference. `chapter` says where the figure stands.
 #
-# So many intervals at 95 % are so many looks. So we apply Holm's correction to our own
-# claims: `p (Holm)` is corrected for the number of claims that have a verdict, and
-# `after Holm` is what the verdict becomes at 5 %.
+# Every 95 % interval is another chance of a false alarm. So we apply Holm's correction to
+# our own claims: `p (Holm)` is corrected for the number of claims that have a verdict,
+# and `after Holm` is what the verdict becomes at 5 %.
 
 # %%
 judged = claims.claims_table(rows)
 with pd.option_context("display.max_colwidth", None):
     display(judged.set_index("claim"))
 
-# %%
+# %% tags=["survivors"]
 DECIDED = ["holds", "fails"]
 looked = judged["verdict"].isin([*DECIDED, "open"])
 before = judged["verdict"].isin(DECIDED)
 after = judged["after Holm"].isin(DECIDED)
-print(f"{after.sum()} of {before.sum()} clear verdicts survive {looked.sum()} looks; "
+print(f"{after.sum()} of {before.sum()} clear verdicts survive {looked.sum()} tests; "
       f"{(~looked).sum()} of {len(judged)} claims are not recorded or have few seeds")
 for row in judged[before & ~after].itertuples():
     print(f"no longer clear: {row.claim} ({row.verdict} before)")
@@ -615,27 +656,32 @@ for row in judged[before & ~after].itertuples():
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# *The contrast is sound, the gain is not shown.* That SFT ends below RL at equal
-# compute is clear in the paper wherever there are enough episodes. That RL ends above
-# its Init under a shifted *rule* is within the noise of one run and 234 episodes, for
-# cards. Under a shifted *look* it is clear.
+# *In the paper, the contrast is established and the gain is not.* That SFT ends below RL
+# at equal compute is clear wherever there are enough episodes. That RL ends above its
+# Init under a shifted *rule* is, for cards, within the noise of one run and 234 episodes.
+# Under the *visual* shift it is clear.
 #
 # *At this size* the sentence under the figure says in how many shifts each side of the
 # contrast is clear, and whether RL also beats an Init that is only sampled at a better
-# temperature. The tiny bases have careful behaviour that can be selected, and they were
-# bred so.
+# temperature. The tiny bases contain careful behaviour that can be selected; they were
+# designed to.
+#
+# The control matters for large models, too. Sampling from a sharpened distribution of the
+# base, without training, nearly matches RL on several single-shot benchmarks ([Karan and
+# Du, 2025](https://arxiv.org/abs/2510.14901)). A gain over Init at one temperature does
+# not show that RL taught anything that sampling could not have found.
 #
 # What this chapter does *not* show:
 #
-# - *That a claim which fails here is false.* A model of 0.8 million parameters, bred on
-#   one game, is a place to watch a mechanism. An open verdict is an invitation.
-# - *That eight seeds are enough.* See what they can tell apart, above, and how much of
-#   it is left after a correction for all claims. `python -m sftrl_lite sweep` takes
+# - *That a claim which fails here is false.* A model of 0.8 million parameters,
+#   pre-trained on one game, shows mechanisms. An open verdict is an open question.
+# - *That eight seeds are enough.* The tables above show what they can detect, and how much
+#   of it is left after a correction for all claims. `python -m sftrl_lite sweep` takes
 #   more seeds in a line of TOML.
-# - *That all looks are counted.* Holm's correction is over the claims of the table.
-#   Chapter 10 asks its own many questions, and the live runs of the chapters count as
-#   looks, too.
-# - *That our counts are the paper's.* They are read from printed percentages.
+# - *That all tests are counted.* Holm's correction is over the claims of the table.
+#   Chapter 10 asks many questions of its own, and the live runs of the chapters are tests,
+#   too.
+# - *That our counts are the paper's.* They are inferred from printed percentages.
 #
 # ## Further reading
 #

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import base64
 import html
 import io
 import platform
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +19,8 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sftrl_lite.models.precision import device, precision
+from sftrl_lite.models.precision import device, hardware, precision
+from sftrl_lite.pictures import open_picture
 from sftrl_lite.results.plots import STYLE
 from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.seeds import seed_all
@@ -30,8 +34,13 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
 
     Returns:
         the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
+
+    Raises:
+        RuntimeError: a row for GPUs, and there is none.
     """
     scale = get_scale()
+    if scale.memory and not hardware().gpu:
+        raise RuntimeError(f"{scale.name} needs a CUDA GPU and none was found; unset SFTRL_SCALE")
     seed_all(seed)
     if STYLE.exists():
         plt.style.use(STYLE)
@@ -49,24 +58,60 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
 
 
 @contextmanager
-def exercise(name: str) -> Iterator[None]:
+def exercise(name: str, seconds: float = 60.0) -> Iterator[None]:
     """Run an exercise's checks; report the outcome in one line and let the chapter go on.
 
-    Errors other than a stub's ``NotImplementedError`` and a failed ``assert`` are
+    What gets a line: a stub's ``NotImplementedError``, a failed ``assert``, an answer of a type or
+    shape that the checks cannot use, and one that never ends. Errors inside the answer itself are
     raised: their traceback says more than a line could.
 
     Args:
         name: chapter and number, such as ``"1.2"``.
+        seconds: how long the checks may run. Elsewhere than in the main thread of a process (there
+            a kernel executes its cells) nothing is stopped.
     """
+    wrong = f"Exercise {name}: not right yet. "
+    late = threading.Event()
+    clock = threading.Timer(seconds, lambda: (late.set(), _thread.interrupt_main()))
+    clock.daemon = True
+    if threading.current_thread() is threading.main_thread():
+        clock.start()
     try:
         yield
+        clock.cancel()
     except NotImplementedError:
         print(f"Exercise {name}: not done yet.")
     except AssertionError as error:
-        reason = " ".join(str(error).split()) or "a check failed"
-        print(f"Exercise {name}: not right yet. {reason}")
+        print(wrong + (" ".join(str(error).split()) or "a check failed"))
+    except KeyboardInterrupt:
+        if not late.is_set():
+            raise
+        print(f"{wrong}It ran for more than {seconds:g} seconds and was stopped: does a loop end?")
+    except RecursionError:
+        print(f"{wrong}A function calls itself without end: when does it stop?")
+    except UNUSABLE as error:
+        if in_answer(error):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"{wrong}Its type or shape is not the one of the docstring ({reason}).")
     else:
         print(f"Exercise {name}: passed.")
+    finally:
+        clock.cancel()
+
+
+# What a check raises that was given something else than the docstring promised.
+UNUSABLE = (TypeError, AttributeError, ValueError, LookupError, RuntimeError)
+
+
+def in_answer(error: BaseException) -> bool:
+    """Whether an error arose in the answer (a function of another cell), not in a check on it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    cell = frames[1]  # frames[0] is ``exercise`` itself
+    return any(
+        frame.f_globals is cell.f_globals and frame.f_code.co_filename != cell.f_code.co_filename
+        for frame in frames[2:]
+    )
 
 
 def show(text: str) -> None:
@@ -98,7 +143,7 @@ def picture(fig: Figure) -> Image.Image:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     plt.close(fig)
-    return in_few_colours(Image.open(buffer))
+    return in_few_colours(open_picture(buffer))
 
 
 def in_few_colours(picture: Image.Image) -> Image.Image:

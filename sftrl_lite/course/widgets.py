@@ -112,11 +112,11 @@ def verifier_table(task: GeneralPoints, seed: int = 0) -> None:
 def tokens_html(pieces: Sequence[str], chances: Sequence[float | None]) -> str:
     """One box a token; a deeper orange is a less likely token, grey was given."""
     boxes = []
-    for piece, chance in zip(pieces, chances, strict=True):
-        if chance is None:
+    for piece, p in zip(pieces, chances, strict=True):
+        if p is None:
             colour, note = "#e8e8e8", "given"
         else:
-            colour, note = f"hsl(35,90%,{60 + 35 * chance:.0f}%)", f"chance {100 * chance:.1f} %"
+            colour, note = f"hsl(35,90%,{60 + 35 * p:.0f}%)", f"probability {100 * p:.1f} %"
         text = html.escape(piece).replace("\n", "⏎").replace(" ", "·")
         boxes.append(f'<span style="{BOX}background:{colour}" title="{note}">{text}</span>')
     return f'<div style="line-height:1.9">{"".join(boxes)}</div>'

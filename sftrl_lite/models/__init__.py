@@ -1,5 +1,5 @@
 """From a name to a model: tiny and published ones, their tokenizers, pictures, adapters, precision.
 
 Nothing here knows what a task is.
-May import: seeds, files and scales; no other room.
+May import: seeds, files, scales, pictures and processes; no other room.
 """

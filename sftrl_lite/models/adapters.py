@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
+from sftrl_lite.models.checkpoints import read_object
 from sftrl_lite.models.precision import in_float32
 from sftrl_lite.models.vision import VISION_MODULES, vision_modules
 
@@ -174,13 +175,29 @@ def adapter_info(folder: Path) -> dict[str, str]:
     return found
 
 
+def read_config(folder: Path) -> LoraConfig:
+    """An adapter's rank, scale and layers; nothing else in ``adapter_config.json`` is used.
+
+    Raises:
+        ValueError: one of them is missing or is none.
+    """
+    path = folder / "adapter_config.json"
+    raw = read_object(path)
+    rank, alpha, names = raw.get("r"), raw.get("lora_alpha"), raw.get("target_modules")
+    sizes = all(type(n) is int and 0 < n < 10_000 for n in (rank, alpha))
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not (sizes and listed):  # a text instead of a list would be a pattern, and may never end
+        raise ValueError(f"{path} is damaged: it has no r, lora_alpha and list of target_modules")
+    return LoraConfig(r=raw["r"], lora_alpha=raw["lora_alpha"], target_modules=names)
+
+
 def load_adapter(model: PreTrainedModel, folder: Path) -> None:
     """Give a model the adapter that lies in ``folder``.
 
     Raises:
         ValueError: it was made for another model, or is damaged.
     """
-    base, config = adapter_info(folder)["base"], LoraConfig.from_pretrained(str(folder))
+    base, config = adapter_info(folder)["base"], read_config(folder)
     try:
         add(model, config=config)
         load_weights(model, folder)
@@ -195,10 +212,13 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         ValueError: they have other names or shapes.
     """
-    end = f".{adapter_names(model)[-1]}.weight"
+    end = f".{adapter_names(model)[-1]}.weight"  # a name may hold the word elsewhere, too
     with safe_open(folder / FILE, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    restore(model, {n.removeprefix(PREFIX).replace(".weight", end): w for n, w in weights.items()})
+    restore(
+        model,
+        {n.removeprefix(PREFIX).removesuffix(".weight") + end: w for n, w in weights.items()},
+    )
 
 
 def to_nf4(model: PreTrainedModel, compute: torch.dtype) -> None:

@@ -7,7 +7,9 @@ template; what stands around an answer is found by writing a chat with it and lo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from PIL import Image
@@ -43,6 +45,7 @@ def pictures_of(chats: Sequence[Sequence[dict[str, Any]]]) -> list[Image.Image]:
 
 
 Chat = Sequence[dict[str, Any]]  # messages: a role and a content
+LINES = 1_000_000  # of a chat template's program, or calls of it; those of Llama take a thousand
 DATE = "26 Jul 2024"  # Llama's templates would write today's
 
 
@@ -53,23 +56,57 @@ def render(processor: Any, chat: Chat, prompt: bool = False) -> str:
         prompt: end with the header of the next answer.
 
     Raises:
-        ValueError: the model has no chat template.
+        ValueError: the model has no chat template, or one that fails.
     """
     tokenizer: Any = tokenizer_of(processor)  # its types know only messages in text
     if not tokenizer.chat_template:
         raise ValueError(f"{tokenizer.name_or_path} has no chat template; take an instruct model")
 
     def write(messages: Chat, prompt: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=prompt,
-            date_string=DATE,
-        )
+        try:
+            return tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=prompt,
+                date_string=DATE,
+            )
+        except Exception as error:  # a template is a program, and fails like one
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            wrong = f"{tokenizer.name_or_path}: its chat template fails"
+            raise ValueError(f"{wrong}: {said}") from error
 
     if "probe" not in write([{"role": "user", "content": "probe"}], False):  # it wants parts
         chat = [m | {"content": _parts(m["content"])} for m in chat]
     return write(chat, prompt)
+
+
+def check_template(processor: Any) -> None:
+    """Write a chat with the model's template, if it has one, within a bound of its lines.
+
+    jinja's sandbox keeps a template from calling what it should not, and not from going on for
+    ever: two loops of 100,000 in one another take hours.
+
+    Raises:
+        ValueError: it fails, or does not end.
+    """
+    tokenizer, left = tokenizer_of(processor), LINES
+    chat = [{"role": role, "content": "probe"} for role in ("user", "assistant", "user")]
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it goes on after {LINES} lines")
+        return trace if frame.f_code.co_filename == "<template>" else None
+
+    if not tokenizer.chat_template:
+        return
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        render(processor, chat, prompt=True)
+    finally:
+        sys.settrace(before)
 
 
 def _parts(content: Any) -> Any:

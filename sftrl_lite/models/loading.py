@@ -9,7 +9,10 @@ differs is in ``vision.look``.
 from __future__ import annotations
 
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -28,7 +31,7 @@ from transformers import (
 from transformers.utils import logging
 
 from sftrl_lite.files import whole
-from sftrl_lite.models import adapters
+from sftrl_lite.models import adapters, chats
 from sftrl_lite.models.checkpoints import (
     SUMS,
     check_shards,
@@ -74,6 +77,9 @@ def load(
         if value not in choices:
             raise ValueError(f"{value!r}: choose {', '.join(filter(None, choices))}")
     model, processor = _read(str(base), adapter, tiles, dummy)
+    chats.check_template(processor)
+    if not dummy:
+        check_finite(model)
     if adapter in ("lora", "qlora"):
         adapters.add(model, vision=vision == "trained")
         return model, processor
@@ -87,7 +93,10 @@ def load(
     return model, processor
 
 
-def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedModel, Processor]:
+def _read(
+    base: str, adapter: str, tiles: int, dummy: bool, worn: tuple[Path, ...] = ()
+) -> tuple[PreTrainedModel, Processor]:
+    """``load`` as saved; ``worn`` are the adapters that come after ``base``."""
     folder = find(base)
     # a download of 21 GB shows how far it is; what lies here is read in a moment
     (logging.disable_progress_bar if folder else logging.enable_progress_bar)()
@@ -96,20 +105,28 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
     if folder and (folder / SUMS).is_file():
         check_sums(folder)
     if folder and (folder / adapters.FILE).is_file():
-        return _read_adapter(base, folder, adapter, tiles)
+        if folder.resolve() in worn:
+            raise ValueError(f"{folder} is an adapter that has itself for a base")
+        return _read_adapter(base, folder, adapter, tiles, (*worn, folder.resolve()))
     if folder and not dummy:
         check_shards(folder)
     if not folder and not hardware().gpu:
         raise RuntimeError(f"{base} needs a CUDA GPU and none was found; try --scale tiny")
     try:
         made_up = dummy and not folder and base.startswith(LIKE_11B)
-        config = full_config() if made_up else AutoConfig.from_pretrained(folder or base)
+        place = folder or base
+        with readable(place, "config.json"):
+            config = full_config() if made_up else _config(place)
         if config.model_type not in KINDS:
             wrong = f"{base} is a {config.model_type} model"
             raise ValueError(f"{wrong}; these can be trained: {', '.join(KINDS)}")
-        model = (_dummy if dummy else _weights)(folder or base, config, adapter == "qlora")
-        processor = _made_up_processor(model) if made_up else _processor(folder or base, model)
-    except (OSError, HfHubHTTPError, SafetensorError) as error:
+        if adapter == "qlora":
+            adapters.nf4(precision()[0])  # raises where it is not installed
+        with readable(place, "config.json, generation_config.json or a weight file"):
+            model = (_dummy if dummy else _weights)(place, config, adapter == "qlora")
+        with readable(place, PROCESSOR):
+            processor = _made_up_processor(model) if made_up else _processor(place, model)
+    except HUB as error:
         raise RuntimeError(_why(base, error)) from error
     model.name_or_path = base
     if tiles and not isinstance(processor, PreTrainedTokenizerBase):
@@ -117,16 +134,57 @@ def _read(base: str, adapter: str, tiles: int, dummy: bool) -> tuple[PreTrainedM
     return model, processor
 
 
+HUB = (OSError, HfHubHTTPError, SafetensorError)  # what is raised where a Hub does not give
+PROCESSOR = "a file of the tokenizer or the image processor"
+
+
+@contextmanager
+def readable(base: str | Path, files: str) -> Iterator[None]:
+    """What libraries say to a damaged model, in one line that names it.
+
+    Raises:
+        ValueError: something in ``files`` cannot be read.
+        OSError, HfHubHTTPError, SafetensorError: a Hub that does not give, as it says so.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # each part of a library has its own; tokenizers' is bare
+        if not Path(base).is_dir() and isinstance(error, HUB):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if "trust_remote_code" in str(error):
+            said = "it names code of its own, which is never run"
+        raise ValueError(f"{base}: {files} is damaged: {said}") from error
+
+
+def check_finite(model: PreTrainedModel) -> None:
+    """Refuse a model that is no function of numbers any more.
+
+    Raises:
+        ValueError: a weight that is infinite or not a number; names it.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ValueError(f"{model.name_or_path}: {name} has weights that are no finite numbers")
+
+
+def _config(base: str | Path) -> PreTrainedConfig:
+    return AutoConfig.from_pretrained(base, trust_remote_code=False)
+
+
 def _read_adapter(
-    base: str, folder: Path, adapter: str, tiles: int
+    base: str, folder: Path, adapter: str, tiles: int, worn: tuple[Path, ...]
 ) -> tuple[PreTrainedModel, Processor]:
     """The base that an adapter names, wearing it."""
     made_for = adapters.adapter_info(folder)
     kept = made_for["adapter"] == "qlora" and adapter != "none"  # else it is merged, in full
-    processor = _processor(folder)
+    with readable(folder, PROCESSOR):
+        processor = _processor(folder)
     image_processor = getattr(processor, "image_processor", None)
     tiles = tiles or getattr(image_processor, "max_image_tiles", 0)
-    model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, dummy=False)
+    model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, False, worn)
     place = find(made_for["base"])
     there = fingerprint(place) if place else ""
     if there != made_for["weights"]:
@@ -142,16 +200,21 @@ def _read_adapter(
 def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
     whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
     compute = precision()[0]
-    model = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         base,
+        output_loading_info=True,
+        trust_remote_code=False,
+        use_safetensors=True,
         dtype=torch.float32 if whole else compute,
         device_map={"": device()},
         quantization_config=adapters.nf4(compute) if nf4 else None,
     )
+    model, found = loaded
+    if absent := sorted(found["missing_keys"]):  # they would be random numbers
+        raise ValueError(f"there is no {absent[0]} in it")
     for layer in model.modules():  # a CPU may repack four-bit weights, to slightly others
         if hasattr(layer, "support_avx512bf16_for_cpu"):
-            # torch's types let a module have only tensors and modules
-            layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            layer.support_avx512bf16_for_cpu = False
     return model
 
 
@@ -198,15 +261,15 @@ def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Proces
     same without.
     """
     if Path(base).is_dir() and not any(Path(base).glob("*processor_c*")):
-        return AutoTokenizer.from_pretrained(base)
+        return AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     if model is None or model.config.model_type == "mllama":
-        processor = AutoProcessor.from_pretrained(base)
+        processor = AutoProcessor.from_pretrained(base, trust_remote_code=False)
         words = processor.tokenizer
         words.chat_template = words.chat_template or processor.chat_template
         return processor
     words, image_processor = (
-        AutoTokenizer.from_pretrained(base),
-        AutoImageProcessor.from_pretrained(base),
+        AutoTokenizer.from_pretrained(base, trust_remote_code=False),
+        AutoImageProcessor.from_pretrained(base, trust_remote_code=False),
     )
     states, template = model.model.image_seq_len, words.chat_template
     processor = Idefics3Processor(

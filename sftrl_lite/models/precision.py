@@ -7,7 +7,8 @@ that the hardware has; what trains is always float32, because a step must not be
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+
+from sftrl_lite.scales import Scale
 
 PRETEND = "SFTRL_PRETEND_GPU"  # bf16 or fp16: compute on the CPU as such a GPU would, for tests
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -133,3 +136,19 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
 def checkpointed(model: PreTrainedModel) -> bool:
     """Whether ``checkpoint_layers`` was called on the model."""
     return any(getattr(layer, "gradient_checkpointing", False) for layer in model.modules())
+
+
+@contextmanager
+def threads_of(scale: Scale) -> Iterator[None]:
+    """One thread for a model that is meant for CPUs: with more, sums are taken in another order.
+
+    So the numbers of a run do not depend on how many cores a machine has, and two runs on two
+    cores do not collide.
+    """
+    before = torch.get_num_threads()
+    if not scale.memory:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,11 +9,10 @@ of its group, all turns of an episode and all answer tokens of an update.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     Idefics3Processor,
@@ -55,26 +54,6 @@ def states_of_picture(config: PreTrainedConfig) -> int:
 def tokenizer_of(processor: Any) -> PreTrainedTokenizerBase:
     """The tokenizer of a processor, or the tokenizer itself where that is all there is."""
     return getattr(processor, "tokenizer", processor)
-
-
-def open_picture(path: str | Path) -> Image.Image:
-    """A picture from a file, as RGB.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a picture, broken, or smaller than 16 x 16.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no picture here")
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no picture or is broken: {error}") from None
-    if min(picture.size) < 16:
-        raise ValueError(f"{path} is {picture.width} x {picture.height}; 16 x 16 is the least")
-    return picture
 
 
 def to_pixels(processor: Any, pictures: Sequence[Image.Image]) -> Pixels:

@@ -105,7 +105,7 @@ def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig
     """
     base = get_scale(scale).pretrained_for(task)
     if (ROOT / base / "config.json").is_file():
-        config = AutoConfig.from_pretrained(ROOT / base)
+        config = AutoConfig.from_pretrained(ROOT / base, trust_remote_code=False)
     elif base.startswith(LIKE_11B):
         config = full_config()
     elif base.startswith(LIKE_500M):
@@ -154,7 +154,7 @@ def tokens_of(texts: Iterable[str], base: str) -> list[int]:
     """Tokens of texts, by the tokenizer of ``base`` where it is on this disk, else estimated."""
     folder = find(base)
     if folder and (folder / "tokenizer_config.json").is_file():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     return [math.ceil(len(text) / CHARACTERS) for text in texts]
 

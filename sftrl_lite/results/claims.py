@@ -115,7 +115,7 @@ def controls(what: str, chapter: int, prefix: str, metric: str) -> list[Claim]:
     """What the control runs of a task are for."""
     runs, sft = f"{prefix}controls", value(metric, f"{prefix}headline", "sft")
     end, start = (value(metric, runs, "rl-random", "id", at) for at in ("end", "start"))
-    mild = f"{what}: RL paid by a coin gains less than {NO_RISE:.0f} points in distribution"
+    mild = f"{what}: RL with random rewards gains less than {NO_RISE:.0f} points in distribution"
     own, varied = (value(metric, runs, f"sft-{kind}") for kind in ("verified", "varied"))
     return [
         Claim(mild, OURS, chapter, end, start, -1, NO_RISE),
@@ -197,13 +197,13 @@ CLAIMS = (
     ),
     *(
         Claim(
-            f"RL learns more from {what} than from a bare no, at one try",
+            f"RL learns more from {what} than from binary feedback, at one try",
             ASKED,
             10,
             value("success@1", "feedback", feedback=feedback),
             RL_FROM_INIT,
         )
-        for feedback, what in (("none", "silence"), ("reason", "a reason"), ("leaky", "a leak"))
+        for feedback, what in (("none", "no feedback"), ("reason", "a reason"), ("leaky", "a leak"))
     ),
     Claim(
         "SFT's shifted success first rises over Init",

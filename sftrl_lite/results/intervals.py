@@ -1,4 +1,4 @@
-"""How sure one can be: a share, two shares compared, several seeds, many looks.
+"""Uncertainty: a share, two shares compared, several seeds, multiple testing.
 
 Means over seeds have two sources of noise: another seed would have trained another model, and
 other problems would have given another share. ``over_seeds``, ``paired`` and ``contrast`` hold
@@ -75,7 +75,7 @@ def p_value(k1: int, n1: int, k2: int, n2: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several: each is the chance of *any* false alarm.
+    """p-values corrected for being several: each is the probability of *any* false alarm.
 
     Holm 1979: the smallest times m, the next times m - 1, ..., never falling.
     """

@@ -113,7 +113,10 @@ def read(path: Path = LEDGER) -> pd.DataFrame:
 
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS).astype(TYPES)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own are of this kind, as is a text that is not UTF-8
+        raise ValueError(f"{path} is damaged: {str(error).strip()}") from None
     if list(table.columns) != COLUMNS:
         raise ValueError(f"{path} is of another version: other columns; move it away")
     try:

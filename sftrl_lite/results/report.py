@@ -43,7 +43,7 @@ one core a run, on machines that did other work as well."""
 CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
 difference paired by seed with its 95 % interval, which holds the noise of seeds and of problems
 (`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval
-alone; `open`: it holds zero. `p (Holm)` is corrected for the number of recorded claims, and
+alone; `open`: it includes zero. `p (Holm)` is corrected for the number of recorded claims, and
 `after Holm` is what the verdict becomes at 5 %. `Init at its best temperature` was picked among
 four after looking, which favours Init."""
 SHORT = ("SFT - Init", "RL - Init", "RL - Init at its best temperature")

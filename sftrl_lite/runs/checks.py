@@ -85,9 +85,9 @@ def check_format(
 ) -> None:
     """Play 32 training problems, one try each, and refuse a model that knows no format.
 
-    RL can make likelier what a model does sometimes. Where it never answers in the format all
+    RL can make more likely what a model does sometimes. Where it never answers in the format all
     rewards are alike, and hours later it is where it began (paper, figure 9). The answers have a
-    source of chance of their own, so that a run's numbers do not depend on this.
+    random stream of their own, so that a run's numbers do not depend on this.
 
     Raises:
         RuntimeError: under ``READABLE`` of the answers have the right form.

@@ -19,8 +19,8 @@ class Coin:
 
     Heads: "correct", 1 point, and the episode ends. Tails: "incorrect", -1 point, another try.
     Points have mean zero, the last failed try costs nothing more, and how long an episode lasts
-    does not depend on the truth: nothing that is paid or said tells answers apart. Kind and message
-    are those of a right answer, or of an empty one.
+    does not depend on the truth: neither reward nor message carries information about answers.
+    Kind and message are those of a right answer, or of an empty one.
     """
 
     task: Task[Any]

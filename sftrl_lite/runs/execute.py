@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from sftrl_lite.files import full_disk_in_one_line, remove
 from sftrl_lite.models.loading import save
+from sftrl_lite.models.precision import threads_of
 from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
@@ -20,7 +21,7 @@ from sftrl_lite.results import ledger
 from sftrl_lite.runs.checks import check_format, check_words, examples
 from sftrl_lite.runs.controls import Answered, Coin, EachItsOwn, vary_rules
 from sftrl_lite.runs.recorder import Recorder, due, read_rows, train_hands
-from sftrl_lite.runs.resume import claim, resume, suspend
+from sftrl_lite.runs.resume import CHECKPOINT, check_kept, claim, is_done, resume, suspend
 from sftrl_lite.runs.run_config import Progress, Run, rl_settings, settings_of
 from sftrl_lite.runs.watch import SHOWN, Log, Watch
 from sftrl_lite.runs.weights import load_init
@@ -31,6 +32,7 @@ from sftrl_lite.tasks.registry import check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.compute import flops, picture_tokens
 from sftrl_lite.training.engine import TRAINING, check_engine, open_engine
+from sftrl_lite.training.health import check_health
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.sft import train_sft
 from sftrl_lite.training.sft_examples import Given, training_rows, verified
@@ -57,12 +59,14 @@ def train(
         watch: what is written down and told on the way, beside ``steps.csv``.
         anyway: let RL begin also with a model that cannot answer in the format.
         engine: plays RL's episodes in training (``engine.ENGINES``); evaluations do not use it.
-            Another source of chance, so another run with the same hash: not for the ledger.
+            Other random numbers, so another run with the same hash: not for the ledger.
 
     Raises:
         ValueError: ``out`` holds a run with another configuration, or one that another number of
             processes began; or transcripts are asked of a file of answers.
         RuntimeError: RL was to begin with a model that cannot answer in the format.
+            Also: something in ``out`` is damaged.
+        DivergedError: losses, weights or logits are no finite numbers any more.
         PermissionError: ``out`` cannot be written.
         OSError: the disk is full.
 
@@ -73,12 +77,20 @@ def train(
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
     main = distributed.is_main()
-    with claim(run, out) if main else nullcontext(), full_disk_in_one_line(out):
-        if not distributed.broadcast((out / "model").is_dir()):
+    if main:
+        check_kept(out)
+    with (  # no name for the lock: what still holds a name holds the folder
+        claim(run, out) if main else nullcontext(),
+        full_disk_in_one_line(out),
+        threads_of(run.scale),
+    ):
+        if main:
+            read_rows(out)  # raises if they are damaged
+        if not distributed.broadcast(main and is_done(out)):
             _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
         if record and main:
             ledger.append(read_rows(out), record)
-        for leftover in ("checkpoint.pt", "trainer") if main else ():
+        for leftover in (CHECKPOINT, "trainer") if main else ():
             remove(out / leftover)
     distributed.barrier()
     return read_rows(out)
@@ -100,6 +112,7 @@ def _train(
     mode = "sft" if run.method.startswith("sft") else "rl"
     together = check(work_of(run, mode))
     model, processor = load_init(run)
+    check_health(model, 0)
     task = run.make("train")
     if run.prompt:
         check_words(processor, run.base, map(run.make, ("train", *run.splits)))
@@ -150,7 +163,7 @@ def _train_sft(
 ) -> None:
     batch, sampled, shown = run.scale.sft.batch, 0, None
     schedule = run.schedule or run.scale.sft.schedule
-    leashed = run.method == "sft-kl"
+    penalised = run.method == "sft-kl"
     taught: Teachable[Any] = task
     answer: Callable[[Any], str] | None = None
     if not isinstance(task, Given):  # a file's examples have no verifier, and one answer each
@@ -172,14 +185,14 @@ def _train_sft(
         tokens += picture_tokens(model)
 
     budget = run.tflop * 1e12 / recorder.parameters - 2 * sampled
-    steps = run.steps or max(round(budget / ((6 + 2 * leashed) * batch * tokens)), 1)
+    steps = run.steps or max(round(budget / ((6 + 2 * penalised) * batch * tokens)), 1)
 
     def hook(step: int) -> None:
         clock[0] += step > 0
         progress(step / steps)
         if step == 0 or due((step - 1) / steps, step / steps, run.points):
             seen = round(step * batch * tokens)
-            costs = flops(recorder.parameters, seen, read=sampled + leashed * seen)
+            costs = flops(recorder.parameters, seen, read=sampled + penalised * seen)
             recorder.note(step, costs | {"updates": step}, end=step in (0, steps))
         if shown:
             look(step, run, recorder, log, *shown)
@@ -195,7 +208,7 @@ def _train_sft(
     if not distributed.broadcast(bool(read_rows(out))):
         hook(0)
     clock[1] = time.time()
-    with distributed.on_device(recorder.init) if leashed else nullcontext() as init:
+    with distributed.on_device(recorder.init) if penalised else nullcontext() as init:
         train_sft(
             model,
             tokenizer_of(processor),
@@ -231,18 +244,19 @@ def _train_rl(
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
         raise ValueError(f"{few} problems a step are too few for {many} processes")
-    if run.warmup and not (out / "checkpoint.pt").exists():
+    if run.warmup and not (out / CHECKPOINT).exists():
         warm_up(run, out, model, processor, task, hands)
     if run.fresh:
         hands = train_hands(task.half(2), run.hands, run.seed)
-    begun = (out / "checkpoint.pt").exists() or read_rows(out)
+    begun = (out / CHECKPOINT).exists() or read_rows(out)
     asked_for = anyway or run.load_format == "dummy"  # random weights answer nothing, as is known
     if not distributed.broadcast(bool(asked_for or begun)):
         check_format(run, model, processor, task, hands)
     learner = new_learner(model, settings, run.seed)
     recorder.rollout_model = learner.rollout_model
     playing = open_engine(engine, learner.rollout_model, processor, run.task, TRAINING)
-    trained, generated, signals = resume(learner, out)
+    trained, generated, signals = resume(learner, out, run.steps)
+    log.check(learner.step)
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
 

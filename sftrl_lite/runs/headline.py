@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from sftrl_lite.models.precision import hardware
+from sftrl_lite.processes import deaf, first_line, serve
 from sftrl_lite.results import ledger
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.run_config import Run
@@ -25,6 +26,7 @@ BAR = "{desc:>10} {percentage:3.0f}%|{bar}| {elapsed} done, {remaining} left"
 def _worker(
     name: str, run: Run, out: Path, messages: Queue[Any], experiment: str, record: Path | None
 ) -> None:
+    serve()
     import torch
 
     torch.set_num_threads(1)  # two processes on two cores: more threads only collide
@@ -68,31 +70,35 @@ def side_by_side(
     waiting, failed = set(runs), None
     at_once = 1 if hardware().gpu else len(workers)
     later = list(workers.values())
-    for worker in later[:at_once]:
-        worker.start()
-    del later[:at_once]
-    while waiting and failed is None:
-        try:
-            name, news = messages.get(timeout=1)
-        except queue.Empty:
-            dead = [n for n in waiting if workers[n].pid and not workers[n].is_alive()]
-            failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
-            continue
-        if isinstance(news, Exception):
-            failed = f"{name}: {str(news).splitlines()[0]}"
-            continue
-        bars[name].update((1.0 if news == "done" else news) - bars[name].n)
-        if news == "done":
-            waiting.discard(name)
-            if later:
-                workers[name].join()  # and with it goes its memory
-                later.pop(0).start()
-    for worker in (worker for worker in workers.values() if worker.pid):
-        if failed:
-            worker.terminate()
-        worker.join()
-    for bar in bars.values():
-        bar.close()
+    try:
+        with deaf():
+            for worker in later[:at_once]:
+                worker.start()
+        del later[:at_once]
+        while waiting and failed is None:
+            try:
+                name, news = messages.get(timeout=1)
+            except queue.Empty:
+                dead = [n for n in waiting if workers[n].pid and not workers[n].is_alive()]
+                failed = f"{dead[0]}: the process died" if dead and messages.empty() else None
+                continue
+            if isinstance(news, Exception):
+                failed = f"{name}: {first_line(news)}"
+                continue
+            bars[name].update((1.0 if news == "done" else news) - bars[name].n)
+            if news == "done":
+                waiting.discard(name)
+                if later:
+                    workers[name].join()  # and with it goes its memory
+                    with deaf():
+                        later.pop(0).start()
+    finally:  # also where Ctrl-C ends the waiting
+        for worker in (worker for worker in workers.values() if worker.pid):
+            if waiting:
+                worker.terminate()
+            worker.join()
+        for bar in bars.values():
+            bar.close()
     if failed:
         raise RuntimeError(failed)
     return pd.concat([ledger.read(out / name / "rows.csv") for name in runs], ignore_index=True)

@@ -20,7 +20,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sftrl_lite.files import full_disk_in_one_line, remove, whole
+from sftrl_lite.models.checkpoints import check_sums, read_object, write_sums
 from sftrl_lite.models.loading import save
+from sftrl_lite.models.precision import threads_of
 from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.planning.fit import check
 from sftrl_lite.planning.workload import work_of
@@ -33,10 +35,11 @@ from sftrl_lite.tasks.base import Measurable, Problem
 from sftrl_lite.tasks.registry import budget, check_base
 from sftrl_lite.training import distributed
 from sftrl_lite.training.evaluate import evaluate
-from sftrl_lite.training.sft import train_sft
+from sftrl_lite.training.sft import last_checkpoint, train_sft
 from sftrl_lite.training.sft_examples import training_rows
 
-Level = dict[str, float]  # step, format_error, success
+LEVEL = ("step", "format_error", "success")
+Level = dict[str, float]  # of these names
 FILE = "init.json"
 
 
@@ -89,11 +92,12 @@ def make_init(
     if distributed.broadcast((folder / FILE).is_file()):
         return made_before(run, folder, goal)
     if distributed.broadcast(folder.exists()):
-        raise ValueError(f"{folder} holds no Init; choose another --out or move it away")
+        wrong = f"{folder} holds no Init ({FILE} is missing)"
+        raise ValueError(f"{wrong}; choose another --out or move it away")
     making, lock = folder.with_name(folder.name + ".making"), None
     if distributed.is_main():
         lock = claim(run, making)
-    with full_disk_in_one_line(folder):
+    with full_disk_in_one_line(folder), threads_of(scale):
         report = _make(run, making, folder, goal, progress)
     if lock:
         lock.release()
@@ -108,11 +112,9 @@ def made_before(run: Run, folder: Path, goal: InitSettings) -> dict[str, Any]:
     Raises:
         ValueError: it is damaged, or was made with other settings.
     """
-    try:
-        report = json.loads((folder / FILE).read_text())
-        made = report["hash"], report["goal"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder / FILE} is damaged; choose another --out") from None
+    check_sums(folder)
+    report = read_object(folder / FILE)
+    made = report.get("hash"), report.get("goal")
     if made != (run.hash, json.loads(json.dumps(asdict(goal)))):
         raise ValueError(f"{folder} holds an Init of other settings; choose another --out")
     return report
@@ -172,17 +174,25 @@ def _make(
     if distributed.is_main():
         with whole(folder) as draft:
             save(rollout_model, processor, draft)
-            (draft / FILE).write_text(json.dumps(report, indent=1))
+            (draft / FILE).write_text(json.dumps(report, indent=1), "utf-8")
+            write_sums(draft)
     return report
 
 
 def read_levels(making: Path) -> list[Level]:
     """What was measured before a kill."""
     path = making / "levels.json"
+    wrong = f"{path} is damaged or missing; delete {making} to start again"
+    if not path.exists():
+        if last_checkpoint(making / "trainer"):
+            raise ValueError(wrong)
+        return []
     try:
-        return json.loads(path.read_text()) if path.exists() else []
-    except ValueError:
-        raise ValueError(f"{path} is damaged; delete {making} to start again") from None
+        found = json.loads(path.read_text("utf-8"))
+        plain = [{name: float(known[name]) for name in LEVEL} for known in found]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(wrong) from None
+    return [known | {"step": int(known["step"])} for known in plain]
 
 
 def level(

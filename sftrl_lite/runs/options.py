@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from sftrl_lite.runs.run_config import Run
-from sftrl_lite.scales import Scale
+from sftrl_lite.scales import Scale, get_scale
 
 
 def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -35,7 +35,9 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 kind, default = str, ",".join(map(str, default))
             flag = "--" + field.name.replace("_", "-")
             envvar = "SFTRL_SCALE" if field.name == "scale" else None
-            option = typer.Option(flag, envvar=envvar, help=field.metadata["help"])
+            # a wrong scale is said at once, before torch is imported
+            check = (lambda name: get_scale(name).name) if field.name == "scale" else None
+            option = typer.Option(flag, envvar=envvar, callback=check, help=field.metadata["help"])
             taken[field.name] = inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,

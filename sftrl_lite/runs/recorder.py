@@ -12,14 +12,14 @@ from typing import Any, cast
 
 from transformers import PreTrainedModel
 
-from sftrl_lite.files import remove
+from sftrl_lite.files import digest, remove, whole
 from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.runs.resume import _write
+from sftrl_lite.runs.resume import _write, again
 from sftrl_lite.runs.run_config import CURVE, Run, command, commit
 from sftrl_lite.runs.weights import init_of
 from sftrl_lite.seeds import stream
@@ -29,6 +29,7 @@ from sftrl_lite.training.compute import text_parameters
 from sftrl_lite.training.evaluate import changed, distance, evaluate, pass_at_k, within
 from sftrl_lite.training.rollouts import Episode
 
+SUMS = "rows.sha256"
 Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
 
 
@@ -111,8 +112,7 @@ class Recorder:
         rows = self.at(step, figures, end)
         if not distributed.is_main():
             return
-        earlier = read_rows(self.out)
-        write_rows(self.out, rows)
+        earlier = write_rows(self.out, rows)
         run = self.run
         metric = f"success@{run.tries if run.tries in run.eval_tries else run.eval_tries[-1]}"
         best = ("id", metric, self.main)
@@ -263,14 +263,33 @@ class Recorder:
         return episode
 
 
-def write_rows(out: Path, rows: Sequence[ledger.Row]) -> None:
-    """Add a point to the run's own rows; measuring a step again replaces it."""
-    steps = {row.step for row in rows}
-    kept = [row for row in read_rows(out) if row.step not in steps]
-    ledger.save([*kept, *rows], out / "rows.csv")
+def write_rows(out: Path, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
+    """Add a point to the run's own rows; measuring a step again replaces it.
+
+    ``rows.sha256`` lists what the file was and what it is to be: killed between the two writes, it
+    is one of them.
+
+    Returns:
+        the rows before.
+    """
+    steps, path, earlier = {row.step for row in rows}, out / "rows.csv", read_rows(out)
+    kept = [row for row in earlier if row.step not in steps]
+    with whole(path) as draft:
+        ledger.save([*kept, *rows], draft)
+        sums = [digest(file) for file in (path, draft) if file.exists()]
+        _write(out / SUMS, "\n".join(sums).encode())
+    return earlier
 
 
 def read_rows(out: Path) -> list[ledger.Row]:
-    """What the run in ``out`` has measured so far."""
-    rows = cast(list[dict[str, Any]], ledger.read(out / "rows.csv").to_dict("records"))
+    """What the run in ``out`` has measured so far.
+
+    Raises:
+        ValueError: ``rows.csv`` is damaged.
+    """
+    path, sums = out / "rows.csv", out / SUMS
+    known = sums.read_bytes().split() if sums.is_file() else []
+    if known and path.is_file() and digest(path).encode() not in known:
+        raise ValueError(f"{path} is damaged (SHA-256 differs); {again(out)}")
+    rows = cast(list[dict[str, Any]], ledger.read(path).to_dict("records"))
     return [ledger.Row(**row) for row in rows]

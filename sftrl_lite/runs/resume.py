@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
-from sftrl_lite.files import whole
+from sftrl_lite.files import is_sealed, seal, whole
 from sftrl_lite.models import adapters
-from sftrl_lite.models.checkpoints import find, fingerprint
+from sftrl_lite.models.checkpoints import check_sums, find, fingerprint, read_object
 from sftrl_lite.runs.run_config import Run, settings_of
 from sftrl_lite.training import distributed
+from sftrl_lite.training.sft import last_checkpoint
 
 # --- the folder of a run ---------------------------------------------------------------
 
 
+CHECKPOINT = "checkpoint.pt"
+KEPT = ("config.json", "rows.csv", "steps.csv")  # what a run has from its first step on
+
+
+class Busy(ValueError):
+    """A folder that another process trains in."""
+
+
 def folder_of(run: Run, experiment: str = "") -> str:
-    """Name of the folder where a run lies unless another one is asked for."""
-    return f"{experiment or run.method}-{run.scale.name}-seed{run.seed}-{run.hash}"
+    """Name of the folder where a run lies unless another one is asked for.
+
+    Raises:
+        ValueError: a name of an experiment that leads elsewhere.
+    """
+    name = experiment or run.method
+    if name.startswith(".") or not name.isprintable() or set(name) & set("/\\:") or len(name) > 100:
+        raise ValueError(f"{name[:100]!r} is no name for an experiment; take letters, digits, -")
+    return f"{name}-{run.scale.name}-seed{run.seed}-{run.hash}"
+
+
+def is_done(out: Path) -> bool:
+    """Whether ``out`` holds the result of a run, the whole of it.
+
+    Raises:
+        OSError, ValueError: it holds something else in its place.
+    """
+    if not (out / "model").exists():
+        return False
+    check_sums(out / "model", f"delete {out / 'model'} and start the same command again")
+    return True
+
+
+def check_kept(out: Path) -> None:
+    """Refuse a folder in which a run began and that lacks what it wrote first: rows, say.
+
+    Raises:
+        ValueError: one line that names the file.
+    """
+    begun = (out / "model").exists() or (out / CHECKPOINT).exists()
+    if begun or last_checkpoint(out / "trainer"):
+        for name in KEPT:
+            if not (out / name).is_file():
+                raise ValueError(f"{out / name} is missing; {again(out)}")
+
+
+def again(out: Path) -> str:
+    """What to do about a folder of a run that is damaged."""
+    return f"delete {out} to start this run again, or choose another --out"
 
 
 def claim(run: Run, out: Path) -> FileLock:
@@ -35,18 +83,36 @@ def claim(run: Run, out: Path) -> FileLock:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{out} is in use by another process; wait for it or stop it") from None
+        raise Busy(f"{out} is in use by {holder(out)}; wait for it or stop it") from None
     except OSError as error:
         raise PermissionError(f"{out} cannot be written: {error.strerror}") from error
+    with suppress(OSError):  # Windows lets nobody write there
+        (out / ".lock").write_text(str(os.getpid()))
+    try:
+        _claim(run, out)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def holder(out: Path) -> str:
+    """Which process trains in a folder, as far as it can be read."""
+    with suppress(OSError, ValueError):
+        return f"process {int((out / '.lock').read_text('utf-8'))}"
+    return "another process"
+
+
+def _claim(run: Run, out: Path) -> None:
     config, place = out / "config.json", find(run.base)
     about = {"hash": run.hash, **run.plain(), "settings": settings_of(run)}
     about |= {"weights": fingerprint(place) if place else "", "processes": distributed.world()}
     if config.exists():
         try:
-            there = json.loads(config.read_text())
-            hashed = there.get("hash")
-        except (ValueError, AttributeError):
-            raise ValueError(f"{config} is damaged; choose another --out") from None
+            there = read_object(config)
+        except ValueError as error:
+            raise ValueError(f"{error}; choose another --out") from None
+        hashed = there.get("hash")
         mine = json.loads(json.dumps(about))
         if hashed != run.hash or there.get("weights", about["weights"]) != about["weights"]:
             other = [name for name in mine if name != "hash" and there.get(name) != mine[name]]
@@ -60,7 +126,6 @@ def claim(run: Run, out: Path) -> FileLock:
             )
     else:
         _write(config, json.dumps(about, indent=1).encode())
-    return lock
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -74,7 +139,7 @@ def suspend(
     """Write a checkpoint from which ``resume`` goes on exactly.
 
     What is not in it follows from the run's seed and the step alone (``seeds.stream``): the
-    order of the problems, the chance of every answer, the order of the minibatches. Between two
+    order of the problems, the sampling of every answer, the order of the minibatches. Between two
     steps there is no rollout under way, and nothing in a step draws from a global source.
     """
     state = distributed.whole_state(
@@ -91,16 +156,21 @@ def suspend(
     if not distributed.is_main():
         return
     # through a file of Python's, which says why it could not be written
-    with whole(out / "checkpoint.pt") as draft, draft.open("wb") as file:
-        torch.save(state, file)
+    with whole(out / CHECKPOINT) as draft:
+        with draft.open("wb") as file:
+            torch.save(state, file)
+        seal(draft)
 
 
 class ForeignCheckpoint(ValueError):
     """A checkpoint of a model that was made of another base."""
 
 
-def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
+def resume(learner: Any, out: Path, most: int = 0) -> tuple[int, int, list[float]]:
     """Load the checkpoint in ``out`` if there is one.
+
+    Args:
+        most: steps that the run has at most; 0: nobody knows.
 
     Returns:
         tokens trained and generated, and ``rl_step``'s signal since the last evaluation.
@@ -108,16 +178,21 @@ def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
     Raises:
         ValueError: the checkpoint is damaged, or was written by a model of another base.
     """
-    path = out / "checkpoint.pt"
+    path = out / CHECKPOINT
     if not path.exists():
         return 0, 0, []
     try:
+        if not distributed.broadcast(distributed.is_main() and is_sealed(path)):
+            raise ValueError("it is cut off, or some bit has changed")
         # where a model is split, all processes read one large file: they share its pages
         shared = distributed.sharding()
         state = torch.load(path, weights_only=True, map_location="cpu", mmap=shared)
         own, base = adapters.trained(learner.model), str(learner.model.name_or_path)
         if (other := state.get("base", base)) != base:
             raise ForeignCheckpoint(f"{path} belongs to {other}, not to {base}; move it away")
+        counts = step, trained, generated = state["counts"]
+        if any(type(n) is not int or n < 0 for n in counts) or 0 < most < step:
+            raise ValueError(f"its counts are {counts}")
         weights = {name: distributed.split_like(t, own[name]) for name, t in state["model"].items()}
         adapters.restore(learner.model, weights)
         learner.value_head.load_state_dict(state["value_head"])
@@ -127,9 +202,9 @@ def resume(learner: Any, out: Path) -> tuple[int, int, list[float]]:
                 moments[name] = distributed.split_like(tensor, order[i])
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.scaler.load_state_dict(state["scaler"])
-        learner.step, trained, generated = state["counts"]
+        learner.step = step
+        return trained, generated, [float(signal) for signal in state["signals"]]
     except ForeignCheckpoint:
         raise
     except Exception as error:
         raise ValueError(f"{path} is damaged; delete it to start this run again") from error
-    return trained, generated, state["signals"]

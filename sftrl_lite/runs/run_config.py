@@ -3,7 +3,8 @@
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
 ``steps.csv`` (a row a step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
 ``best/`` (the weights of the evaluation that solved most in distribution), ``model/`` (the result;
-it says "done").
+it says "done"). ``rows.sha256``, ``model/SHA256SUMS`` and the end of ``checkpoint.pt`` are
+checksums, compared whenever these are read.
 Kill it at any moment and start it again: it ends with the same numbers.
 
 Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
@@ -74,9 +75,9 @@ class Run:
     method: str = said(
         "",
         "sft; sft-varied (control: the rule changes from hand to hand); sft-own (control: the "
-        "same hands, answered in the base's own words); sft-dft (each token's loss times its "
+        "same hands, answered in the base's own style); sft-dft (each token's loss times its "
         "probability); sft-kl (close to Init); sft-verified (the base's own answers that the "
-        "verifier accepted); rl-ppo; rl-grpo; rl-random (control: PPO paid at random)",
+        "verifier accepted); rl-ppo; rl-grpo; rl-random (control: PPO with random rewards)",
     )
     seed: int = said(0, "chooses problems, order and samples")
     task: str = said("gp-l", "cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")
@@ -238,7 +239,7 @@ class Run:
         """Eight characters that change when any deciding field, or Init itself, does."""
         run = self.filled()
         sums = (find(run.base) or Path(run.base)) / SUMS
-        init = sums.read_text() if sums.is_file() else ""
+        init = sums.read_text("utf-8", "replace") if sums.is_file() else ""  # damaged: said later
         usual = defaults()  # what is left out, so that a later field leaves old hashes alone
         decides = {
             name: value

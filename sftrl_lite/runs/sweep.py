@@ -16,18 +16,19 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import signal
 import tomllib
 from collections.abc import MutableMapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from sftrl_lite.processes import STOPS, deaf, first_line, serve
 from sftrl_lite.results import ledger
 from sftrl_lite.runs.execute import train
-from sftrl_lite.runs.resume import folder_of
+from sftrl_lite.runs.resume import Busy, folder_of
 from sftrl_lite.runs.run_config import Run, defaults
 
 DEFAULTS = defaults()
@@ -119,8 +120,9 @@ def sweep(
 
     Raises:
         ValueError: see ``read_sweep`` and ``missing``.
-        RuntimeError: a run failed, or the sweep was interrupted. Finished runs are recorded, the
-            others continue when the sweep is called again.
+        RuntimeError: a run failed, or the sweep was interrupted, or at the end: the folder of a run
+            was in use. Finished runs are recorded, the others continue when the sweep is called
+            again.
     """
     wanted = read_sweep(path)
     todo = missing(wanted, record)
@@ -129,41 +131,48 @@ def sweep(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    before, finished, stopped = len(wanted) - len(todo), 0, ""
+    before, finished, stopped, busy = len(wanted) - len(todo), 0, "", ""
+    manager = SyncManager(ctx=context)
+    with deaf():
+        manager.start(serve)
     with (
-        context.Manager() as manager,
+        manager,
         ProcessPoolExecutor(jobs, context, initializer=_alone) as pool,
         tqdm(total=len(wanted), initial=before, unit="run", desc=path.stem) as bar,
     ):
         shares = manager.dict()
-        waiting = {pool.submit(_do, *one, runs, record, shares): one for one in todo}
         try:
+            with deaf():
+                waiting = {pool.submit(_do, *one, runs, record, shares): one for one in todo}
             while waiting and not stopped:
                 ready, _ = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
                 bar.update(before + sum(shares.values()) - bar.n)
                 for future in ready:
                     experiment, run = waiting.pop(future)
-                    if error := future.exception():
-                        line = str(error).splitlines() or [type(error).__name__]
-                        stopped = f"{experiment}, {run.method}, seed {run.seed}: {line[0]}"
+                    error = future.exception()
+                    if isinstance(error, Busy):
+                        busy = str(error)
+                    elif error:
+                        line = first_line(error)
+                        stopped = f"{experiment}, {run.method}, seed {run.seed}: {line}"
                     finished += error is None
-        except KeyboardInterrupt:
+        except STOPS:
             stopped = "interrupted"
         if stopped:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
-    if stopped:
+    if stopped := stopped or busy:
         done = f"{before + finished} of {len(wanted)} runs are recorded"
         raise RuntimeError(f"{stopped} ({done}; the same command continues)")
     return len(wanted), finished
 
 
 def _alone() -> None:
-    """A worker has one thread and leaves Ctrl-C to the sweep."""
+    """A worker has one thread and ends with the sweep."""
+    serve()
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import HFValidationError, enable_progress_bars, validate_repo_id
 
+from sftrl_lite.files import whole
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.tasks.base import Shown
@@ -48,6 +50,7 @@ COLUMNS = (
     "tokens",  # trained on and generated
     "seconds",
 )
+AGAIN = "delete this folder to start the run again"
 SHOWN = 4  # problems whose answers are written down
 
 
@@ -82,15 +85,50 @@ class Watch:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that only grows; what a kill left of another one is cut off."""
-    if not path.exists():
-        return []
-    text = path.read_bytes()
-    kept = text[: text.rfind(b"\n") + 1]
-    if kept != text:
-        with path.open("r+b") as file:
-            file.truncate(len(kept))
-    return kept.decode().splitlines()
+    """The lines of a file that only grows; what a kill left of another one does not count.
+
+    Raises:
+        ValueError: it is no text; names the file.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    try:
+        return content[: content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is damaged: no text; {AGAIN}") from None
+
+
+def last_step(path: Path, rows: Sequence[str]) -> int:
+    """The step of the last row of ``steps.csv``; 0: it has none.
+
+    Raises:
+        ValueError: rows that are none, or out of order; names the file.
+    """
+    last = 0
+    for row in rows[1:]:
+        step, *figures = row.split(",")
+        try:
+            before, last = last, int(step)
+            sound = before < last and len([float(x or 0) for x in figures]) == len(COLUMNS) - 1
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(f"{path} is damaged ({row[:60]!r}); {AGAIN}")
+    return last
+
+
+def last_look(path: Path, lines: Sequence[str]) -> int:
+    """The step of the last line of ``transcripts.jsonl``; -1: it has none.
+
+    Raises:
+        ValueError: a line that is none; names the file.
+    """
+    try:
+        steps = [json.loads(line)["step"] for line in lines]
+        if any(type(step) is not int for step in steps):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(f"{path} is damaged; {AGAIN}") from None
+    return max(steps, default=-1)
 
 
 class Log:
@@ -108,17 +146,31 @@ class Log:
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
         self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
         self.every, self.tracker, self.told, self.looked = watch.transcripts, None, 0, -1
+        self.sizes: dict[Path, int] = {}
         if not distributed.is_main():
             return
+        if not self.steps.exists():
+            with whole(self.steps) as draft:
+                draft.write_text(",".join(COLUMNS) + "\n", "utf-8")
         rows, looks = whole_lines(self.steps), whole_lines(self.looks)
-        if rows and rows[0] != ",".join(COLUMNS):
-            raise ValueError(f"{self.steps} has other columns; move it away and start again")
-        if not rows:
-            self.steps.write_text(",".join(COLUMNS) + "\n")
-        self.told = int(rows[-1].split(",")[0]) if len(rows) > 1 else 0
-        self.looked = json.loads(looks[-1])["step"] if looks else -1
+        if rows[:1] != [",".join(COLUMNS)]:
+            raise ValueError(f"{self.steps} has other columns; {AGAIN}")
+        for path, lines in ((self.steps, rows), (self.looks, looks)):
+            if path.exists():
+                self.sizes[path] = sum(len(line.encode()) + 1 for line in lines)
+        self.told = last_step(self.steps, rows)
+        self.looked = last_look(self.looks, looks)
         if watch.report_to:
             self.tracker = start_tracker(watch.report_to, out, {} if self.told else config)
+
+    def check(self, step: int) -> None:
+        """Whether the rows go as far as the run has come; every step has one.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if distributed.is_main() and self.told < step:
+            raise ValueError(f"{self.steps} is damaged: it ends before step {step}; {AGAIN}")
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Write the row of a step, unless it is there; a figure it lacks stays empty."""
@@ -128,11 +180,21 @@ class Log:
         text = io.StringIO()
         short = {n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()}
         csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(short)
-        with self.steps.open("a") as file:
-            file.write(text.getvalue())
+        self.grow(self.steps, text.getvalue())
         self.told = step
         if self.tracker:
             self.tracker.log({n: v for n, v in row.items() if n != "step"}, step=step)
+
+    def grow(self, path: Path, line: str) -> None:
+        """Add a line to a file."""
+        self.trim(path)
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(line)
+
+    def trim(self, path: Path) -> None:
+        """Cut off half a line that a kill left; a run that is refused changes nothing."""
+        if path in self.sizes:
+            os.truncate(path, self.sizes.pop(path))
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
@@ -144,12 +206,13 @@ class Log:
         if not distributed.is_main():
             return
         line = {"step": step, "episodes": [transcript(task, episode) for episode in episodes]}
-        with self.looks.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.grow(self.looks, json.dumps(line, ensure_ascii=False) + "\n")
         self.looked = step
 
     def close(self) -> None:
-        """Let the tracker send what it still has."""
+        """Let the tracker send what it still has; leave whole lines."""
+        for path in [*self.sizes]:
+            self.trim(path)
         if self.tracker:
             self.tracker.finish()
 

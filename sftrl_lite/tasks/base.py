@@ -122,12 +122,12 @@ class Teachable(Shown[Asked], Protocol[Asked]):
 class Task(Measurable[Problem], Teachable[Problem], Protocol[Problem]):
     """A task as runs need it: it also draws problems, and keeps those of the tests apart.
 
-    All chance comes from the ``rng`` that is handed in.
+    All randomness comes from the ``rng`` that is passed in.
     """
 
     @property
     def label(self) -> str:
-        """Names the stream of chance that held-out problems are drawn from."""
+        """Names the random stream that held-out problems are drawn from."""
 
     @property
     def population(self) -> float:

@@ -76,7 +76,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def house_rule(rng: random.Random, common: float) -> Rule:
-    """J=Q=K=10 with chance ``common``, else any values 1..13 but the held-out rules."""
+    """J=Q=K=10 with probability ``common``, else any values 1..13 but the held-out rules."""
     if rng.random() < common:
         return ID_RULE
     while (rule := Rule(*(rng.randint(1, 13) for _ in range(3)))) in (OOD_RULE, DEV_RULE):
@@ -90,7 +90,7 @@ def deal(
     """Deal one hand of ranks.
 
     Args:
-        rng: the only source of chance, so a seed replays the hand.
+        rng: the only source of randomness, so a seed replays the hand.
         n_cards: size of the hand.
         dealing: ``uniform`` draws each rank independently, as the paper's code does
             (a fifth ace is possible); ``deck`` draws from a real deck of 52.

@@ -69,7 +69,7 @@ def draw_route(city: City, rng: random.Random) -> tuple[float, tuple[int, ...]]:
     """A new walk of two or three legs: heading at the start and spots.
 
     It starts in the middle of a block, turns at one or two crossings, and ends in the
-    middle of a block at a landmark. Each place between is a step with chance 0.7. No
+    middle of a block at a landmark. Each place between is a step with probability 0.7. No
     turn is straight on or back, and all landmarks of a leg are different kinds.
 
     Raises:

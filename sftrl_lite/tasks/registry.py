@@ -142,14 +142,14 @@ def make_task(
 
 
 def check_base(base: str, task: str) -> None:
-    """Refuse a shipped tiny base on a task that it was not bred for.
+    """Refuse a shipped tiny base on a task that it was not made for.
 
     Raises:
         ValueError: ``data/tiny-gp-vl`` on ``gp-l``, say.
     """
-    bred = re.search(rf"tiny-({'|'.join(TASKS)})(-[a-z]+)?/?$", str(base))
-    if bred and bred[1] != task:
-        raise ValueError(f"{base} was made for task {bred[1]}, not {task}; leave the base out")
+    made = re.search(rf"tiny-({'|'.join(TASKS)})(-[a-z]+)?/?$", str(base))
+    if made and made[1] != task:
+        raise ValueError(f"{base} was made for task {made[1]}, not {task}; leave the base out")
 
 
 def budget(name: str, tries: int) -> int:

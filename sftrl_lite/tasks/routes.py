@@ -1,8 +1,8 @@
 """A walk through streets: where the walker decides, what is seen there, what is right.
 
-As in the released data of Chu et al. 2025 a route is a rail of *steps*: it begins with a
-turn, goes forward past places in the middle of a block, turns at every intersection that
-it names and stops at the destination. A route comes from a procedural city (``city``) or
+As in the released data of Chu et al. 2025 a route is a teacher-forced trajectory of *steps*: it
+begins with a turn, goes forward past places in the middle of a block, turns at every intersection
+that it names and stops at the destination. A route comes from a procedural city (``city``) or
 from a folder of real street views (``street_data``); what is asked about it is the same.
 """
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from sftrl_lite.pictures import LEAST, PIXELS, SizeError, check_picture
+from sftrl_lite.tasks.panoramas import DataError, is_text, read_json
+from sftrl_lite.tasks.street_data import MARKERS, _get
 
-from sftrl_lite.tasks.panoramas import DataError
-from sftrl_lite.tasks.street_data import MARKERS, _get, _read_json
+MOST = 2**32  # bytes of a file; 800,000 examples of the released form take a quarter
 
 # --- demonstrations ------------------------------------------------------------------------
 
@@ -44,7 +45,7 @@ def read_sft_data(
         DataError: one line that names file, entry and field.
     """
     path = Path(path)
-    raw = _read_json(path)
+    raw = read_json(path, MOST)
     if not isinstance(raw, list) or not raw:
         raise DataError(f"{path}: not a list with entries")
     found = list(_demonstrations(raw, path, skip_bad, pictures))
@@ -66,7 +67,7 @@ def _demonstrations(
             for j, speaker in enumerate(("human", "gpt")):
                 if _get(turns[j], "from") != speaker:
                     raise ValueError(f"conversations[{j}].from is not {speaker}")
-                if not isinstance(text := _get(turns[j], "value"), str) or not text.strip():
+                if not is_text(text := _get(turns[j], "value")) or not text.strip():
                     raise ValueError(f"conversations[{j}].value is not text")
                 texts.append(text)
             images = _images(entry.get("image"), folder)
@@ -102,9 +103,9 @@ def _check_picture(images: tuple[Path, ...]) -> None:
     if not images[0].is_file():
         raise ValueError(f"image {name} is missing")
     try:
-        with Image.open(images[0], formats=("JPEG", "PNG")) as picture:
-            small = min(picture.size) < 16
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        check_picture(images[0])
+    except SizeError:
+        most = f"larger than {PIXELS // 10**6} million pixels"
+        raise ValueError(f"image {name} is smaller than {LEAST} x {LEAST}, or {most}") from None
+    except ValueError:
         raise ValueError(f"image {name} is no JPEG or PNG") from None
-    if small:
-        raise ValueError(f"image {name} is smaller than 16 x 16")

@@ -14,26 +14,36 @@ dicts, tuples, floats and texts and refuses everything else before anything is c
 
 from __future__ import annotations
 
-import json
-import math
 import random
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.navigation import Navigation, unlike
-from sftrl_lite.tasks.panoramas import RADIUS, DataError, Panoramas, _is_place, metres, read_mapping
+from sftrl_lite.tasks.panoramas import (
+    RADIUS,
+    DataError,
+    Panoramas,
+    _is_place,
+    is_angle,
+    is_text,
+    metres,
+    read_json,
+    read_mapping,
+)
 from sftrl_lite.tasks.routes import ABSOLUTE, RELATIVE, Leg, Place, Route, Step
 
 CLEAR = 8.0  # metres that a place between two turns keeps from both
 BETWEEN = 5  # places tried between two turns ...
 DROP = 0.5  # ... of which this share is dropped
 MARKERS = re.compile(r"^(?:<image>\n?)+|(?:\n?<image>)+$")  # of pictures, around a prompt
+LEGS, LONGEST = 100, 200  # of a route, of a landmark's name: ten times what the released ones have
 NOTHING = ("no landmark nearby", "no landmarks nearby", "none", "null", "")
 
 
@@ -81,7 +91,7 @@ def _get(raw: object, *keys: str) -> Any:
 
 def _place(value: Any, field: str) -> Place:
     if not _is_place(value):
-        raise ValueError(f"{field} is {value!r}, not a finite latitude and longitude")
+        raise ValueError(f"{field} is {short(value)}, not a finite latitude and longitude")
     return float(value[0]), float(value[1])
 
 
@@ -89,14 +99,16 @@ def _heading(block: dict[str, str], field: str) -> float:
     """The degrees of ``"91 (east)"``; the word in it is checked against them."""
     value = re.fullmatch(r"\s*(-?\d{1,4}(?:\.\d*)?)\s*\(([a-z]+)\)\s*", block.get(field, ""))
     if value is None:
-        raise ValueError(f'{field} is {block.get(field)!r}, not like "91 (east)"')
+        raise ValueError(f'{field} is {short(block.get(field))}, not like "91 (east)"')
     if value[2] not in ABSOLUTE.words:
-        raise ValueError(f"{field} is {block[field]!r}, no compass direction")
+        raise ValueError(f"{field} is {short(block[field])}, no compass direction")
     return float(value[1]) % 360
 
 
 def _landmark(block: dict[str, str]) -> str | None:
     text = block.get("landmarks", "")
+    if len(text) > LONGEST or not is_text(text):
+        raise ValueError(f"landmarks is {short(text)}, not a text of at most {LONGEST} letters")
     return None if text.strip().rstrip(".").lower() in NOTHING else text.strip()
 
 
@@ -150,13 +162,15 @@ def make_route(
         blocks = parse_milestones(info)
     except ValueError as error:
         raise ValueError(f"milestone_info: {error}") from None
+    if len(blocks) > LEGS:
+        raise ValueError(f"milestone_info has {len(blocks)} blocks; {LEGS} are the most")
     if len(blocks) != len(ends):
         raise ValueError(
             f"milestone_info has {len(blocks)} blocks for {len(ends)} places in geocode_list"
         )
     heading = raw.get("init_heading") or rng.randrange(360)
-    if not isinstance(heading, int | float) or not math.isfinite(heading):
-        raise ValueError(f"init_heading is {heading!r}, not degrees")
+    if not is_angle(heading):
+        raise ValueError(f"init_heading is {short(heading)}, not degrees")
     places = [start, *ends]
     if panoramas is not None:
         for i, place in enumerate(places):
@@ -167,11 +181,11 @@ def make_route(
     legs = []
     for i, block in enumerate(blocks):
         try:
-            way = _heading(block, "to_next_intersection_heading")
+            way, seen = _heading(block, "to_next_intersection_heading"), _landmark(block)
         except ValueError as error:
             raise ValueError(f"milestone_info block {i}: {error}") from None
         passed = _between(places[i], places[i + 1], panoramas, rng)
-        legs.append(Leg(way, places[i + 1], _landmark(block), tuple(passed)))
+        legs.append(Leg(way, places[i + 1], seen, tuple(passed)))
     return Route(city, name, places[0], float(heading) % 360, tuple(legs))
 
 
@@ -221,15 +235,6 @@ class StreetFolder:
         return Navigation(routes, actions, look=look, **options)
 
 
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise DataError(f"{path}: not JSON") from None
-
-
 def read_streets(
     folder: Path | str, pictures: bool = True, skip_bad: bool = False, seed: int = 0
 ) -> StreetFolder:
@@ -246,7 +251,7 @@ def read_streets(
     """
     folder = Path(folder)
     path = folder / "route_infos.json"
-    raw = _read_json(path)
+    raw = read_json(path)
     # [routes, their number]
     if not (isinstance(raw, list) and raw and isinstance(raw[0], list) and raw[0]):
         raise DataError(f"{path}: not a list that begins with a list of routes")

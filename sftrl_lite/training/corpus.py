@@ -92,7 +92,7 @@ class StreetCorpus:
 # time. So a model's likeliest answer is about as good as its average one, as with large models.
 # Random mistakes would share their probability among thousands of formulas, and mistakes without
 # a cue would stay the smaller half of each situation: greedy decoding alone would be careful.
-# The books hold mistakes too: whoever never met a second answer cannot read at one.
+# The books hold mistakes too: a model that never met a second answer cannot read at one.
 TEXTBOOK = Corpus(careless=(0.3,), tries=3)
 HOMEWORK = Corpus(careless=(0.85, 0.8, 0.75), elsewhere=0.1, tries=5)
 HASTY_HOMEWORK = Corpus(careless=(0.85, 0.7, 0.55, 0.4), tries=5)

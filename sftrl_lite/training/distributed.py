@@ -5,7 +5,7 @@ rules make N processes take the steps of one::
 
     problems     are dealt out (``split_between_processes``); who is dealt a problem plays
                  it and trains on it
-    chance       is drawn for the whole batch by everyone, and each uses its own rows
+    randomness   is drawn for the whole batch by everyone, and each uses its own rows
                  (``draw``), so what a problem meets does not depend on who plays it
     gradients    are added up. A loss is a mean over the units of a minibatch, wherever they
                  lie: each process divides by the number of all (``all_reduce_sum``), and the

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import MllamaForConditionalGeneration, PreTrainedModel
 
-from sftrl_lite.files import whole
+from sftrl_lite.files import is_sealed, seal, whole
 from sftrl_lite.models.chats import pictures_of
 from sftrl_lite.models.loading import load, save
 from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
@@ -32,6 +32,7 @@ from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.training import corpus
 from sftrl_lite.training.corpus import PICTURE_SIZE, Corpus, StreetCorpus, write_chat
 from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.health import check_health
 
 
 def batches(
@@ -140,6 +141,7 @@ def learn(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        check_health(model, step + 1, [loss.item()])
         yield loss.item()
 
 
@@ -235,7 +237,7 @@ def make_base(
     model, processor = newborn(task)
     path = out.with_name(out.name + ".checkpoint.pt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    saved = torch.load(path, weights_only=True) if path.exists() else None
+    saved = read_checkpoint(path, len(stages)) if path.exists() else None
     if task in GROWS_FROM and not saved:
         draw, chance = NAMES[task], stream(seed, "card names")
         losses = learn_to_see(model, processor, draw, chance, SEE_STEPS)
@@ -261,9 +263,25 @@ def make_base(
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 with whole(path) as draft:
                     torch.save(state | {"stage": number, "step": step}, draft)
+                    seal(draft)
     save(model.eval(), processor, out)
     path.unlink(missing_ok=True)
     return model
+
+
+def read_checkpoint(path: Path, stages: int) -> dict[str, Any]:
+    """Where a killed ``make_base`` was.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        saved = torch.load(path, weights_only=True) if is_sealed(path) else {}
+        if 0 <= saved["stage"] < stages and saved["step"] >= 0:
+            return saved
+    except Exception:  # a broken file makes its reader raise almost anything
+        pass
+    raise ValueError(f"{path} is damaged; delete it to start again")
 
 
 def criteria(
@@ -276,7 +294,7 @@ def criteria(
     second try is read no worse than the first.
 
     Args:
-        problems: test problems under the trained rule; development, not reported, splits of chance.
+        problems: test problems under the trained rule; development, not reported, splits by chance.
 
     Returns:
         shares: ``sampled`` (first try, the paper's decoding), ``greedy``, ``format_error``, and of

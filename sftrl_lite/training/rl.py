@@ -31,6 +31,7 @@ from sftrl_lite.tasks.base import Playable, Problem, Verdict
 from sftrl_lite.training import distributed, rollout_copy
 from sftrl_lite.training.compute import picture_tokens
 from sftrl_lite.training.forward import Batch, pack, parts, per_token, per_turn, policy
+from sftrl_lite.training.health import check_health
 from sftrl_lite.training.losses import (
     departure,
     explained_variance,
@@ -179,10 +180,13 @@ def rl_step(
 ) -> dict[str, float]:
     """Sample episodes, compute advantages, take the clipped gradient steps.
 
-    All chance comes from ``(seed, learner.step)``, so a run that was killed and resumed
+    All randomness comes from ``(seed, learner.step)``, so a run that was killed and resumed
     draws the same problems and answers. Several processes deal the problems out and end with
     the same weights as one (``distributed``). An ``engine`` (``engine.Engine``) gets the weights
     before it plays.
+
+    Raises:
+        DivergedError: losses, weights or logits are no finite numbers any more.
 
     Returns:
         figures of this step: see ``figures``.
@@ -205,6 +209,7 @@ def rl_step(
         step.looked = looked
         updates.append(step)
     learner.step += 1
+    check_health(learner.model, learner.step, [step.loss for step in updates])
     return figures(learner, batch, episodes, entropy, updates, s)
 
 

@@ -112,7 +112,7 @@ def rollout(
     and problems that wait take the rows of those that are over.
 
     Several processes play a batch together, each its own problems: all of them call this, also
-    one that has none. They keep step with each other, token by token, to draw the same chance.
+    one that has none. They keep step, token by token, to draw the same random numbers.
 
     Args:
         model: any causal model of the course; switched to eval mode.
@@ -124,7 +124,7 @@ def rollout(
         temperature: 0 for greedy.
         top_p: sample among the likeliest tokens that together have this probability.
         max_new_tokens: longest answer, in tokens.
-        generator: source of chance, so that a seed replays the batch.
+        generator: of all random numbers, so that a seed replays the batch.
         reward: replaces the verdict's own reward (for controls).
         static: a cache of fixed shape, decoding compiled on a GPU; the default there only.
         together: episodes at once; 0: all, on a GPU as many as ``episodes_at_once`` finds room

@@ -24,12 +24,14 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from sftrl_lite.files import remove
+from sftrl_lite.files import remove, sync
 from sftrl_lite.models import adapters
+from sftrl_lite.models.checkpoints import check_sums, write_sums
 from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
 from sftrl_lite.models.vision import Pixels
 from sftrl_lite.scales import SFTSettings, in_one_pass
 from sftrl_lite.training import distributed
+from sftrl_lite.training.health import Healthy
 from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, tokenized
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
@@ -73,7 +75,7 @@ class WholeCheckpoints(TrainerCallback):
 
     The trainer writes a checkpoint file by file into its place, and takes up a half-written one
     as if it were whole (transformers 5.23). It holds weights, optimizer, schedule, the state of
-    every source of chance and the position in the data, whose order follows from the seed.
+    every random generator and the position in the data, whose order follows from the seed.
     """
 
     def __init__(self, out: Path):
@@ -82,11 +84,13 @@ class WholeCheckpoints(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        distributed.barrier()  # each process writes its own source of chance
+        distributed.barrier()  # each process writes its own random state
         if distributed.is_main():
             before = sorted(self.out.glob("checkpoint-*"))
             assert args.output_dir is not None
             draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_sums(draft)
+            sync(draft)
             draft.rename(self.out / draft.name)
             for folder in before:
                 remove(folder)
@@ -95,6 +99,29 @@ class WholeCheckpoints(TrainerCallback):
 def step_of(checkpoint: Path) -> int:
     """The step that one of the trainer's checkpoints was written after."""
     return int(checkpoint.name.split("-")[1])
+
+
+def last_checkpoint(trainer: Path) -> Path | None:
+    """The last of the trainer's checkpoints, if there is one."""
+    return max(trainer.glob("checkpoint-*[0-9]"), key=step_of, default=None)
+
+
+def check_checkpoint(folder: Path, steps: int) -> None:
+    """Whether training can go on from one of the trainer's checkpoints; all processes agree.
+
+    Raises:
+        ValueError: it is damaged, or of a longer run; one line that names the file.
+    """
+    wrong, advice = "", f"delete {folder} to start this run again"
+    if distributed.is_main():
+        try:
+            check_sums(folder, advice)
+        except (OSError, ValueError) as error:
+            wrong = str(error)
+        if step_of(folder) > steps:
+            wrong = f"{folder} is damaged: this run has {steps} steps; {advice}"
+    if wrong := distributed.broadcast(wrong):
+        raise ValueError(wrong)
 
 
 class ResumableTrainer(SFTTrainer):
@@ -106,7 +133,7 @@ class ResumableTrainer(SFTTrainer):
     """
 
     model: PreTrainedModel
-    init: PreTrainedModel | None  # what ``LeashedTrainer`` stays close to
+    init: PreTrainedModel | None  # what ``PenaltyTrainer`` stays close to
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if adapters.adapter_names(self.model):
@@ -122,17 +149,39 @@ class ResumableTrainer(SFTTrainer):
             return adapters.load_weights(self.model, Path(resume_from_checkpoint))
         if distributed.sharding() and model is not None:  # split already, and never renamed
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        saved = type(self.model).from_pretrained(resume_from_checkpoint)
+        saved = type(self.model).from_pretrained(
+            resume_from_checkpoint, trust_remote_code=False, use_safetensors=True
+        )
         self.model.load_state_dict(saved.state_dict())
 
 
-class LeashedTrainer(ResumableTrainer):
-    """SFT that also stays close to Init on the tokens that it imitates.
+def penalised_loss(
+    logits: torch.Tensor, init_logits: torch.Tensor, labels: torch.Tensor, weight: float = 1.0
+) -> torch.Tensor:
+    """SFT's loss with a KL penalty towards Init on the tokens that are imitated.
 
-        L = -log p(y_t) + KL(p_init || p),   mean over the answer's tokens
+        L = -log p(y_t) + weight KL(p_init || p),   mean over the answer's tokens
 
-    Its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's own.
+    At weight 1 its gradient in the logits is 2 p - onehot(y) - p_init: half of the target is Init's
+    own distribution (chapter 12).
+
+    Args:
+        logits, init_logits: (B, L, V), of the model and of Init on the same tokens.
+        labels: (B, L), the tokens; negative where nothing is learned.
+
+    Returns:
+        a scalar.
     """
+    wanted = labels[:, 1:]
+    answer = wanted >= 0
+    logps = logits[:, :-1][answer].float().log_softmax(-1)
+    there = init_logits[:, :-1][answer].float().log_softmax(-1)
+    kl = F.kl_div(logps, there, None, None, "batchmean", True)
+    return F.nll_loss(logps, wanted[answer]) + weight * kl
+
+
+class PenaltyTrainer(ResumableTrainer):
+    """SFT with a KL penalty towards Init (``penalised_loss``)."""
 
     init: PreTrainedModel
 
@@ -143,16 +192,15 @@ class LeashedTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        labels = inputs["labels"][:, 1:]
-        answer, seen = labels >= 0, {k: v for k, v in inputs.items() if k != "labels"}
+        labels = inputs["labels"]
+        seen = {k: v for k, v in inputs.items() if k != "labels"}
         outputs = model(**seen, use_cache=False)
-        logps = outputs.logits[:, :-1][answer].float().log_softmax(-1)
         with torch.no_grad():
-            logits = self.init(**seen, use_cache=False).logits[:, :-1][answer]
-        leash = F.kl_div(logps, logits.float().log_softmax(-1), None, None, "batchmean", True)
-        loss = F.nll_loss(logps, labels[answer]) + leash
+            there = self.init(**seen, use_cache=False).logits
+        loss = penalised_loss(outputs.logits, there, labels)
         if num_items_in_batch is not None:  # the batch comes in several passes or processes
-            loss = loss * (answer.sum() * distributed.world() / num_items_in_batch)
+            tokens = (labels[:, 1:] >= 0).sum()
+            loss = loss * (tokens * distributed.world() / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
 
@@ -186,7 +234,7 @@ def train_sft(
         pixels: the pictures of ``picture_demonstrations``.
         loss: ``nll``; or ``dft``, each token's loss times its own probability, held constant
             (Wu et al. 2025, dynamic fine-tuning).
-        init: stay close to this model (``LeashedTrainer``).
+        init: stay close to this model (``PenaltyTrainer``).
         tell: called every ten steps with the step number, and mean loss and gradient norm.
 
     On a GPU a batch goes through in several passes (``in_one_pass``); their gradients add up to
@@ -195,12 +243,15 @@ def train_sft(
     ``even_batches``), in a single one it is not.
 
     Raises:
-        ValueError: a batch that cannot be shared evenly.
+        ValueError: a batch that cannot be shared evenly, or a damaged checkpoint.
+        DivergedError: the weights are no finite numbers any more.
     """
     if not progress:
         disable_progress_bars()  # of trl's data preparation, a second or two
     draft = out / "draft"
-    last = max(out.glob("checkpoint-*"), key=step_of, default=None) if save_every else None
+    last = last_checkpoint(out) if save_every else None
+    if last:
+        check_checkpoint(last, steps)
     processes = distributed.world()
     if settings.batch % processes:
         raise ValueError(f"a batch of {settings.batch} cannot be shared by {processes} processes")
@@ -239,20 +290,24 @@ def train_sft(
     config._n_gpu = min(config.n_gpu, 1)  # one process, one GPU; a launcher starts several of both
     if "prompt" in data.column_names:
         data = tokenized(tokenizer, [row["prompt"] + row["completion"] for row in data])
-    trainer = (LeashedTrainer if init is not None else ResumableTrainer)(
+    trainer = (PenaltyTrainer if init is not None else ResumableTrainer)(
         model=model,
         args=config,
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=Collator(model, tokenizer.pad_token_id, pixels or {}),
-        callbacks=[AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
+        callbacks=[Healthy(), AtSteps(at, hook), Logged(tell), WholeCheckpoints(out)],
     )
     trainer.init = init
     in_float32(model)  # trl puts what trains beside four-bit weights into bfloat16
     trainer.remove_callback(PrinterCallback)  # without a bar it prints every log
-    if last and step_of(last) == steps:  # the trainer would train one step too many
-        trainer._load_from_checkpoint(str(last))
-    else:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        if last and step_of(last) == steps:  # the trainer would train one step too many
+            trainer._load_from_checkpoint(str(last))
+        else:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    finally:  # half a checkpoint would take the room that a full disk lacks
+        if distributed.is_main():
+            remove(draft)
     model.eval()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -18,9 +18,9 @@ from sftrl_lite.models.vision import (
     Processor,
     has_cross_attention,
     image_mask,
-    open_picture,
     to_pixels,
 )
+from sftrl_lite.pictures import open_picture
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Playable, Problem, Teachable
 from sftrl_lite.training import distributed

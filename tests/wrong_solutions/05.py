@@ -142,12 +142,12 @@ def coin_return(p, tries):  # the last point is lost whenever the second try is 
     return 2 * sum((1 - p) ** t for t in range(tries)) - (1 - p)
 
 
-# %% 5.5 | who fails gets other tosses than who solves
+# %% 5.5 | a failed try must not change the tosses
 def neutral_coin(right, heads, last):  # the old coin
     return (5.0 if heads else -1.0) - (1.0 if last and not right else 0.0), right
 
 
-# %% 5.5 | who fails gets other tosses than who solves
+# %% 5.5 | a failed try must not change the tosses
 def neutral_coin(right, heads, last):  # mean zero, but the truth still ends the episode
     return (1.0 if heads else -1.0), right
 

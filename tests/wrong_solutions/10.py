@@ -148,3 +148,110 @@ def gap_at_equal_cost(x1, y1, x2, y2):  # costs are steps from the start of each
     cost = min(x1[-1], x2[-1])
     one, two = ([x - xs[0] for x in xs] for xs in (x1, x2))
     return cost, float(np.interp(cost, one, y1) - np.interp(cost, two, y2))
+
+
+# %% 10.1 | nothing at all
+def advice(correct, n, k, solved):  # the example's numbers
+    return {"attempts": 50.0, "advice": 25.0}
+
+
+# %% 10.1 | a dictionary with the keys
+def advice(correct, n, k, solved):  # a pair
+    alone = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
+    return 100 * alone, 100 * (solved - alone)
+
+
+# %% 10.1 | one right of four: half of the pairs hold it
+def advice(correct, n, k, solved):  # one sample short
+    alone = sum(pass_at_k(c, n, k - 1) for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (solved - alone)}
+
+
+# %% 10.1 | stays as it was
+def advice(correct, n, k, solved):  # counts become probabilities in place
+    for i, c in enumerate(correct):
+        correct[i] = pass_at_k(c, n, k)
+    alone = sum(correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (solved - alone)}
+
+
+# %% 10.1 | nothing at all
+def advice(correct, n, k, solved):  # solved as in the first example, in any case
+    alone = sum(pass_at_k(c, n, k) for c in correct) / len(correct)
+    return {"attempts": 100 * alone, "advice": 100 * (0.75 - alone)}
+
+
+# %% 10.2 | a message that never varies says nothing
+def bits(messages):  # the example's value
+    return 1.0
+
+
+# %% 10.2 | a message that never varies says nothing
+def bits(messages):  # with the wrong sign, and one kind for free
+    shares = [messages.count(m) / len(messages) for m in set(messages)]
+    return 1 + sum(p * math.log2(p) for p in shares)
+
+
+# %% 10.2 | one number
+def bits(messages):  # the surprise of each message, not their mean
+    return {m: -math.log2(messages.count(m) / len(messages)) for m in set(messages)}
+
+
+# %% 10.2 | one number
+def bits(messages):  # a text for the page
+    shares = [messages.count(m) / len(messages) for m in set(messages)]
+    return f"{-sum(p * math.log2(p) for p in shares):.2f} bits"
+
+
+# %% 10.2 | four equal messages: two bits
+def bits(messages):  # an unbiased share: off by one
+    shares = [messages.count(m) / (len(messages) - 1) for m in set(messages)]
+    return max(0.0, -sum(p * math.log2(p) for p in shares))
+
+
+# %% 10.2 | stays as it was
+def bits(messages):  # takes them out of the list while it counts
+    n, found = len(messages), 0.0
+    while messages:
+        m = messages[0]
+        p = messages.count(m) / n
+        messages[:] = [other for other in messages if other != m]
+        found -= p * math.log2(p)
+    return found
+
+
+# %% 10.3 | a pair
+def lambdas(prompt, answer, epochs=1):  # one number for both
+    return sum(range(prompt, prompt + answer)) / (epochs * (prompt + answer))
+
+
+# %% 10.3 | each token passes once
+def lambdas(prompt, answer, epochs=1):  # the example's first number, in any case
+    return 1.25, 0.5
+
+
+# %% 10.3 | long answers are expensive
+def lambdas(prompt, answer, epochs=1):  # hard-coded example
+    return 1.25, 1.0
+
+
+# %% 10.4 | a pair
+def gap_at_equal_cost(x1, y1, x2, y2):  # the gap alone
+    cost = min(x1[-1], x2[-1])
+    return float(np.interp(cost, x1, y1) - np.interp(cost, x2, y2))
+
+
+# %% 10.4 | stays as it was
+def gap_at_equal_cost(x1, y1, x2, y2):  # cuts the curves of the caller
+    cost = min(x1[-1], x2[-1])
+    gap = float(np.interp(cost, x1, y1) - np.interp(cost, x2, y2))
+    for xs, ys in ((x1, y1), (x2, y2)):
+        while xs[-1] > cost and len(xs) > 1:
+            xs.pop()
+            ys.pop()
+    return cost, gap
+
+
+# %% 10.4 | same end
+def gap_at_equal_cost(x1, y1, x2, y2):  # hard-coded example
+    return 1, -0.5

@@ -125,3 +125,109 @@ def rank_correlation(x, y):  # the lower of the shared ranks
 # %% 11.4 | scipy finds
 def rank_correlation(x, y):  # ties shared in x only
     return pd.Series(x).rank().corr(pd.Series(y).rank(method="first"))
+
+
+# %% 11.1 | nothing succeeds, nothing stands out
+def teaches(p, group):  # the example's value
+    return 0.5
+
+
+# %% 11.1 | a probability is one number
+def teaches(p, group):  # yes or no
+    return 0 < p < 1 and group > 1
+
+
+# %% 11.1 | two coins differ half of the time
+def teaches(p, group):  # the first sample is not counted
+    return 1 - p ** (group - 1) - (1 - p) ** (group - 1)
+
+
+# %% 11.1 | two coins differ half of the time
+def teaches(p, group):  # per cent
+    return 100 * (1 - p**group - (1 - p) ** group)
+
+
+# %% 11.1 | nothing succeeds, nothing stands out
+def teaches(p, group):  # the failures' power has the wrong sign
+    return 1 - p**group + (1 - p) ** group
+
+
+# %% 11.2 | a pair
+def chosen_by(dev, ood):  # the step alone
+    return max(dev, key=dev.get)
+
+
+# %% 11.2 | stay as they were
+def chosen_by(dev, ood):  # empties the curve to find its best
+    step = max(dev, key=dev.get)
+    while len(dev) > 1:
+        dev.pop(next(s for s in dev if s != step))
+    return step, 100 * (max(ood.values()) - ood[step])
+
+
+# %% 11.2 | the first best
+def chosen_by(dev, ood):  # hard-coded example
+    return 8, 10.0
+
+
+# %% 11.2 | wrong regret
+def chosen_by(dev, ood):  # one checkpoint too late
+    step = max(dev, key=dev.get)
+    steps = sorted(ood)
+    late = steps[min(steps.index(step) + 1, len(steps) - 1)]
+    return step, 100 * (max(ood.values()) - ood[late])
+
+
+# %% 11.3 | nothing came back
+def restored(init, sft, rl):  # the example's value
+    return 0.5
+
+
+# %% 11.3 | one number
+def restored(init, sft, rl):  # a text
+    return f"{(rl - sft) / (init - sft):.0%}" if init > sft else math.nan
+
+
+# %% 11.3 | nothing came back
+def restored(init, sft, rl):  # what is still missing
+    return (init - rl) / (init - sft) if init > sft else math.nan
+
+
+# %% 11.3 | half of the loss
+def restored(init, sft, rl):  # what came back, with the wrong sign
+    return (sft - rl) / (init - sft) if init > sft else math.nan
+
+
+# %% 11.3 | no change is no loss either
+def restored(init, sft, rl):  # equal counts as a loss
+    return (rl - sft) / (init - sft or 1.0) if init >= sft else math.nan
+
+
+# %% 11.4 | opposite order
+def rank_correlation(x, y):  # the example's value
+    return 1.0
+
+
+# %% 11.4 | one number
+def rank_correlation(x, y):  # with its p-value
+    from scipy.stats import spearmanr
+
+    return spearmanr(x, y)
+
+
+# %% 11.4 | opposite order
+def rank_correlation(x, y):  # how strongly, not in which direction
+    return abs(pd.Series(x).rank().corr(pd.Series(y).rank()))
+
+
+# %% 11.4 | a rank is a place, not the order of argsort
+def rank_correlation(x, y):  # which value is smallest, not which place a value has
+    return pd.Series(pd.Series(x).argsort()).corr(pd.Series(pd.Series(y).argsort()))
+
+
+# %% 11.4 | stay in their order
+def rank_correlation(x, y):  # ranks by sorting the caller's lists
+    apart = pd.Series(list(x)).rank().corr(pd.Series(list(y)).rank())
+    x.sort()
+    y.sort()
+    return apart

@@ -120,22 +120,22 @@ def gradient(z, y, p0, loss):  # KL in the other direction
     return (p - onehot) * (p[y] if loss == "dft" else 1)
 
 
-# %% 12.4 | half way
+# %% 12.5 | half way
 def at_level(task, other, level):  # the first checkpoint that is there: no line between
     return next((o for t, o in zip(task, other) if t >= level), math.nan)
 
 
-# %% 12.4 | half way
+# %% 12.5 | half way
 def at_level(task, other, level):  # the end of the run
     return other[-1] if max(task) >= level else math.nan
 
 
-# %% 12.4 | it never gets there
+# %% 12.5 | it never gets there
 def at_level(task, other, level):  # the end stands for what was not reached
     return float(np.interp(level, task, other))
 
 
-# %% 12.4 | there at its start
+# %% 12.5 | there at its start
 def at_level(task, other, level):  # goes back beyond the start
     for i in range(1, len(task)):
         if task[i] >= level:
@@ -144,7 +144,7 @@ def at_level(task, other, level):  # goes back beyond the start
     return math.nan
 
 
-# %% 12.4 | the first time counts
+# %% 12.5 | the first time counts
 def at_level(task, other, level):  # the last time
     if level <= task[0]:
         return other[0]
@@ -155,7 +155,7 @@ def at_level(task, other, level):  # the last time
     return math.nan
 
 
-# %% 12.4 | between the two checkpoints around the level
+# %% 12.5 | between the two checkpoints around the level
 def at_level(task, other, level):  # from the start to the checkpoint, in one line
     for t, o in zip(task, other):
         if t >= level:
@@ -164,7 +164,7 @@ def at_level(task, other, level):  # from the start to the checkpoint, in one li
     return math.nan
 
 
-# %% 12.5 | right by the old rule
+# %% 12.6 | right by the old rule
 def fake_share(hands, answers):  # the rule that the prompt says
     hits = [
         verify_formula(answer, hand.numbers, hand.target).solved
@@ -174,7 +174,7 @@ def fake_share(hands, answers):  # the rule that the prompt says
     return sum(hits) / len(hits)
 
 
-# %% 12.5 | right by the new rule only
+# %% 12.6 | right by the new rule only
 def fake_share(hands, answers):  # either rule will do
     hits = [
         any(
@@ -187,7 +187,7 @@ def fake_share(hands, answers):  # either rule will do
     return sum(hits) / len(hits)
 
 
-# %% 12.5 | a share
+# %% 12.6 | a share
 def fake_share(hands, answers):  # a count
     return sum(
         verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
@@ -195,7 +195,7 @@ def fake_share(hands, answers):  # a count
     )
 
 
-# %% 12.5 | no old answer to A A J K
+# %% 12.6 | no old answer to A A J K
 def fake_share(hands, answers):  # of all hands
     hits = [
         verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
@@ -204,7 +204,7 @@ def fake_share(hands, answers):  # of all hands
     return sum(hits) / len(hits)
 
 
-# %% 12.5 | no old answer to A A J K
+# %% 12.6 | no old answer to A A J K
 def fake_share(hands, answers):  # of hands that the new rule can solve
     hits = [
         verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
@@ -214,7 +214,7 @@ def fake_share(hands, answers):  # of hands that the new rule can solve
     return sum(hits) / len(hits)
 
 
-# %% 12.5 | right by both is right by the old
+# %% 12.6 | right by both is right by the old
 def fake_share(hands, answers):  # by the old rule and not by the new one
     hits = [
         verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
@@ -225,7 +225,7 @@ def fake_share(hands, answers):  # by the old rule and not by the new one
     return sum(hits) / len(hits)
 
 
-# %% 12.5 | sixty hands
+# %% 12.6 | sixty hands
 def fake_share(hands, answers):  # only jacks count 10
     old = [tuple(10 if c == "J" else n for c, n in zip(h.cards, h.numbers)) for h in hands]
     hits = [
@@ -239,3 +239,264 @@ def fake_share(hands, answers):  # only jacks count 10
 # %% 12.1 | both terms, with their signs
 def least_kl(p, s):  # only the right answers count
     return abs(s * math.log(s / p)) if s else 0.0
+
+
+# %% 12.1 | the hand above
+def least_kl(p, s):  # the example's value
+    return math.log(2)
+
+
+# %% 12.1 | one number
+def least_kl(p, s):  # its two terms
+    pairs = [(s, p), (1 - s, 1 - p)]
+    return [new * math.log(new / old) if new > 0 else 0.0 for new, old in pairs]
+
+
+# %% 12.1 | the wrong half goes
+def least_kl(p, s):  # with the wrong sign
+    pairs = [(s, p), (1 - s, 1 - p)]
+    return sum(new * math.log(old / new) for new, old in pairs if new > 0)
+
+
+# %% 12.2 | a list of pairs
+def accepted(task, hands, answers):  # the answers without their hands
+    return [
+        answer
+        for hand, said in zip(hands, answers, strict=True)
+        for answer in said
+        if task.verify(hand, answer).solved
+    ]
+
+
+# %% 12.2 | a list of pairs
+def accepted(task, hands, answers):  # by hand, as a dictionary
+    return {
+        hand: [answer for answer in said if task.verify(hand, answer).solved]
+        for hand, said in zip(hands, answers, strict=True)
+    }
+
+
+# %% 12.2 | stay as they were
+def accepted(task, hands, answers):  # takes the answers out of the caller's lists
+    found = []
+    for hand, said in zip(hands, answers, strict=True):
+        while said:
+            answer = said.pop(0)
+            if task.verify(hand, answer).solved:
+                found.append((hand, answer))
+    return found
+
+
+# %% 12.2 | an answer weighs as often as it was sampled
+def accepted(task, hands, answers):  # the last answer is forgotten
+    return [
+        (hand, answer)
+        for hand, said in zip(hands, answers, strict=True)
+        for answer in said[:-1]
+        if task.verify(hand, answer).solved
+    ]
+
+
+# %% 12.3 | one number for each logit
+def gradient(z, y, p0, loss):  # at the demonstrated token only
+    p = z.softmax(-1)
+    if loss == "kl":
+        return 2 * p[y] - 1 - p0[y]
+    return (p[y] - 1) * (p[y] if loss == "dft" else 1)
+
+
+# %% 12.3 | autograd disagrees on nll
+def gradient(z, y, p0, loss):  # the logits are not turned into probabilities
+    p, onehot = z, F.one_hot(torch.tensor(y), len(z))
+    if loss == "kl":
+        return 2 * p - onehot - p0
+    return (p - onehot) * (p[y] if loss == "dft" else 1)
+
+
+# %% 12.3 | autograd disagrees on dft
+def gradient(z, y, p0, loss):  # the name of the loss is ignored
+    return z.softmax(-1) - F.one_hot(torch.tensor(y), len(z))
+
+
+# %% 12.3 | the caller's tensors stay as they were
+def gradient(z, y, p0, loss):  # computes in the caller's tensor
+    p, onehot = z.softmax(-1), F.one_hot(torch.tensor(y), len(z))
+    if loss == "kl":
+        found = 2 * p - onehot - p0
+        p0 += onehot
+        return found
+    return (p - onehot) * (p[y] if loss == "dft" else 1)
+
+
+# %% 12.4 | a scalar tensor
+def penalised(model, init, input_ids, labels, weight):  # a Python number: no gradient
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return float(F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl)
+
+
+# %% 12.4 | a scalar tensor
+def penalised(model, init, input_ids, labels, weight):  # one loss for each token
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    nll = F.nll_loss(logps[learned], labels[:, 1:][learned], reduction="none")
+    return nll + weight * (there.exp() * (there - logps)).sum(-1)[learned]
+
+
+# %% 12.4 | SFT alone
+def penalised(model, init, input_ids, labels, weight):  # each token predicts itself
+    logps = model(input_ids=input_ids).logits.log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits.log_softmax(-1)
+    learned = labels != -100
+    kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[learned]) + weight * kl
+
+
+# %% 12.4 | SFT alone
+def penalised(model, init, input_ids, labels, weight):  # the prompt is learned, too
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    kl = (there.exp() * (there - logps)).sum(-1).mean()
+    return F.nll_loss(logps.flatten(0, 1), input_ids[:, 1:].flatten()) + weight * kl
+
+
+# %% 12.4 | SFT alone
+def penalised(model, init, input_ids, labels, weight):  # weight 1, whatever was asked
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + kl
+
+
+# %% 12.4 | times KL(Init || model), also a mean
+def penalised(model, init, input_ids, labels, weight):  # KL in the other direction
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    kl = (logps.exp() * (logps - there)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl
+
+
+# %% 12.4 | times KL(Init || model), also a mean
+def penalised(model, init, input_ids, labels, weight):  # KL at the demonstrated token only
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    said = labels[:, 1:][learned][:, None]
+    here, before = (x[learned].gather(1, said) for x in (logps, there))
+    return -here.mean() + weight * (before.exp() * (before - here)).mean()
+
+
+# %% 12.4 | times KL(Init || model), also a mean
+def penalised(model, init, input_ids, labels, weight):  # a mean over the prompt as well
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    kl = (there.exp() * (there - logps)).sum(-1).mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl
+
+
+# %% 12.4 | Init is fixed
+def penalised(model, init, input_ids, labels, weight):  # Init would be trained, too
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl
+
+
+# %% 12.4 | its gradient is not
+def penalised(model, init, input_ids, labels, weight):  # the penalty has no gradient
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+        learned = labels[:, 1:] != -100
+        kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl
+
+
+# %% 12.4 | the caller's labels stay as they were
+def penalised(model, init, input_ids, labels, weight):  # -100 is overwritten
+    logps = model(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    with torch.no_grad():
+        there = init(input_ids=input_ids).logits[:, :-1].log_softmax(-1)
+    learned = labels[:, 1:] != -100
+    labels[labels == -100] = 0
+    kl = (there.exp() * (there - logps)).sum(-1)[learned].mean()
+    return F.nll_loss(logps[learned], labels[:, 1:][learned]) + weight * kl
+
+
+# %% 12.5 | one number
+def at_level(task, other, level):  # where, and how much
+    for i, reached in enumerate(task):
+        if reached >= level:
+            return i, other[i]
+    return math.nan
+
+
+# %% 12.5 | at a checkpoint
+def at_level(task, other, level):  # the example's value
+    return 0.3
+
+
+# %% 12.5 | stays as it was
+def at_level(task, other, level):  # takes checkpoints off the caller's path on the way
+    if task[0] >= level:
+        return other[0]
+    while len(task) > 1:
+        t, o = task.pop(0), other.pop(0)
+        if task[0] >= level:
+            return o + (level - t) / (task[0] - t) * (other[0] - o)
+    return math.nan
+
+
+# %% 12.5 | the first time counts
+def at_level(task, other, level):  # sorts one of the two lists
+    line = sorted(task)
+    return float(np.interp(level, line, other)) if line[-1] >= level else math.nan
+
+
+# %% 12.5 | half way
+def at_level(task, other, level):  # one checkpoint late
+    for i, reached in enumerate(task):
+        if reached >= level:
+            return other[min(i + 1, len(task) - 1)]
+    return math.nan
+
+
+# %% 12.6 | right by the new rule only
+def fake_share(hands, answers):  # the first example's value
+    return 1.0
+
+
+# %% 12.6 | a share is one number
+def fake_share(hands, answers):  # a verdict for each hand
+    return [
+        verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+        if solutions(ID_RULE.values(hand.cards), hand.target)
+    ]
+
+
+# %% 12.6 | stay as they were
+def fake_share(hands, answers):  # drops hands from the caller's lists
+    for i in reversed(range(len(hands))):
+        if not solutions(ID_RULE.values(hands[i].cards), hands[i].target):
+            del hands[i], answers[i]
+    hits = [
+        verify_formula(answer, ID_RULE.values(hand.cards), hand.target).solved
+        for hand, answer in zip(hands, answers, strict=True)
+    ]
+    return sum(hits) / len(hits)

@@ -159,3 +159,102 @@ def seen_with(p1, p2, n, seeds, spread):  # one share for both sides
     p = (p1 + p2) / 2
     tau = math.sqrt((2 * p * (1 - p) / n + 2 * spread**2) / seeds)
     return float(norm.cdf(abs(p1 - p2) / tau - 1.96))
+
+
+# %% 13.1 | nothing of 3 is a half
+def possible_counts(percent, n):  # the example's list
+    return [1]
+
+
+# %% 13.1 | a list of counts
+def possible_counts(percent, n):  # one count, not in a list
+    return round(percent * n / 100)
+
+
+# %% 13.1 | a list of counts
+def possible_counts(percent, n):  # whether there is one
+    return any(round(100 * k / n, 1) == percent for k in range(n + 1))
+
+
+# %% 13.1 | all of 3 is a count
+def possible_counts(percent, n):  # stops before n
+    return [k for k in range(n) if round(100 * k / n, 1) == percent]
+
+
+# %% 13.1 | none of 3 is a count, too
+def possible_counts(percent, n):  # begins at 1
+    return [k for k in range(1, n + 1) if round(100 * k / n, 1) == percent]
+
+
+# %% 13.2 | a pair
+def gap_interval(k1, n1, k2, n2):  # the package's estimate as it is
+    from sftrl_lite.results.intervals import difference
+
+    return difference(k1, n1, k2, n2)
+
+
+# %% 13.2 | the paper's +3.5 points include zero
+def gap_interval(k1, n1, k2, n2):  # the example's values
+    return 0.0524, 0.3339
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # the second share minus the first
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    d = two.value - one.value
+    down = math.hypot(one.value - one.low, two.high - two.value)
+    return d - down, d + math.hypot(one.high - one.value, two.value - two.low)
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # both with the first number of episodes
+    one, two = wilson(k1, n1), wilson(round(k2 * n1 / n2), n1)
+    d = k1 / n1 - k2 / n2
+    down = math.hypot(one.value - one.low, two.high - two.value)
+    return d - down, d + math.hypot(one.high - one.value, two.value - two.low)
+
+
+# %% 13.2 | Newcombe's own example begins at 0.0524
+def gap_interval(k1, n1, k2, n2):  # the distances are added, not their squares
+    one, two = wilson(k1, n1), wilson(k2, n2)
+    d = one.value - two.value
+    down = one.value - one.low + two.high - two.value
+    return d - down, d + one.high - one.value + two.value - two.low
+
+
+# %% 13.3 | a list, one value for each p
+def corrected(p_values):  # only whether they are significant
+    return {p: p * len(p_values) < 0.05 for p in p_values}
+
+
+# %% 13.3 | no p-value is above 1
+def corrected(p_values):  # the example's list
+    return [0.03, 0.06, 0.06]
+
+
+# %% 13.3 | stay as they were
+def corrected(p_values):  # sorts the caller's list, and puts back another order
+    m, so_far, given = len(p_values), 0.0, list(p_values)
+    p_values.sort()
+    found = {}
+    for rank, p in enumerate(p_values):
+        so_far = max(so_far, min(1.0, (m - rank) * p))
+        found[p] = so_far
+    return [found[p] for p in given]
+
+
+# %% 13.4 | the paper could hardly see +3.5
+def seen_with(p1, p2, n, seeds, spread):  # the example's value
+    return 0.81
+
+
+# %% 13.4 | one number
+def seen_with(p1, p2, n, seeds, spread):  # per cent, as a text
+    tau = math.sqrt(((p1 * (1 - p1) + p2 * (1 - p2)) / n + 2 * spread**2) / seeds)
+    return f"{norm.cdf(abs(p1 - p2) / tau - 1.96):.0%}"
+
+
+# %% 13.4 | the variance is divided by the seeds
+def seen_with(p1, p2, n, seeds, spread):  # one seed fewer, as in a sample variance
+    tau = math.sqrt(((p1 * (1 - p1) + p2 * (1 - p2)) / n + 2 * spread**2) / max(seeds - 1, 1))
+    return float(norm.cdf(abs(p1 - p2) / tau - 1.96))

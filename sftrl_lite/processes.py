@@ -1,0 +1,93 @@
+"""Processes that end when they should: when they are told to, and when who started them is gone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+INTERRUPTED = "interrupted; the same command continues"
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM in a command; no ``except Exception`` takes it for an error of its own."""
+
+    def __init__(self, number: int):
+        super().__init__(INTERRUPTED)
+        self.status = 128 + number  # as shells name it
+
+
+STOPS = (KeyboardInterrupt, Interrupted)  # in a notebook, in a command
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise ``Interrupted`` at Ctrl-C or SIGTERM; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        for again in before:
+            signal.signal(again, signal.SIG_DFL)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """End a command that cannot go on with one line and its status: 2, or as signals have it."""
+    try:
+        with interruptible():
+            yield
+    except (ValueError, RuntimeError, OSError, Interrupted) as error:
+        line = first_line(error)
+        print(line if isinstance(error, Interrupted) else f"error: {line}", file=sys.stderr)
+        raise SystemExit(getattr(error, "status", 2)) from None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Ctrl-C waits while workers are started, and they never hear it: not even in their imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def serve() -> None:
+    """Make this process a worker: it leaves Ctrl-C to its parent, and never outlives it.
+
+    However the parent dies, the system closes the pipe that its children wait at. A worker may
+    then be in the middle of a write: it stops there, as if it were killed, too.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:  # no process of its own
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,159 @@
+"""Kill commands at random moments and compare what they end with: ``python tests/kills.py``.
+
+Each command is done once undisturbed. Then it is started, killed by SIGKILL after a random time and
+started again, until it ends, and again from the beginning, until there were as many kills as asked
+for. Rows, weights, best weights and ledger have to be those of the undisturbed run. ``run`` and
+``sweep`` train in processes of their own, which have to be gone soon after their parent is killed.
+
+It works in a copy of the package, with its own ledger, and is resumable itself: a second call with
+the same ``--folder`` goes on. The runs are as short as they can be; most of the time is Python's
+start.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SCALE = dict(name="tiny", tflop=0.004, eval_episodes=4)
+SCALE |= dict(sft=dict(batch=8, hands=8), rl=dict(problems=2, samples=2, minibatch=2, tries=2))
+SHORT = "--steps 4 --hands 8 --points 4 --eval-episodes 4 --final-episodes 4 --pass-samples 0"
+SWEEP = """
+[[short]]
+seed = [0, 1]
+method = ["sft", "rl-ppo"]
+steps = 2
+hands = 8
+points = 2
+eval_episodes = 4
+final_episodes = 4
+pass_samples = 0
+"""
+COMMANDS = {
+    "rl": f"rl {SHORT} --out runs/it --record",
+    "sft": f"sft {SHORT} --out runs/it --record",
+    "run": "run --out runs/headline",
+    "sweep": "sweep short.toml --jobs 2",
+}
+PATIENCE = 20.0  # seconds that the workers of a killed parent have
+MINUTES = {"minutes", "seconds"}  # columns that may differ
+
+
+def prepare(place: Path) -> None:
+    """A copy of the package, with data and a ledger of its own."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(ROOT / "sftrl_lite", place / "sftrl_lite")
+    for name in ("data", "pyproject.toml"):
+        (place / name).symlink_to(ROOT / name)
+    (place / "results").mkdir()
+    (place / "short.toml").write_text(SWEEP)
+
+
+def start(verb: str, place: Path) -> subprocess.Popen:
+    """The command, in a group of processes of its own."""
+    where = os.pathsep.join([str(ROOT / "tests" / "small_scale"), str(place)])
+    told = dict(PYTHONPATH=where, SFTRL_TEST_SCALE=json.dumps(SCALE), OMP_NUM_THREADS="1")
+    told |= dict(HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="PASSIVE")
+    return subprocess.Popen(
+        [sys.executable, "-m", "sftrl_lite", *COMMANDS[verb].split()],
+        cwd=place,
+        env=os.environ | told,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def outcome(place: Path) -> dict[str, object]:
+    """All that has to be the same, by file: tables without times, sums of weights."""
+    found: dict[str, object] = {}
+    for path in sorted([*place.glob("runs/**/*"), place / "results" / "ledger.csv"]):
+        name = str(path.relative_to(place))
+        if path.suffix == ".csv" and path.is_file():
+            with path.open(newline="") as file:
+                rows = [
+                    {k: v for k, v in r.items() if k not in MINUTES} for r in csv.DictReader(file)
+                ]
+            # two workers record in any order
+            found[name] = sorted(json.dumps(row) for row in rows)
+        elif path.suffix == ".safetensors" or path.name == "best.json":
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def gone(group: int) -> bool:
+    """Whether all processes of a group end in time; what is left is killed."""
+    end = time.time() + PATIENCE
+    while time.time() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+    return False
+
+
+def until_killed(verb: str, place: Path, seconds: float) -> tuple[int, bool]:
+    """Start the command, kill it after some seconds; its status, and whether nobody is left."""
+    process = start(verb, place)
+    try:
+        _, said = process.communicate(timeout=seconds)
+        if process.returncode:
+            raise SystemExit(f"{verb} ended by itself with {process.returncode}: {said[-2000:]}")
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    return process.returncode, gone(process.pid)
+
+
+def trial(verb: str, folder: Path, kills: int, rng: random.Random) -> dict[str, float]:
+    """Figures of one command: kills, ends, ends that differed, kills that left workers behind."""
+    note, want, cut = folder / f"{verb}.json", folder / f"{verb}-whole", folder / f"{verb}-cut"
+    if note.exists():
+        state = json.loads(note.read_text())
+    else:
+        prepare(want)
+        began = time.time()
+        until_killed(verb, want, 3600)
+        state = dict(seconds=round(time.time() - began, 1), kills=0, ends=0, differ=0, left=0)
+        prepare(cut)
+    while state["kills"] < kills or not state["ends"]:
+        enough = state["kills"] >= kills
+        status, alone = until_killed(
+            verb, cut, 3600 if enough else rng.uniform(0.3, 1.0) * state["seconds"]
+        )
+        state["left"] += not alone
+        if status:
+            state["kills"] += 1
+        else:
+            state["ends"] += 1
+            state["differ"] += outcome(cut) != outcome(want)
+            prepare(cut)
+        note.write_text(json.dumps(state))
+        print(verb, state, flush=True)
+    return state
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("commands", nargs="*", choices=[*COMMANDS, []], default=[*COMMANDS])
+    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--folder", type=Path, default=Path("runs/kills"))
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    wrong = 0
+    for verb in given.commands:
+        figures = trial(verb, given.folder.resolve(), given.kills, random.Random())
+        wrong += figures["differ"] + figures["left"]
+    sys.exit(bool(wrong))
