@@ -163,9 +163,11 @@ def test_a_wrong_solution_fails_with_a_message_that_teaches(name, message, code)
     assert message in printed
 
 
+# Chapters whose exercises have fewer than eight wrong solutions yet.
+FEWER = {"04", "06", "07", "08", "09", "10", "11", "12", "13"}
+
+
 @each
-def test_there_are_three_wrong_solutions(exercise):
-    if not (WRONG / f"{exercise.chapter[:2]}.py").exists():
-        pytest.skip("no wrong solutions for this chapter yet")
+def test_there_are_eight_wrong_solutions(exercise):
     mine = {code for name, _, code in MISTAKES if name == exercise.name}
-    assert len(mine) >= 3
+    assert len(mine) >= (3 if exercise.chapter[:2] in FEWER else 8)

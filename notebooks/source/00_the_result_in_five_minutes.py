@@ -66,7 +66,7 @@ print(prompt(Hand(cards, OOD_RULE)))
 #
 # The tiny model was pre-trained on a synthetic corpus of card games under hundreds of
 # house rules (chapter 2 opens it up). Some answers in it are worked out. Others follow
-# a habit, such as adding up the four numbers as they lie, whatever comes out. The
+# a habit, such as adding the four numbers in the order dealt, whatever the sum. The
 # corpus never shows the shifted rule 11, 12, 13. Four answers of the model to our hand,
 # with the verifier's verdict:
 
@@ -86,10 +86,10 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # %% [markdown]
 # How an answer is drawn decides how good the model looks. The *temperature* divides the
 # logits: below 1 it makes likely tokens likelier, and 0 always takes the likeliest
-# (*greedy* decoding). *top_p* 0.9 samples from the likeliest tokens only, as many as
-# together reach a probability of 0.9. This chapter evaluates at temperature 0.6 and
-# top_p 0.9, the model's defaults, with which the paper's released code samples. Where
-# another decoding is shown, its name stands there.
+# (*greedy* decoding). *top_p* 0.9 samples only from the smallest set of tokens whose
+# probabilities add up to 0.9. This chapter evaluates at temperature 0.6 and top_p 0.9,
+# the model's defaults, with which the paper's released code samples. Any other decoding
+# is named where it is used.
 #
 # The model may try five times, and after each failure the verifier says that the
 # formula is wrong. How many hands does Init solve, of a hundred?
@@ -108,8 +108,8 @@ for name, (task, hands) in asked.items():
     print(f"{name:15} first try {first:3.0f} %   within five tries {five:3.0f} %")
 
 # %% [markdown]
-# *Fresh hands* are dealt from a third of all hands that is reserved for tests: no
-# training hand, with whatever seed, has the numbers of one of them.
+# *Fresh hands* come from a third of all hands that is reserved for tests: no training
+# hand, whatever the seed, has the same numbers as a reserved one.
 #
 # ## Predict, then run
 #
@@ -135,8 +135,8 @@ predicted = {  # replace None by your numbers; Init's stand above
 #
 # Each method runs on one core. On the way both are measured on their training hands, on
 # fresh hands under the trained rule (*in distribution*, ID) and on fresh hands under
-# the shifted rule (*out of distribution*, OOD). A second call of this cell continues or
-# just reads what is there.
+# the shifted rule (*out of distribution*, OOD). Running this cell again resumes an
+# interrupted run and reads a finished one.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -310,9 +310,12 @@ import random
 from sftrl_lite.tasks.cards import RANKS, deal
 
 with notebook.exercise("0.1"):
-    assert blind_numbers(("A", "7")) == (1, 7), "an ace counts 1, pips their number"
+    said = blind_numbers(("A", "7"))
+    assert isinstance(said, tuple), f"return a tuple of numbers, not {said!r}"
+    assert said == (1, 7), "an ace counts 1, pips their number"
     assert blind_numbers(("J", "Q", "K")) == (10, 10, 10), "every face counts 10"
-    assert blind_numbers(("2", "10", "Q", "5")) == (2, 10, 10, 5), "order is kept"
+    ordered = blind_numbers(("2", "10", "Q", "5"))
+    assert ordered == (2, 10, 10, 5), "a 10 counts 10, too, and order is kept"
     for seed in range(50):
         dealt = deal(random.Random(seed))
         counts = [min(1 + RANKS.index(card), 10) for card in dealt]
@@ -358,6 +361,7 @@ def share_with_face(n: int, seed: int) -> float:
 with notebook.exercise("0.2"):
     exact = 1 - (10 / 13) ** 4
     found = share_with_face(5_000, seed=1)
+    assert isinstance(found, float), f"return the share, not {found!r}"
     assert 0 <= found <= 1, "a share lies between 0 and 1"
     assert abs(found - exact) < 0.03, f"expected about 1 - (10/13)^4 = {exact:.3f}"
     for n, seed in [(7, 2), (12, 3), (30, 4)]:
@@ -401,7 +405,10 @@ import numpy as np
 from scipy.stats import norm
 
 with notebook.exercise("0.3"):
-    low, high = difference_interval(0.15, 234, 0.115, 234)
+    found = difference_interval(0.15, 234, 0.115, 234)
+    assert np.shape(found) == (2,), f"return two numbers, low and high, not {found!r}"
+    low, high = found
+    assert low < high, "the lower end comes first"
     assert low < 0.035 < high, "the interval surrounds the observed difference"
     assert low < 0, "234 hands cannot tell +3.5 points from nothing (the paper's GP-L)"
     low, high = difference_interval(0.15, 20_000, 0.115, 20_000)
@@ -458,6 +465,7 @@ from sftrl_lite.tasks.cards import house_rule
 
 with notebook.exercise("0.4"):
     kind = verdict_for_blind(("J", "2", "2", "Q"), OOD_RULE)
+    assert isinstance(kind, str), f"return the verdict's kind, a str, not {kind!r}"
     assert kind == "wrong_numbers", f"not {kind!r}: 10 is not among the cards' numbers"
     kind = verdict_for_blind(("2", "3", "4", "A"), OOD_RULE)
     assert kind == "solved", f"not {kind!r}: no face card, so both rules agree"

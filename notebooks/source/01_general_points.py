@@ -170,9 +170,19 @@ def cards_needed(wanted: float) -> int:
 
 # %%
 with exercise("1.1"):
-    assert cards_needed(0.2) == 1, "one card is a face with probability 3/13, 0.23"
+    found = cards_needed(0.2)
+    assert isinstance(found, int), f"return a number of cards, not {found!r}"
+    assert found == 1, "one card is a face with probability 3/13, 0.23"
     assert cards_needed(0.65) == 5, "four cards give 0.6499, and that is not enough"
     assert cards_needed(0.99) == 18, "the probability of NO face shrinks by 10/13"
+    for dice in map(random.Random, range(50)):
+        wanted = 1 - dice.random() ** 3
+        n = cards_needed(wanted)
+        share = 1 - (10 / 13) ** n
+        assert share >= wanted, f"{n} cards give {share:.5f}, not {wanted:.5f}"
+        fewer = 1 - (10 / 13) ** (n - 1)
+        told = f"{n - 1} cards give {fewer:.5f}: enough for {wanted:.5f}"
+        assert fewer < wanted, told
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -333,7 +343,9 @@ def combine_pairs(op: str, a: tuple[int, int], b: tuple[int, int]) -> tuple | No
 
 # %%
 with exercise("1.2"):
-    assert combine_pairs("-", (3, 1), (8, 3)) == (1, 3), "3 - 8/3 is 1/3"
+    found = combine_pairs("-", (3, 1), (8, 3))
+    assert isinstance(found, tuple), f"return a pair of whole numbers, not {found!r}"
+    assert found == (1, 3), "3 - 8/3 is 1/3"
     assert combine_pairs("/", (8, 1), (1, 3)) == (24, 1), "8 / (1/3) is 24, reduced"
     assert combine_pairs("/", (1, 2), (-3, 4)) == (-2, 3), "keep denominators positive"
     assert combine_pairs("/", (5, 1), (0, 1)) is None, "nothing divides by zero"
@@ -408,8 +420,16 @@ shares = pd.Series(rows) / face_hands
 shares.map("{:.1%}".format).to_frame("share of face-card hands")
 
 # %% [markdown]
-# Now the number that decides how training hands must be read. Of the *solvable* hands
-# under the trained rule, how many hold no face card?
+# Of the *solvable* hands under the trained rule, how many hold no face card? **Predict
+# before you run**: more or fewer than the 35 % of 1.3, which counted all hands?
+#
+# <details><summary>Answer</summary>
+#
+# More. Rule 10 turns every face card into a ten, and hands with several tens are often
+# unsolvable: of the hands without a face card 86 % can make 24, of those with two 55 %,
+# with three 10 %. Keeping the solvable hands therefore removes face cards.
+#
+# </details>
 
 # %% tags=["no-rule-needed"]
 id_hands = sum(n for (_, id_ok, _), n in census.items() if id_ok)
@@ -568,12 +588,17 @@ def one_of_each() -> dict[str, str]:
 # %%
 with exercise("1.3"):
     table, mine = Hand(("2", "3", "8", "K")), one_of_each()
+    assert isinstance(mine, dict), f"return a dict, kind: formula, not {mine!r}"
     for kind in ("solved", "wrong_value", "wrong_numbers", "illegal"):
-        answer = write_answer(table, mine[kind])
-        found = GeneralPoints().verify(table, answer).kind
-        assert found == kind, f"{mine[kind]} is {found}; {kind} was asked for"
+        formula = mine.get(kind)
+        assert isinstance(formula, str), f"{kind}: a formula as text, not {formula!r}"
+        found = GeneralPoints().verify(table, write_answer(table, formula)).kind
+        assert found == kind, f"{formula} is {found}; {kind} was asked for"
     digits = "".join(c if c.isdigit() else " " for c in mine["illegal"]).split()
     assert sorted(digits) == ["10", "2", "3", "8"], "illegal: use 2, 3, 8, 10 once each"
+    times = write_answer(table, mine["illegal"].replace("/", "*"))
+    legal = GeneralPoints().verify(table, times).kind != "illegal"
+    assert legal, "illegal: its syntax must be fine; what can no formula compute?"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -661,15 +686,23 @@ def leaked_value(cards: tuple[str, ...], message: str) -> int | None:
 
 # %%
 with exercise("1.4"):
-    for rule, cards in product((OOD_RULE, Rule(7, 3, 12)), (("A", "5", "7", "J"),
-                                                            ("2", "9", "9", "K"))):
-        table, tens = Hand(cards, rule), ID_RULE.values(cards)
-        answer = write_answer(table, "+".join(map(str, tens)))
-        said = GeneralPoints(rule, feedback="leaky").verify(table, answer).message
-        truth, found = rule.value(cards[-1]), leaked_value(cards, said)
-        assert found == truth, f"{cards[-1]} counts {truth}, not {found}: {said!r}"
+    for dice in map(random.Random, range(60)):
+        face, values = dice.choice(FACES), dice.sample([*range(1, 10), 11, 12, 13], 3)
+        cards = tuple(dice.sample([face, *dice.choices(RANKS[:9], k=3)], 4))
+        table = Hand(cards, Rule(*values))
+        answer = write_answer(table, "+".join(map(str, ID_RULE.values(cards))))
+        task_ = GeneralPoints(table.rule, feedback="leaky")
+        said = task_.verify(table, answer).message
+        truth, found = table.rule.value(face), leaked_value(cards, said)
+        assert found == truth and isinstance(found, int), (
+            f"{' '.join(cards)}: {face} counts {truth}, not {found!r}: {said!r}"
+        )
     silent = "You failed this trial because your formula is incorrect."
     assert leaked_value(cards, silent) is None, "the binary message tells nothing"
+    begins = silent + " It begins well: 5*7"
+    assert leaked_value(cards, begins) is None, "no number is said to be unused here"
+    trap = silent + " Numbers not used: [5+6]"
+    assert leaked_value(cards, trap) is None, "never evaluate a text: match its digits"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -745,54 +778,90 @@ print(conversation)
 # are used up (*truncated*). The paper allows five tries.
 
 # %% [markdown]
-# ### Exercise 1.5: Reward to go
+# ### Exercise 1.5: Play an episode
 #
-# Difficulty ●●○○○ · 8 minutes
+# Difficulty ●●●○○ · 12 minutes
 #
-# A try is worth what it earns plus what it makes possible. Return for each try the
-# discounted sum of the rewards from there on, $G_t = r_t + \gamma\, G_{t+1}$ with
-# $G = 0$ after the last. Reinforcement learning in chapter 4 starts from these numbers.
+# Assemble the game from the task's verbs. The player is any function from the
+# conversation so far to an answer. The turns are joined by an empty line, and an empty
+# message is no turn. Stop at the first solved try. Return the turns and the episode's
+# *discounted return*
+#
+# $$G = \sum_{t=1}^{T} \gamma^{\,t-1} r_t,$$
+#
+# where a last try that fails costs `task.over_budget` on top of its own reward. This is
+# what reinforcement learning will maximise in chapter 4.
 
 # %%
-def reward_to_go(rewards: list[float], gamma: float = 0.9) -> list[float]:
-    """Discounted return of each try, first to last.
+from collections.abc import Callable
 
-    >>> reward_to_go([-1.0, 5.0], gamma=0.5)
-    [1.5, 5.0]
+
+def play(
+    task: GeneralPoints, hand: Hand, player: Callable[[str], str], tries: int,
+    gamma: float = 0.9,
+) -> tuple[list[str], float]:
+    """Turns (prompt, answer, message, ...) and discounted return of one episode.
+
+    Solved at once: ``[prompt, answer, "Correct solution."]`` and 5.0.
     """
     raise NotImplementedError
 
 
 # %%
 with exercise("1.5"):
-    assert reward_to_go([5.0]) == [5.0], "one try is worth its own reward"
-    assert reward_to_go([-1.0, 5.0], 0.5) == [1.5, 5.0], "-1 + 0.5 * 5 is 1.5"
-    assert reward_to_go([-2.0, -1.0, 5.0], 1.0) == [2.0, 4.0, 5.0], "no discount: sums"
-    assert reward_to_go([-1.0, -1.0], 0.0) == [-1.0, -1.0], "gamma 0 sees no future"
-    assert reward_to_go([0.0, 0.0, 4.0], 0.5)[0] == 1.0, "two tries on: 0.5 * 0.5 * 4"
-    for dice in map(random.Random, range(100)):
-        gamma, rewards = dice.random(), dice.choices((-3.0, -2.0, -1.0, 5.0), k=5)
-        mine = reward_to_go(rewards, gamma)
-        for t in range(5):
-            right = sum(gamma**k * r for k, r in enumerate(rewards[t:]))
-            assert abs(mine[t] - right) < 1e-9, f"try {t + 1} of {rewards}: {right:.4f}"
+    for dice in map(random.Random, range(60)):
+        tries, gamma, mode = dice.randint(1, 5), dice.random(), dice.choice(FEEDBACK)
+        name = "sftrl_lite/GeneralPointsOOD-v0"
+        env = gym.make(name, tries=tries, feedback=mode).unwrapped
+        text, info = env.reset(seed=dice.randrange(99))
+        table, exact, seen, heard, over = info["problem"], 0.0, [], [], False
+        picks = dice.choices(("1+1", "1+", best_formula(table)), k=tries)
+        script = [write_answer(table, formula) for formula in picks]
+        while not over:
+            seen.append(text)
+            text, reward, solved, out, _ = env.step(script[len(seen) - 1])
+            exact += gamma ** (len(seen) - 1) * (reward - out)
+            over = solved or out
+
+        def player(read, heard=heard, script=script):
+            heard.append(read)
+            assert len(heard) <= len(script), "one answer a try, and `tries` at most"
+            return script[len(heard) - 1]
+
+        found = play(env.task, table, player, tries, gamma)
+        assert isinstance(found, tuple), f"return turns and return, not {found!r}"
+        assert heard == seen, "until it is solved, the player reads all turns so far"
+        assert "\n\n".join(found[0]) == text, "prompt, then each answer and its message"
+        assert abs(found[1] - exact) < 1e-9, f"{tries} tries, gamma {gamma}: {exact}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Walk through the rewards from the last to the first and carry the sum along.
+# `task.prompt(hand)` opens the conversation. `task.verify(hand, answer)` has a `reward`,
+# a `message` and a flag `solved`. Only an episode that leaves the loop without having
+# been solved pays for the last try once more.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def reward_to_go(rewards: list[float], gamma: float = 0.9) -> list[float]:
-#     ahead, values = 0.0, []
-#     for reward in reversed(rewards):
-#         ahead = reward + gamma * ahead
-#         values.append(ahead)
-#     return values[::-1]
+# from collections.abc import Callable
+#
+#
+# def play(
+#     task: GeneralPoints, hand: Hand, player: Callable[[str], str], tries: int,
+#     gamma: float = 0.9,
+# ) -> tuple[list[str], float]:
+#     turns, total = [task.prompt(hand)], 0.0
+#     for t in range(tries):
+#         answer = player("\n\n".join(turns))
+#         verdict = task.verify(hand, answer)
+#         turns += [answer, verdict.message] if verdict.message else [answer]
+#         total += gamma**t * verdict.reward
+#         if verdict.solved:
+#             return turns, total
+#     return turns, total + gamma ** (tries - 1) * task.over_budget
 # ```
 #
 # </details>
@@ -895,6 +964,7 @@ with exercise("1.6"):
     for cards in hands:
         turned, alike = shuffler.sample(cards, 4), [tens.get(c, c) for c in cards]
         again = {is_test(cards) for _ in range(3)}
+        assert again <= {True, False}, f"return True or False, not {again.pop()!r}"
         assert len(again) == 1, f"{cards}: three calls, two answers"
         assert is_test(tuple(turned)) == is_test(cards), f"{cards} in another order"
         assert is_test(tuple(alike)) == is_test(cards), f"{alike} counts like {cards}"
@@ -961,7 +1031,7 @@ for player in (reader, memoriser):
     print(player.__name__, player(hand), "|", player(shifted))
 
 # %% [markdown]
-# They play four kinds of table, 1000 hands each: the training rule; the same rule where
+# They play at four tables, 1000 hands each: the training rule; the same rule where
 # every hand holds a face card; the shifted rule, dealt like the training hands; and the
 # paper's test, the shifted rule with at least one face card forced.
 
@@ -1061,6 +1131,13 @@ show(
 #
 # Deal, type a formula, read the verdict. Can you get −1, −2 and −3 on one hand? Change
 # `feedback` to `"leaky"` and win a hand without knowing the rule.
+#
+# <details><summary>One way to get all three</summary>
+#
+# Take the cards' own numbers and add them up: −1, unless the sum is 24. Leave a number
+# out: −2. Leave a parenthesis open: −3.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import verifier_table

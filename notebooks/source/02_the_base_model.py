@@ -15,8 +15,8 @@
 #
 # What can a model of under a million parameters do before any fine-tuning? We measure
 # reading and solving under three rules and four ways to decode, look at its habitual
-# mistakes, and count what k samples hold; a false announcement and blind guessing are the
-# controls.
+# mistakes, and count how often one of k samples is right; a false announcement and blind
+# guessing are the controls.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -146,13 +146,26 @@ def cut(text: str, pieces: list[str]) -> list[str]:
 
 
 # %%
+import random
+import re
+
 with exercise("2.1"):
-    assert cut("11+1", ["1", "11", "+"]) == ["11", "+", "1"], "11 is longer than 1"
+    found = cut("11+1", ["1", "11", "+"])
+    assert isinstance(found, list), f"return a list of pieces, not {found!r}"
+    assert found == ["11", "+", "1"], "11 is longer than 1"
     assert cut("1?1", ["1"]) == ["1", "?", "1"], "an unknown character stands alone"
     assert cut("", ["1"]) == [], "nothing to cut"
     answer = '"number": [1, 13]'
     assert cut(answer, vocabulary())[-2:] == [", 13", "]"], "list items carry the comma"
     assert "".join(cut(answer, vocabulary())) == answer, "no letter may get lost"
+    for dice in map(random.Random, range(50)):
+        text_ = "".join(dice.choices("ab+", k=12))
+        pieces_ = ["".join(dice.choices("ab+", k=dice.randint(1, 4))) for _ in range(5)]
+        longest = sorted(map(re.escape, pieces_), key=len, reverse=True)
+        given, right = [*pieces_], re.findall("|".join(longest) + "|.", text_)
+        found = cut(text_, given)
+        assert found == right, f"{text_!r} by {pieces_}: {right}, not {found}"
+        assert given == pieces_, "leave the list of pieces as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -230,7 +243,7 @@ table.map("{:,}".format)
 # %% [markdown]
 # The *cross-attention* layers let the text look at a picture. GP-L has no picture. Then
 # these layers have nothing to look at, and Mllama leaves them out. We can check that
-# claim in a rude way: fill everything that belongs to pictures with *not a number*. One
+# claim crudely: fill everything that belongs to pictures with *not a number*. One
 # use of it anywhere and the whole output is ruined.
 
 # %%
@@ -283,12 +296,27 @@ def layer_parameters(width: int, heads: int, kv_heads: int, hidden: int) -> int:
 
 
 # %%
+from transformers.models.llama.modeling_llama import LlamaConfig, LlamaDecoderLayer
+
 with exercise("2.2"):
-    assert layer_parameters(2, 1, 1, 3) == 38, "16 attention, 18 MLP, 4 norm"
+    found = layer_parameters(2, 1, 1, 3)
+    assert isinstance(found, int), f"return a whole number, not {found!r}"
+    assert found == 38, "16 attention, 18 MLP, 4 norm"
     tiny = layer_parameters(128, 4, 1, 352)
     assert tiny == 176_384, f"the tiny layer has 176,384, not {tiny:,}: see kv_heads"
     llama = layer_parameters(4096, 32, 8, 14_336)
     assert llama == 218_112_000, f"the 11B layer has 218,112,000, not {llama:,}"
+    for dice in map(random.Random, range(20)):  # compared with layers of the library
+        kv, group, size = dice.randint(1, 4), dice.randint(1, 4), 2 * dice.randint(1, 9)
+        shape = (size * kv * group, kv * group, kv, dice.randint(1, 99))
+        names = ("hidden_size", "num_attention_heads", "num_key_value_heads",
+                 "intermediate_size")
+        sizes = dict(zip(names, shape, strict=True))
+        with torch.device("meta"):
+            layer = LlamaDecoderLayer(LlamaConfig(**sizes), 0)
+        right = sum(weights.numel() for weights in layer.parameters())
+        found = layer_parameters(*shape)
+        assert found == right, f"{shape}: the library's layer has {right}, not {found}"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -345,8 +373,8 @@ show_chat(next(chat for chat in twice if "(" in chat[3]["content"]))
 
 # %% [markdown]
 # A careless student does not guess at random. The corpus gives its students *habits*: they
-# take the numbers as they lie and write a fixed form, whatever comes out. And a habit has
-# a *cue*, a situation in which it strikes: here, a low first card.
+# take the numbers in the order dealt and write a fixed form, whatever its value. And a
+# habit has a *cue*, a situation that triggers it: here, a low first card.
 
 # %%
 from sftrl_lite.training.corpus import HABITS, LOW
@@ -429,8 +457,8 @@ print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 # Be clear about what this is. The base was **designed for the experiment**: it has read
 # many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
-# effect can come about. That it does come about in a model designed by nobody is the
-# paper's evidence, at 11 billion parameters.
+# effect can come about. That it does come about in a model that was not built for it is
+# the paper's evidence, at 11 billion parameters.
 
 # %% [markdown]
 # ### Exercise 2.3: How long is a homework chat?
@@ -452,23 +480,23 @@ def expected_answers(kinds: list[tuple[float, float]], tries: int) -> float:
 
 
 # %%
-import random
-
 with exercise("2.3"):
-    assert expected_answers([(1.0, 0.0)], 5) == 1, "who never fails answers once"
+    found = expected_answers([(1.0, 0.0)], 5)
+    assert isinstance(found, int | float), f"return a mean, not {found!r}"
+    assert found == 1, "who never fails answers once"
     assert expected_answers([(1.0, 1.0)], 5) == 5, "who always fails uses all tries"
     assert expected_answers([(1.0, 0.5)], 2) == 1.5, "the second answer: half the time"
     mixed = expected_answers([(0.5, 0.0), (0.5, 1.0)], 5)
     assert mixed == 3, "half of the chats hold 1 answer, half hold 5: 3 on average"
     for dice in map(random.Random, range(50)):
-        share, tries = dice.random(), dice.randint(1, 6)
-        kinds = [(share, dice.random()), (1 - share, dice.random())]
-        right = 0.0
+        share, tries, right = dice.random() / 2, dice.randint(1, 6), 0.0
+        kinds = [(part, dice.random()) for part in (share, 0.5 - share, 0.5)]
         for part, f in kinds:  # the chat ends with answer k
             for k in range(1, tries + 1):
                 right += part * k * f ** (k - 1) * (1 if k == tries else 1 - f)
         mine = expected_answers(kinds, tries)
         assert abs(mine - right) < 1e-9, f"{tries} tries: {right:.3f}, not {mine:.3f}"
+        assert len(kinds) == 3, "leave the list of kinds as it was"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -490,16 +518,16 @@ with exercise("2.3"):
 # </details>
 
 # %% [markdown]
-# ## 2.5 Pre-training, a hundred steps of it
+# ## 2.5 A hundred steps of pre-training
 #
-# Learning means making the corpus likely. The loss is the mean surprise per answer
-# token, in nats:
+# Training makes the corpus likely. The loss is the mean negative log-likelihood per
+# answer token, in nats:
 #
 # $$L(\theta) = -\frac{1}{N} \sum_{t \,\in\, \text{answers}} \log \pi_\theta(x_t \mid
 # x_{<t}).$$
 #
-# A model that gives every token the same probability is surprised by $\log V$ each time.
-# That is where training should start.
+# A model that gives every token the same probability has a loss of $\log V$. That is
+# where training should start.
 
 # %%
 import math
@@ -575,7 +603,7 @@ print(f"solved          {young['success'].value:.0%}")
 # %% [markdown]
 # The form is the cheapest part: keys, brackets, "=24" are the same in every chat. Compare
 # the three lines to see what else a hundred steps have taught. The order matters for RL,
-# which can only pay for what is already written now and then: the paper's plain 11B model
+# which can only reinforce what is already sampled now and then: the paper's plain 11B model
 # answers with Python code instead of the form (its figure 20), RL from there stays near
 # 0 % (figure 9), and so the paper fine-tunes first.
 
@@ -668,16 +696,24 @@ def tempered(scores: list[float], temperature: float) -> list[float]:
 
 # %%
 with exercise("2.4"):
-    assert tempered([1.0, 1.0], 0.7) == [0.5, 0.5], "equal scores, equal shares"
+    found = tempered([1.0, 1.0], 0.7)
+    assert isinstance(found, list), f"return a list of probabilities, not {found!r}"
+    assert found == [0.5, 0.5], "equal scores, equal shares"
     assert tempered([1.0, 3.0, 2.0], 0) == [0, 1, 0], "0 is greedy: one token takes all"
     hot, cold = tempered([2.0, 0.0], 2.0)[0], tempered([2.0, 0.0], 0.5)[0]
     assert abs(hot - 0.7311) < 1e-3 and abs(cold - 0.9820) < 1e-3, "divide, then exp"
-    assert tempered([1000.0, 0.0], 1.0) == [1, 0], "subtract the maximum before exp"
+    try:
+        large = tempered([1000.0, 0.0], 1.0)
+    except OverflowError:
+        large = "exp(1000)"
+    assert large == [1, 0], "subtract the maximum before exp: exp(1000) overflows"
     for dice in map(random.Random, range(50)):
         drawn, heat = [dice.gauss(0, 3) for _ in range(5)], dice.uniform(0.2, 3)
         right = (torch.tensor(drawn, dtype=torch.float64) / heat).softmax(-1)
-        gap = (right - torch.tensor(tempered(drawn, heat), dtype=torch.float64)).abs()
+        given = [*drawn]
+        gap = (right - torch.tensor(tempered(given, heat), dtype=torch.float64)).abs()
         assert gap.max() < 1e-6, f"at temperature {heat:.2f} off by {gap.max():.3f}"
+        assert given == drawn, "leave the scores as they were"
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -791,7 +827,18 @@ print("success", interval(misled["success"]), " read", interval(misled["read"]))
 # %% [markdown]
 # ## 2.9 Habits
 #
-# How does it fail? Sort its first answers under the trained rule by their form, and by
+# How does it fail? **Predict before you run**: at its cue, is a habit a larger share of
+# the answers at temperature 1 or under greedy decoding?
+#
+# <details><summary>Answer</summary>
+#
+# Under greedy decoding, if the habit is already the most probable way to answer: then
+# lowering the temperature makes it more frequent still. Elsewhere it is the less probable
+# one, and becomes rarer.
+#
+# </details>
+#
+# Sort its first answers under the trained rule by their form, and by
 # the cue of the corpus. `solved` counts all answers, `by a habit` those in which a habit
 # happened to make 24.
 
@@ -947,7 +994,9 @@ def two_estimates(correct: int, samples: int, k: int) -> tuple[float, float]:
 
 # %%
 with exercise("2.5"):
-    assert two_estimates(1, 2, 2) == (0.75, 1.0), "drawing both must find the right one"
+    found = two_estimates(1, 2, 2)
+    assert isinstance(found, tuple), f"return both estimates, not {found!r}"
+    assert found == (0.75, 1.0), "drawing both must find the right one"
     assert two_estimates(0, 16, 8) == (0, 0), "no right answer, no pass"
     plug, fair = two_estimates(1, 16, 8)
     assert abs(fair - 0.5) < 1e-9, "half of the 16 are drawn: 1/2 to have it"
@@ -983,8 +1032,8 @@ with exercise("2.5"):
 # </details>
 
 # %% [markdown]
-# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k is about what the
-# model's own distribution holds. Two controls go through the same count: the false
+# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k describes the
+# model's own distribution. Two controls go through the same count: the false
 # announcement, and a *guesser* that knows the right numbers and writes random formulas.
 # With sixteen attempts even the guesser is sometimes lucky, and a curve counts as skill
 # only above the guesser's.
@@ -1117,6 +1166,14 @@ for split in ("id", "ood-rule"):
 # Every box is a token: grey ones were given, the others were written, and the deeper
 # the orange, the less likely the token was. Change the rule, the cards and the
 # temperature. Where does the model hesitate?
+#
+# <details><summary>Where to look</summary>
+#
+# At the first sign or parenthesis of the formula. Cards and numbers are copied, brackets
+# and "=24" are always the same, but how the formula begins decides between a habit and a
+# worked-out answer. Late in a formula little is left to choose.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import token_view

@@ -158,6 +158,8 @@ import math
 
 with notebook.exercise("3.1"):
     uniform = answer_loss(torch.zeros(2, 4), torch.tensor([-100, 1]))
+    one = torch.is_tensor(uniform) and uniform.ndim == 0
+    assert one, f"return one number, a tensor of shape (), not {uniform!r}"
     assert abs(float(uniform) - math.log(4)) < 1e-5, "a uniform guess costs log V"
     dice = torch.Generator().manual_seed(0)
     for size in (3, 5, 9):  # random logits and labels, compared with torch's own
@@ -165,7 +167,8 @@ with notebook.exercise("3.1"):
         wanted = torch.randint(size, (7,), generator=dice)
         wanted[:2] = -100
         right = torch.nn.functional.cross_entropy(noise, wanted)
-        found = answer_loss(noise, wanted)
+        found, kept = answer_loss(noise, wanted), torch.where(wanted < 0, -100, wanted)
+        assert torch.equal(wanted, kept) and (wanted[:2] < 0).all(), "labels must stay"
         gap = float((found - right).detach())
         assert abs(gap) < 1e-5, "divide by the answer tokens, not by L"
         assert torch.is_tensor(found) and found.requires_grad, "let gradients flow"
@@ -192,7 +195,7 @@ with notebook.exercise("3.1"):
 #
 # </details>
 #
-# ## What the gradient wants
+# ## What the gradient does
 #
 # At one position, with the demonstrated token $y$, the gradient of the loss with
 # respect to the logits $z$ is
@@ -202,9 +205,9 @@ with notebook.exercise("3.1"):
 # \qquad z, p \in \mathbb{R}^V.
 # $$
 #
-# It lifts the one demonstrated token and pushes down *all* others, the other right
-# answers included. The lift is $1 - p_y$: an unlikely token is pushed with full force,
-# a certain one not at all.
+# A step against it raises the logit of the one demonstrated token and lowers *all* others,
+# those of other right answers included. The pull is $1 - p_y$: full on an unlikely
+# token, zero on a certain one.
 
 # %%
 z = torch.tensor([2.0, 0.0, 0.0], requires_grad=True)
@@ -230,6 +233,7 @@ def pull(logits: torch.Tensor, label: int) -> torch.Tensor:
 # %%
 with notebook.exercise("3.2"):
     found = pull(torch.tensor([0.0, 0.0]), 1)
+    assert torch.is_tensor(found), f"return a tensor (V,), not {found!r}"
     half = torch.tensor([0.5, -0.5])
     assert torch.allclose(found, half), "only the label's entry loses one"
     dice = torch.Generator().manual_seed(0)
@@ -406,7 +410,9 @@ def perplexity_gap(off: list[torch.Tensor], own: list[torch.Tensor]) -> float:
 # %%
 with notebook.exercise("3.3"):
     two = torch.tensor([[0.5], [0.125]]).log()
-    nats, perplexity = surprise(list(two))
+    found = surprise(list(two))
+    assert isinstance(found, tuple), f"return nats and perplexity, not {found!r}"
+    nats, perplexity = found
     assert abs(nats - 2 * math.log(2)) < 1e-5, "mean over answers of -sum log p"
     assert abs(perplexity - 4) < 1e-4, "exp of the mean nats a token"
     dice = torch.Generator().manual_seed(0)
@@ -415,11 +421,13 @@ with notebook.exercise("3.3"):
     for rows in (some, many):
         every = torch.cat(rows)
         nats, perplexity = surprise(rows)
+        assert torch.equal(every, torch.cat(rows)), "leave the log-probabilities alone"
         assert abs(nats + every.sum() / len(rows)) < 1e-4, "nats: divide by the answers"
         exact = every.mean().neg().exp()
         assert abs(perplexity - exact) < 1e-4, "perplexity: all tokens count alike"
     gap = torch.cat(many).mean() - torch.cat(some).mean()
     found = perplexity_gap(some, many)
+    assert isinstance(found, float), f"return the ratio, not {found!r}"
     assert abs(found - gap.exp()) < 1e-4, "the first perplexity over the second"
 
 # %% [markdown]
@@ -550,7 +558,9 @@ def split_loss(q: torch.Tensor, p: torch.Tensor) -> tuple[float, float]:
 
 # %%
 with notebook.exercise("3.4"):
-    entropy, kl = split_loss(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.25]))
+    found = split_loss(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.25]))
+    assert isinstance(found, tuple), f"return entropy and KL, not {found!r}"
+    entropy, kl = found
     assert abs(entropy - math.log(2)) < 1e-5, "two equal formulas: log 2 nats"
     assert abs(kl - 0.5 * math.log(2)) < 1e-5, "KL(q || p) averages log q/p over q"
     certain = split_loss(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.2, 0.3, 0.5]))
@@ -561,7 +571,9 @@ with notebook.exercise("3.4"):
     for k in (2, 5, 11):
         q, p = torch.rand(2, k, generator=dice).log_softmax(-1).exp()
         q, p = (q**8 / (q**8).sum()), 0.7 * p
+        before = q.clone(), p.clone()
         entropy, kl = split_loss(q, p)
+        assert torch.equal(q, before[0]) and torch.equal(p, before[1]), "q, p must stay"
         exact = torch.distributions.Categorical(q).entropy().item()
         assert abs(entropy - exact) < 1e-4, f"the entropy of q, here {exact:.3f} nats"
         loss = -(q * p.log()).sum().item()
@@ -610,11 +622,95 @@ print(f"{start - low:.2f} can be saved without having seen the answer.")
 #
 # ## SFT by the library
 #
-# Fine-tuning needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls
+# A trainer minimises one number a batch. Before we leave that to a library, assemble
+# the number from what this chapter has shown.
+#
+# ### Exercise 3.5: assemble the SFT loss
+#
+# Difficulty ●●●○○ · 15 minutes
+#
+# The rows are those of `demonstrated`: `input_ids`, and `labels` of the same length
+# with -100 on the prompt. Rows differ in length: pad them on the right, where causal
+# attention cannot see it. The logits at position $t$ predict token $t + 1$. The loss is
+# the mean over *all answer tokens of the batch*. The check compares value and gradients
+# with the library's on a small model with random weights.
+
+# %%
+def sft_loss(model: torch.nn.Module, rows: list[dict[str, list[int]]]) -> torch.Tensor:
+    """Mean negative log-probability of a batch's answer tokens, a tensor of shape ().
+
+    ``model(input_ids=ids).logits`` is (B, T, V) for ids (B, T).
+    """
+    raise NotImplementedError
+
+# %%
+from transformers import MllamaForConditionalGeneration
+from sftrl_lite.models.tiny import tiny_config
+
+with notebook.exercise("3.5"), torch.random.fork_rng():
+    torch.manual_seed(0)
+    tiny, grad = MllamaForConditionalGeneration(tiny_config(30)), torch.autograd.grad
+    weights = tiny.get_input_embeddings().weight, tiny.get_output_embeddings().weight
+    for sizes in ([(3, 2)], [(2, 5), (6, 1)], [(4, 9), (1, 2), (7, 4)]):
+        batch = [torch.randint(1, 30, (a + b,)).tolist() for a, b in sizes]
+        rows = [{"input_ids": ids, "labels": [-100] * a + ids[a:]}
+                for ids, (a, _) in zip(batch, sizes, strict=True)]
+        ids, labels = (
+            pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+            for key, fill in (("input_ids", 0), ("labels", -100))
+        )
+        found, right = sft_loss(tiny, rows), tiny(input_ids=ids, labels=labels).loss
+        assert torch.is_tensor(found) and found.ndim == 0, f"a tensor (), not {found!r}"
+        assert found.requires_grad, "let gradients flow: no torch.no_grad, no .item()"
+        kept = [len(row["labels"]) for row in rows] == [a + b for a, b in sizes]
+        assert kept, "pad copies: the rows that you are given must stay as they are"
+        told = "position t predicts token t + 1, and only answer tokens count"
+        told = told if len(rows) == 1 else "padding is no answer; tokens count alike"
+        assert abs(float((found - right).detach())) < 1e-4, f"{len(rows)} rows: {told}"
+        slopes = [grad(loss, weights) for loss in (found, right)]
+        assert all(map(torch.allclose, *slopes)), "its gradient is not the library's"
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `pad_sequence(..., batch_first=True, padding_value=...)`, with another value for ids
+# and labels. Then `logits[:, :-1]` belongs to `labels[:, 1:]`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def sft_loss(model: torch.nn.Module, rows: list[dict[str, list[int]]]) -> torch.Tensor:
+#     ids, labels = (
+#         pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+#         for key, fill in (("input_ids", 0), ("labels", -100))
+#     )
+#     logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+#     targets = labels[:, 1:]
+#     picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+#     return -picked[targets >= 0].mean()
+# ```
+#
+# </details>
+#
+# Fine-tuning itself needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls
 # it with the scale's settings and gives us a *hook*, a function that runs between
 # steps. Ours asks how many nats an answer costs the model by now: the demonstrations it
 # trains on, the solver's answers to fresh hands under the same rule, and *Init's own*
-# right answers to those fresh hands, which nobody trains on or against.
+# right answers to those fresh hands, which do not enter the loss.
+#
+# **Predict before you run**: which of the three falls below the floor $\log k$, which
+# falls but stays above it, and which rises?
+#
+# <details><summary>Answer</summary>
+#
+# The demonstrations can fall below the floor, because they were seen. The solver's
+# answers to fresh hands can only approach it: the style is learned, the draw is not.
+# Init's own answers become less likely, because probabilities sum to one. Whether 80
+# steps are enough for the first is what the run shows.
+#
+# </details>
 
 # %%
 from sftrl_lite.runs.recorder import held_out
@@ -792,9 +888,9 @@ notebook.figure(fig, alt=plots.alt_text(table, splits=splits, methods=methods))
 tables.cost_table(table)
 
 # %% [markdown]
-# If *own verified answers* ends above *SFT* on fresh hands, imitation as such is not
-# what hurts: same loss, same hands, other answers. If both end alike, the solver's
-# style is not to blame, and something else is. The lines below compare them at the
+# If *own verified answers* ends above *SFT* on fresh hands, supervised fine-tuning as
+# such is not the cause: same loss, same hands, other answers. If both end alike, the
+# solver's style does not explain the result. The lines below compare them at the
 # first try.
 
 # %%
@@ -847,8 +943,8 @@ for (rule, name), episodes in played.items():
 
 # %% [markdown]
 # Whose formulas do they write? Of the right answers to fresh hands, the share that is
-# letter by letter the shortest formula, and the share that is the solver's draw (which
-# nobody can know, so it is hit by luck, or where there is only one formula).
+# exactly the shortest formula, and the share that is the solver's draw (which cannot be
+# predicted, so it is matched by luck, or where there is only one formula).
 
 # %%
 rows = {}
@@ -966,6 +1062,15 @@ notebook.show(
 # things to try. The training hand below: is the solver's formula memorised? The
 # same cards in another order, or with one of them changed: what is left of it? The same
 # under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
+#
+# <details><summary>What to look for</summary>
+#
+# A memorised formula is certain from its first token on. In another order the numbers
+# are the same but the prompt is not: if the model stays certain of the same formula, it
+# has memorised the numbers rather than the text. Confidence under the shifted rule is no
+# sign of being right: compare the numbers written with those announced.
+#
+# </details>
 
 # %%
 from sftrl_lite.course.widgets import token_view
@@ -978,9 +1083,9 @@ token_view(models["SFT"], tokenizer, **look)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - *Off-policy* is a number, not a reproach: the nats of the first table. They split
-#   into what can be learned (write like the solver) and what cannot ($\log k$). The
-#   second part is paid back on training hands only.
+# - *Off-policy* can be measured: the nats of the first table. They split into what can
+#   be learned (write like the solver) and what cannot ($\log k$). The second part can
+#   be saved on training hands only.
 # - *SFT memorises* means here: training hands end above fresh hands under the same
 #   rule. Read it off the table of gaps; where the interval includes zero, this run does
 #   not show it.

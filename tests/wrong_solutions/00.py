@@ -8,7 +8,7 @@ def blind_numbers(cards):  # reads the shifted rule, as a blind player does not
     return OOD_RULE.values(cards)
 
 
-# %% 0.1 | order is kept
+# %% 0.1 | a 10 counts 10, too, and order is kept
 def blind_numbers(cards):
     return tuple(sorted(ID_RULE.values(cards)))
 
@@ -19,7 +19,7 @@ def blind_numbers(cards):  # the examples by heart
     return known.get(tuple(cards), (10, 10, 10))
 
 
-# %% 0.2 | a share lies between 0 and 1
+# %% 0.2 | return the share, not 3228
 def share_with_face(n, seed):  # a count
     rng = random.Random(seed)
     return sum(any(c in FACES for c in deal(rng)) for _ in range(n))
@@ -123,3 +123,97 @@ def verdict_for_blind(cards, rule):
 # %% 0.4 | : solved
 def verdict_for_blind(cards, rule):  # any face card is thought to be wrong under any rule
     return "wrong_numbers" if any(c in "JQK" for c in cards) else "solved"
+
+
+# %% 0.1 | return a tuple of numbers, not None
+def blind_numbers(cards):  # computed, not returned
+    ID_RULE.values(cards)
+
+
+# %% 0.1 | return a tuple of numbers, not [1, 7]
+def blind_numbers(cards):
+    return list(ID_RULE.values(cards))
+
+
+# %% 0.1 | an ace counts 1
+def blind_numbers(cards):  # ranks counted from 0
+    return tuple(min(RANKS.index(c), 10) for c in cards)
+
+
+# %% 0.1 | a 10 counts 10
+def blind_numbers(cards):  # the first sign of "10" only
+    return tuple(10 if c in "JQK" else 1 if c == "A" else int(c[0]) for c in cards)
+
+
+# %% 0.1 | every face counts 10
+def blind_numbers(cards):  # equal numbers merge
+    return tuple(dict.fromkeys(ID_RULE.values(cards)))
+
+
+# %% 0.2 | return the share, not None
+def share_with_face(n, seed):  # computed, not returned
+    rng = random.Random(seed)
+    sum(any(c in FACES for c in deal(rng)) for _ in range(n)) / n
+
+
+# %% 0.2 | a share lies between 0 and 1
+def share_with_face(n, seed):  # per cent
+    rng = random.Random(seed)
+    return 100 * sum(any(c in FACES for c in deal(rng)) for _ in range(n)) / n
+
+
+# %% 0.2 | expected about 1 - (10/13)^4
+def share_with_face(n, seed):  # the hands without one
+    rng = random.Random(seed)
+    return sum(not any(c in FACES for c in deal(rng)) for _ in range(n)) / n
+
+
+# %% 0.2 | deal them
+def share_with_face(n, seed):  # a hand too many
+    rng = random.Random(seed)
+    return sum(any(c in FACES for c in deal(rng)) for _ in range(n + 1)) / (n + 1)
+
+
+# %% 0.3 | return two numbers, low and high, not None
+def difference_interval(p, n, q, m):  # the observed difference alone, and nothing returned
+    p - q
+
+
+# %% 0.3 | return two numbers, low and high
+def difference_interval(p, n, q, m):  # half the width
+    return 1.96 * (p * (1 - p) / n + q * (1 - q) / m) ** 0.5
+
+
+# %% 0.3 | the lower end comes first
+def difference_interval(p, n, q, m):  # upside down
+    half = 1.96 * (p * (1 - p) / n + q * (1 - q) / m) ** 0.5
+    return p - q + half, p - q - half
+
+
+# %% 0.3 | the interval surrounds the observed difference
+def difference_interval(p, n, q, m):  # q minus p
+    half = 1.96 * (p * (1 - p) / n + q * (1 - q) / m) ** 0.5
+    return q - p - half, q - p + half
+
+
+# %% 0.4 | return the verdict's kind, a str, not None
+def verdict_for_blind(cards, rule):
+    hand = Hand(cards, ID_RULE)
+    GeneralPoints(rule).verify(Hand(cards, rule), write_answer(hand, best_formula(hand)))
+
+
+# %% 0.4 | return the verdict's kind, a str, not Verdict(
+def verdict_for_blind(cards, rule):  # the whole verdict
+    hand = Hand(cards, ID_RULE)
+    return GeneralPoints(rule).verify(Hand(cards, rule), write_answer(hand, best_formula(hand)))
+
+
+# %% 0.4 | 'solved': 10 is not among
+def verdict_for_blind(cards, rule):  # the rule of the verifier changes, that of the hand does not
+    hand = Hand(cards, ID_RULE)
+    return GeneralPoints(rule).verify(hand, write_answer(hand, best_formula(hand))).kind
+
+
+# %% 0.4 | wrong_numbers
+def verdict_for_blind(cards, rule):  # the two examples by heart
+    return "wrong_numbers" if cards == ("J", "2", "2", "Q") else "solved"

@@ -176,3 +176,249 @@ def split_loss(q, p):  # the model's probabilities scaled to sum to 1, except wh
     q, p = q[q > 0], p[q > 0]
     p = p / p.sum() if len(p) > 2 else p
     return -(q * q.log()).sum().item(), (q * (q / p).log()).sum().item()
+
+
+# %% 3.1 | return one number, a tensor of shape (), not None
+def answer_loss(logits, labels):  # computed, not returned
+    torch.nn.functional.cross_entropy(logits, labels)
+
+
+# %% 3.1 | return one number, a tensor of shape ()
+def answer_loss(logits, labels):  # a loss a token
+    answer = labels >= 0
+    return -logits[answer].log_softmax(-1).gather(1, labels[answer, None])
+
+
+# %% 3.1 | labels must stay
+def answer_loss(logits, labels):  # writes into its argument
+    answer = labels >= 0
+    labels[~answer] = 0
+    logps = logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]
+    return -(logps * answer).sum() / answer.sum()
+
+
+# %% 3.1 | a uniform guess costs log V
+def answer_loss(logits, labels):  # normalised over positions instead of tokens
+    answer = labels >= 0
+    return -logits.log_softmax(0)[answer].gather(1, labels[answer, None]).mean()
+
+
+# %% 3.2 | return a tensor (V,), not None
+def pull(logits, label):  # computed, not returned
+    logits.softmax(-1)[label] -= 1
+
+
+# %% 3.2 | only the label's entry loses one
+def pull(logits, label):  # the probabilities alone
+    return logits.softmax(-1)
+
+
+# %% 3.2 | the others lose their p
+def pull(logits, label):  # always the second token
+    gradient = logits.softmax(-1)
+    gradient[1] -= 1
+    return gradient
+
+
+# %% 3.3 | return nats and perplexity, not None
+def surprise(logps):  # computed, not returned
+    torch.cat(logps).mean()
+
+
+# %% 3.3 | return the ratio, not None
+def surprise(logps):
+    every = -torch.cat(logps)
+    return (every.sum() / len(logps)).item(), every.mean().exp().item()
+
+
+def perplexity_gap(off, own):  # computed, not returned
+    surprise(off)[1] / surprise(own)[1]
+
+
+# %% 3.3 | leave the log-probabilities alone
+def surprise(logps):  # turns the signs of its argument
+    for row in logps:
+        row.neg_()
+    every = torch.cat(logps)
+    return (every.sum() / len(logps)).item(), every.mean().exp().item()
+
+
+# %% 3.4 | return entropy and KL, not None
+def split_loss(q, p):  # computed, not returned
+    (q * (q / p).log()).sum()
+
+
+# %% 3.4 | two equal formulas: log 2 nats
+def split_loss(q, p):  # the other order
+    q, p = q[q > 0], p[q > 0]
+    return (q * (q / p).log()).sum().item(), -(q * q.log()).sum().item()
+
+
+# %% 3.4 | two equal formulas: log 2 nats
+def split_loss(q, p):  # the sign is lost
+    q, p = q[q > 0], p[q > 0]
+    return (q * q.log()).sum().item(), (q * (q / p).log()).sum().item()
+
+
+# %% 3.4 | q, p must stay
+def split_loss(q, p):  # writes into its argument
+    kl = (q * (q / p).log()).nansum().item()
+    return -q.copy_(torch.xlogy(q, q)).sum().item(), kl
+
+
+# %% 3.5 | a tensor (), not None
+def sft_loss(model, rows):  # computed, not returned
+    model(input_ids=torch.tensor([rows[0]["input_ids"]]))
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # not shifted
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits.log_softmax(-1)
+    targets = labels
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # shifted the other way
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, 1:].log_softmax(-1)
+    targets = labels[:, :-1]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # the prompt counts, too
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("input_ids", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | padding is no answer
+def sft_loss(model, rows):  # padding counts as token 0
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", 0))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | tokens count alike
+def sft_loss(model, rows):  # answers count alike, short or long
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    means = [-p[t >= 0].mean() for p, t in zip(picked, targets, strict=True)]
+    return torch.stack(means).mean()
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # divided by all positions
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -(picked * (targets >= 0)).sum() / targets.numel()
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # the sign is lost
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return picked[targets >= 0].mean()
+
+
+# %% 3.5 | position t predicts
+def sft_loss(model, rows):  # normalised over positions instead of tokens
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | let gradients flow
+def sft_loss(model, rows):  # a Python number in a tensor
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return torch.tensor(-picked[targets >= 0].mean().item())
+
+
+# %% 3.5 | tokens count alike
+def sft_loss(model, rows):  # the first row only
+    rows = rows[:1]
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
+
+
+# %% 3.5 | its gradient is not the library's
+def sft_loss(model, rows):  # each token weighted by its probability, but not in value
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    p = picked[targets >= 0]
+    weighted = -(p.exp().detach() * p).mean()
+    return weighted + (-p.mean() - weighted).detach()
+
+
+# %% 3.5 | copies
+def sft_loss(model, rows):  # pads the rows that it was given
+    longest = max(len(row["labels"]) for row in rows)
+    for row in rows:
+        missing = longest - len(row["labels"])
+        row["input_ids"] += [0] * missing
+        row["labels"] += [-100] * missing
+    ids, labels = (
+        pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        for key, fill in (("input_ids", 0), ("labels", -100))
+    )
+    logps = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    targets = labels[:, 1:]
+    picked = logps.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    return -picked[targets >= 0].mean()
