@@ -309,7 +309,7 @@ HOSTILE = {
     "heading": (set_first(init_heading=10**400), "init_heading"),
     "legs": (wide, "2000 blocks"),
     "landmark": (landmark("x" * 10**6), "landmarks is"),
-    "surrogate": (landmark("caf\ud800"), "landmarks is"),
+    "surrogate": (landmark("cafe \ud800"), "landmarks is"),
 }
 
 

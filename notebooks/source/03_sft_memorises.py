@@ -828,7 +828,7 @@ table = train_and_watch(plan, folder, "chapter-3")
 # from left to right: a star says that the answer is, letter by letter, the one that the
 # solver drew for this hand. Some answers are starred at step 0 already, where the draw
 # happens to be what Init writes by itself. A star that *comes* and stays is the draw
-# learned by heart. Chapter 4 shows RL on the same hands.
+# that was memorised. Chapter 4 shows RL on the same hands.
 #
 # `train` are the hands of the demonstrations, `id` is fresh hands under the same rule,
 # `ood-rule` fresh hands under the shifted one; all solved at the first try.

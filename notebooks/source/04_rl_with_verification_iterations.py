@@ -1333,7 +1333,7 @@ table = train_and_watch(plan, folder, "chapter-4")
 
 # %% [markdown]
 # The monitor above grows while the runs train; reward and success of the control are
-# what the coin pays. Its table shows greedy answers to the six training hands that chapter
+# drawn at random. Its table shows greedy answers to the six training hands that chapter
 # 3's monitor shows, too. A star is an answer that is letter by letter the solver's draw,
 # which SFT is taught and RL never sees. Both methods, hand by hand:
 
@@ -1525,6 +1525,7 @@ if len(recorded):
 from sftrl_lite.course.widgets import revision_viewer
 from sftrl_lite.runs.recorder import held_out
 
+student = None  # a GPU may hold no third model
 trained, _ = load(folder / "rl-ppo" / "model")
 shifted = general_points("ood-rule")
 tests = held_out(shifted, 8, seed=0)

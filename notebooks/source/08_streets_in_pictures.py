@@ -477,7 +477,7 @@ pd.DataFrame(shown).T.round(1)
 
 # %% [markdown]
 # The blindfolded row is success that needs no picture. It is no lower bound for a model that
-# sees, though: whoever sees a landmark can also fall for a habit. By kind of step:
+# sees, though: a model that sees a landmark can also fall for a habit. By kind of step:
 
 # %%
 def per_kind(decisions, episodes) -> dict[str, float]:

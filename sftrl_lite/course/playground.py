@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from sftrl_lite.files import ROOT, whole
 from sftrl_lite.models.loading import load
+from sftrl_lite.models.vision import tokenizer_of
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.scales import RLSettings, SFTSettings
 from sftrl_lite.tasks.base import Verdict
@@ -177,7 +178,16 @@ def train(
         how, at = SFTSettings(settings.lr, EPISODES, len(hands)), range(1, steps + 1)
         with tempfile.TemporaryDirectory() as out:
             more: dict[str, Any] = dict(hook=partial(look, figures={}), at=at, progress=False)
-            train_sft(model, tokenizer, data, how, Path(out), settings.seed, steps=steps, **more)
+            train_sft(
+                model,
+                tokenizer_of(tokenizer),
+                data,
+                how,
+                Path(out),
+                settings.seed,
+                steps=steps,
+                **more,
+            )
         return curve
     chosen, paid = settings.for_rl(), Paid(task, TABLES[settings.rewards])
     learner = new_learner(model, chosen, settings.seed)

@@ -181,7 +181,7 @@ def answer_text(
 
     A special token anywhere else stays in the text: it is judged as it was said.
     """
-    return str(tokenizer.decode(ids[:-1] if ids and ids[-1] in ends else ids))
+    return str(tokenizer.decode([*(ids[:-1] if ids and ids[-1] in ends else ids)]))
 
 
 def demonstrated(processor: Any, chats: Sequence[Chat]) -> list[dict[str, list[int]]]:

@@ -55,7 +55,8 @@ def map_picture(
     board = round(min(24 * unit, 72))
     for _, kind, x, y in city.landmarks:
         icon = sign(kind, board)
-        corner = tuple(round(v - board / 2) for v in at((x, y)))
+        left, top = at((x, y))
+        corner = round(left - board / 2), round(top - board / 2)
         picture.paste(icon, corner, icon)
     named: set[str] = set()
     font = ImageFont.load_default(size=min(12 * unit, 26))

@@ -412,9 +412,7 @@ def advantages_of(rewards, values, gamma, lam):  # looks three turns ahead, no f
     following = [*values[1:], 0.0]
     delta = [r + gamma * n - v for r, v, n in zip(rewards, values, following, strict=True)]
     share = gamma * lam
-    return [
-        sum(share**k * d for k, d in enumerate(delta[t : t + 3])) for t in range(len(rewards))
-    ]
+    return [sum(share**k * d for k, d in enumerate(delta[t : t + 3])) for t in range(len(rewards))]
 
 
 # %% 4.5 | good and risen enough: clipped
