@@ -27,7 +27,7 @@ pytest.importorskip("jupytext")
 ROOT = Path(__file__).parents[1]
 SMALL = {
     "ready": True,  # the made-up weights are the Init
-    "together": 64,
+    "together": 8,
     "tflop": 0.004,
     "computes": [],
     "eval_episodes": 10,
