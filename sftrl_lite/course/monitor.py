@@ -181,8 +181,9 @@ def answers_html(folders: Mapping[str, Path]) -> str:
             span = f'<th scope="row" rowspan="{len(by_run)}">{html.escape(hand)}</th>'
             row = {said.step: said for said in run.get(hand, [])}
             cells = "".join(cell(row[step]) if step in row else "<td></td>" for step in steps)
-            label = html.escape(LOOKS[name][3])
-            rows.append(f'<tr>{span if i == 0 else ""}<th scope="row">{label}</th>{cells}</tr>')
+            label = html.escape(LOOKS[name][3].partition(" (")[0])
+            who = f'<th scope="row" style="white-space:nowrap">{label}</th>'
+            rows.append(f"<tr>{span if i == 0 else ''}{who}{cells}</tr>")
     key = " ".join(
         f'<span style="{BOX}background:{colour}">{sign}</span> {meaning}'
         for sign, colour, meaning in MARKS.values()
