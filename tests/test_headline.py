@@ -38,7 +38,7 @@ def noted(monkeypatch):
 
     def train(run, out, **others):
         found.append(f"{run.method} begins")
-        time.sleep(0.05)
+        time.sleep(0.3)  # starting a thread may take a while
         if run.seed == 13:
             raise ValueError("bad luck")
         found.append(f"{run.method} ends")

@@ -16,7 +16,6 @@ from typing import Any
 
 import pandas as pd
 from PIL import Image
-from torch import nn
 from tqdm.auto import tqdm
 
 from sftrl_lite.files import ROOT, whole
@@ -28,6 +27,7 @@ from sftrl_lite.tasks.base import Verdict
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.tasks.verifier import REWARDS
 from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.health import DivergedError
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.sft import train_sft
 from sftrl_lite.training.sft_examples import training_rows
@@ -123,11 +123,6 @@ class Paid:
         return replace(verdict, reward=self.table[verdict.kind])
 
 
-def is_finite(model: nn.Module) -> bool:
-    """Whether all weights are numbers still."""
-    return all(bool(weight.isfinite().all()) for weight in model.parameters())
-
-
 def train(
     settings: Settings,
     tell: Callable[[Curve], object] = lambda curve: None,
@@ -153,60 +148,38 @@ def train(
     fresh = {split: held_out(general_points(split), tests, 0) for split in RULES}
     curve = Curve()
 
-    def look(step: int, figures: Mapping[str, float]) -> bool:
-        """Evaluate if it is time to; True ends the training."""
-        if not is_finite(model):
-            curve.broke = step
-        elif step % every == 0 or step == steps:
+    def look(step: int, figures: Mapping[str, float]) -> None:
+        """Evaluate if it is time to."""
+        if step % every == 0 or step == steps:
             row: dict[str, float] = {"step": step}
             for split, asked in fresh.items():
-                try:
-                    found, _ = evaluate(model, tokenizer, general_points(split), asked, tries=1)
-                except RuntimeError as error:
-                    check_overflow(error)
-                    curve.broke = step
-                    return True
+                found, _ = evaluate(model, tokenizer, general_points(split), asked, tries=1)
                 row[split] = found["success@1"].value
                 row["format_error"] = found["format_error"].value
             curve.rows.append(row | dict(figures))
             tell(curve)
-        return bool(curve.broke)
 
     look(0, {})
-    if settings.method == "sft":
-        data, _ = training_rows(tokenizer, task, hands)
-        how, at = SFTSettings(settings.lr, EPISODES, len(hands)), range(1, steps + 1)
-        with tempfile.TemporaryDirectory() as out:
+    try:
+        if settings.method == "sft":
+            data, _ = training_rows(tokenizer, task, hands)
+            how, at = SFTSettings(settings.lr, EPISODES, len(hands)), range(1, steps + 1)
             more: dict[str, Any] = dict(hook=partial(look, figures={}), at=at, progress=False)
-            train_sft(
-                model,
-                tokenizer_of(tokenizer),
-                data,
-                how,
-                Path(out),
-                settings.seed,
-                steps=steps,
-                **more,
-            )
-        return curve
-    chosen, paid = settings.for_rl(), Paid(task, TABLES[settings.rewards])
-    learner = new_learner(model, chosen, settings.seed)
-    for step in range(1, steps + 1):
-        try:
-            figures = rl_step(learner, tokenizer, paid, hands, chosen, settings.seed)
-        except RuntimeError as error:
-            check_overflow(error)
-            curve.broke = step - 1  # what it samples from was the step before's
-            break
-        if look(step, figures):
-            break
+            with tempfile.TemporaryDirectory() as out:
+                more |= dict(out=Path(out), seed=settings.seed, steps=steps)
+                train_sft(model, tokenizer_of(tokenizer), data, how, **more)
+            return curve
+        chosen, paid = settings.for_rl(), Paid(task, TABLES[settings.rewards])
+        learner = new_learner(model, chosen, settings.seed)
+        for step in range(1, steps + 1):
+            look(step, rl_step(learner, tokenizer, paid, hands, chosen, settings.seed))
+    except DivergedError as error:
+        curve.broke = error.step
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):  # torch's complaint about what it shall sample
+            raise
+        curve.broke = int(curve.rows[-1]["step"]) + 1
     return curve
-
-
-def check_overflow(error: RuntimeError) -> None:
-    """Pass over torch's complaint about what it shall sample from; any other error is raised."""
-    if "probability tensor" not in str(error):
-        raise error
 
 
 # --- recorded curves ---------------------------------------------------------------------

@@ -20,7 +20,9 @@ from sftrl_lite.training import distributed
 
 
 class DivergedError(RuntimeError):
-    """Losses, weights or logits are no finite numbers any more."""
+    """Losses, weights or logits are no finite numbers any more; since ``step``."""
+
+    step = 0
 
 
 @mixed
@@ -49,10 +51,12 @@ def check_health(model: PreTrainedModel, step: int, losses: Iterable[float] = ()
         del looks["logits"]
     for name, look in looks.items():
         if distributed.any_process(not look()):
-            raise DivergedError(
+            error = DivergedError(
                 f"step {step}: the {name} held a number that is not finite; "
                 f"take a smaller --lr. What was saved before this step is kept"
             )
+            error.step = step
+            raise error
 
 
 class Healthy(TrainerCallback):
