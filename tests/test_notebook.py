@@ -4,6 +4,7 @@ import base64
 import io
 import random
 import re
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -93,6 +94,14 @@ def test_exercise_wrong_is_one_line(capsys, message):
 def test_exercise_lets_other_errors_out():
     with pytest.raises(ZeroDivisionError), notebook.exercise("1.1"):
         1 / 0  # noqa: B018
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """As a kernel is; what runs tests in several processes ignores interrupts in them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def outcome(answer: str, check: str, seconds: float = 60.0) -> None:
