@@ -33,10 +33,6 @@
 # - Read a whole training step, and train the same episodes with trl's `GRPOTrainer`.
 
 # %%
-import random
-
-import torch
-
 from sftrl_lite.course import notebook
 
 scale = notebook.setup()
@@ -53,6 +49,10 @@ scale = notebook.setup()
 # The verifier judges each, and its message is in the chat when the next try begins.
 
 # %% tags=["three-tries"]
+import random
+
+import torch
+
 from sftrl_lite.tasks.general_points import general_points, write_answer
 from sftrl_lite.tasks.hands import Hand
 
@@ -1267,6 +1267,7 @@ for method, credit, loss in (("rl-ppo", by_gae, ppo), ("rl-grpo", by_group, grpo
 # | `near.rows` | the episodes of a pass, without columns that none of them needs | `batch.rows` |
 # | `METHODS` | the loss, PPO's or GRPO's, and how far the policy has moved | `ppo`, `grpo` |
 # | `step.backward` | adds the gradient of a pass, by its share of the minibatch | `backward` |
+# | `check_health` | stops a run whose loss, weights or logits are no longer finite | |
 # | `figures` | the numbers that one debugs with | |
 
 # %%
