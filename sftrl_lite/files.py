@@ -93,8 +93,7 @@ def remove(path: Path) -> None:
 
 def seal(path: Path) -> None:
     """Add a file's SHA-256 at its end. torch reads such a file as if it were not there."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").digest()
+    found = bytes.fromhex(sha256(path))
     with path.open("ab") as file:
         file.write(found)
 
@@ -109,6 +108,12 @@ def is_sealed(path: Path) -> bool:
         return file.read() == found.digest()
 
 
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file's content as it is now, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest(path: Path | str) -> str:
     """SHA-256 of a file's content, kept until the file changes: a large one takes seconds."""
     about = os.stat(path)
@@ -117,8 +122,7 @@ def digest(path: Path | str) -> str:
 
 @lru_cache(maxsize=4)
 def _digest(path: str, changed: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import IO
 
 from PIL import Image
 
+from sftrl_lite.processes import first_line
+
 FORMATS = ("JPEG", "PNG")  # others may start programs (EPS), or are read by code that few use
 PIXELS = 40_000_000  # a panorama of 8192 x 4096 has 33.6 million, which take 100 MB
 LEAST = 16  # pixels of a side
@@ -37,8 +39,7 @@ def _opened(path: str | Path | IO[bytes]) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:  # a broken file makes its reader raise almost anything
-        said = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is no picture or is broken: {said[0][:200]}") from None
+        raise ValueError(f"{path} is no picture or is broken: {first_line(error)[:200]}") from None
     if min(wide, high) < LEAST:
         raise SizeError(f"{path} is {wide} x {high}; {LEAST} x {LEAST} is the least")
     raise SizeError(f"{path} is {wide} x {high}; {PIXELS // 10**6} million pixels are the most")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import shlex
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,6 +41,7 @@ from sftrl_lite.planning.workload import (
     lengths,
     shown_as,
 )
+from sftrl_lite.processes import one_line
 from sftrl_lite.runs.run_config import commit
 from sftrl_lite.scales import ADAPTERS, get_scale
 from sftrl_lite.seeds import stream
@@ -151,8 +151,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main()
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        raise SystemExit(2) from None

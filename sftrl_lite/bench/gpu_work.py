@@ -25,6 +25,7 @@ from sftrl_lite.planning.workload import (
     Work,
     lengths,
 )
+from sftrl_lite.processes import first_line
 from sftrl_lite.runs.controls import Coin, EachItsOwn
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.seeds import stream
@@ -230,7 +231,7 @@ def reinforcement(
     try:
         other, memory = steady(theirs, rounds)
     except RuntimeError as error:  # more memory than there is, most likely
-        print(f"trl GRPOTrainer: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"trl GRPOTrainer: {first_line(error)}", file=sys.stderr)
         return found
     found += [("RL step, trl GRPOTrainer", other, "s"), ("ours against trl", other / seconds, "x")]
     return found + [("RL memory, trl GRPOTrainer", memory, "GiB")] * bool(memory)

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from sftrl_lite.course import notebook
 from sftrl_lite.course.widgets import BOX, picture_html
 from sftrl_lite.results.plots import LOOKS, STYLE, legend_below
-from sftrl_lite.runs.follow import RIGHT, TAUGHT, WRONG, answers, read_steps
+from sftrl_lite.runs.follow import RIGHT, TAUGHT, WRONG, answers, answers_of, read_steps
 from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
@@ -170,10 +170,9 @@ def charts_words(steps: Mapping[str, pd.DataFrame]) -> str:
 
 def answers_html(folders: Mapping[str, Path]) -> str:
     """First greedy answers to the same training hands: a row a hand and run, a column a look."""
-    by_run = {name: found for name, out in folders.items() if (found := answers(out))}
+    by_run, steps = answers_of(folders)
     if not by_run:
         return ""
-    steps = sorted({said.step for run in by_run.values() for row in run.values() for said in row})
     heads = "".join(f'<th scope="col">{step}</th>' for step in steps)
     rows = [f'<tr><th scope="col">hand</th><th scope="col">after step</th>{heads}</tr>']
     for hand in next(iter(by_run.values())):

@@ -25,8 +25,8 @@ from sftrl_lite.course.playground import (
     train,
 )
 from sftrl_lite.course.widgets import picture_html, present
-from sftrl_lite.results.intervals import difference
-from sftrl_lite.results.plots import STYLE, legend_below
+from sftrl_lite.results.intervals import Estimate, difference
+from sftrl_lite.results.plots import STYLE, direction, legend_below
 
 METHODS = {"PPO": "rl-ppo", "GRPO": "rl-grpo", "REINFORCE": "rl-reinforce", "SFT": "sft"}
 RATES = (1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
@@ -59,11 +59,19 @@ def curves_figure(curves: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def against(a: float, b: float, tests: int = TESTS) -> str:
-    """Two shares of as many hands compared, in words."""
-    gap = difference(round(a * tests), tests, round(b * tests), tests)
-    way = "above it" if gap.low > 0 else "below it" if gap.high < 0 else "within noise of it"
-    return f"{way} ({100 * gap.value:+.0f} points [{100 * gap.low:+.0f}, {100 * gap.high:+.0f}])"
+WAYS = {1: "above", -1: "below", 0: "within noise of"}
+
+
+def gap_of(a: float, b: float, tests: int = TESTS) -> Estimate:
+    """The difference of two shares of as many hands."""
+    return difference(round(a * tests), tests, round(b * tests), tests)
+
+
+def against(a: float, b: float) -> str:
+    """Two shares compared, in words."""
+    gap = gap_of(a, b)
+    points = f"{100 * gap.value:+.0f} points [{100 * gap.low:+.0f}, {100 * gap.high:+.0f}]"
+    return f"{WAYS[direction(gap)]} it ({points})"
 
 
 def outcome(settings: Settings, curve: Curve, default: Curve) -> str:
@@ -121,10 +129,10 @@ def page_html(name: str, settings: Settings, curve: Curve, default: Curve) -> st
 def finding(curves: Mapping[str, Curve]) -> str:
     """Which curves end above or below the first, or within noise of it, under the trained rule."""
     (_, default), *others = curves.items()
-    ways: dict[str, list[str]] = {"above": [], "below": [], "within noise of": []}
+    ways: dict[str, list[str]] = {way: [] for way in WAYS.values()}
     for name, curve in others:
-        told = against(curve.share("id")[-1], default.share("id")[-1])
-        ways[next(way for way in ways if told.startswith(way))].append(name)
+        gap = gap_of(curve.share("id")[-1], default.share("id")[-1])
+        ways[WAYS[direction(gap)]].append(name)
     ends = "; ".join(f"{way} it {', '.join(names)}" for way, names in ways.items() if names)
     return f"At the end, trained rule, against the default: {ends}."
 

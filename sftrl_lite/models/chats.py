@@ -16,6 +16,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from sftrl_lite.models.vision import tokenizer_of
+from sftrl_lite.processes import first_line
 
 
 def ask(task: Any, problem: Any, picture: Image.Image | None = None) -> dict[str, Any]:
@@ -72,9 +73,8 @@ def render(processor: Any, chat: Chat, prompt: bool = False) -> str:
                 date_string=DATE,
             )
         except Exception as error:  # a template is a program, and fails like one
-            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
             wrong = f"{tokenizer.name_or_path}: its chat template fails"
-            raise ValueError(f"{wrong}: {said}") from error
+            raise ValueError(f"{wrong}: {first_line(error)[:200]}") from error
 
     if "probe" not in write([{"role": "user", "content": "probe"}], False):  # it wants parts
         chat = [m | {"content": _parts(m["content"])} for m in chat]

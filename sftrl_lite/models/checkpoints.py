@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from sftrl_lite.files import ROOT
+from sftrl_lite.files import ROOT, sha256
 
 SUMS = "SHA256SUMS"
 NOTES = {".md"}  # files with these ends are for people: no sums
@@ -19,7 +19,7 @@ MOST = 2**27  # bytes of a JSON file in a model's folder; a tokenizer of 256,000
 
 def write_sums(folder: Path) -> None:
     """Write the SHA-256 of every file in ``folder`` beside them, for ``check_sums``."""
-    lines = [f"{_sum(folder / name)}  {name}\n" for name in summed(folder)]
+    lines = [f"{sha256(folder / name)}  {name}\n" for name in summed(folder)]
     (folder / SUMS).write_text("".join(lines), "utf-8", newline="")
 
 
@@ -28,11 +28,6 @@ def summed(folder: Path) -> list[str]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in NOTES)
     names = (path.relative_to(folder).as_posix() for path in files)
     return sorted(name for name in names if name != SUMS and not name.startswith("."))
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sums(folder: Path, advice: str = "") -> None:
@@ -60,7 +55,7 @@ def check_sums(folder: Path, advice: str = "") -> None:
     for name, found in listed.items():
         if name not in there:  # nothing outside the folder is looked at
             raise FileNotFoundError(f"{folder / name} is missing; {advice}")
-        if _sum(folder / name) != found:
+        if sha256(folder / name) != found:
             raise ValueError(f"{folder / name} is damaged or changed (SHA-256 differs); {advice}")
     if more := sorted(there - listed.keys()):
         raise ValueError(f"{folder / more[0]} is not listed in {SUMS}; move it away, or {advice}")

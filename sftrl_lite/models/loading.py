@@ -43,6 +43,7 @@ from sftrl_lite.models.checkpoints import (
 from sftrl_lite.models.precision import device, hardware, in_float32, precision
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, full_config, make_processor, make_tokenizer
 from sftrl_lite.models.vision import IMAGE, Processor, limit_tiles
+from sftrl_lite.processes import first_line
 from sftrl_lite.scales import ADAPTERS, VISION
 
 
@@ -153,7 +154,7 @@ def readable(base: str | Path, files: str) -> Iterator[None]:
     except Exception as error:  # each part of a library has its own; tokenizers' is bare
         if not Path(base).is_dir() and isinstance(error, HUB):
             raise
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        said = first_line(error)[:200]
         if "trust_remote_code" in str(error):
             said = "it names code of its own, which is never run"
         raise ValueError(f"{base}: {files} is damaged: {said}") from error
@@ -250,8 +251,7 @@ def _why(base: str, error: BaseException) -> str:
         return f"{base}: the Hub refuses your token; run `hf auth login` with a valid one"
     if any(isinstance(e, SafetensorError) for e in chain):
         return f"{base}: a weight file is cut off or damaged; `hf cache rm` it and start again"
-    reason = str(chain[0]).strip().splitlines()[0]
-    return f"{base} could not be downloaded: {reason} (no network? HF_HUB_OFFLINE set?)"
+    return f"{base} could not be downloaded: {first_line(error)} (no network? HF_HUB_OFFLINE set?)"
 
 
 def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Processor:

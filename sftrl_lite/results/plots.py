@@ -134,7 +134,7 @@ def change(
     return compare([end], [start])
 
 
-def direction(found: Tested | None) -> int:
+def direction(found: Estimate | None) -> int:
     """1 or -1 where an interval keeps clear of zero, else 0."""
     return 0 if found is None or found.low <= 0 <= found.high else int(np.sign(found.value))
 

@@ -25,10 +25,14 @@ WORDS = {  # how a terminal is told of a step
 }
 
 
-def read_steps(out: Path) -> pd.DataFrame:
-    """The rows of ``steps.csv`` so far; an empty table before the first."""
-    lines = [",".join(COLUMNS), *whole_lines(out / "steps.csv")[1:]]
-    return pd.read_csv(io.StringIO("\n".join(lines)))
+def read_steps(out: Path, last: int = 0) -> pd.DataFrame:
+    """The rows of ``steps.csv`` so far; an empty table before the first.
+
+    Args:
+        last: how many rows, the newest; 0: all.
+    """
+    rows = whole_lines(out / "steps.csv")[1:]
+    return pd.read_csv(io.StringIO("\n".join([",".join(COLUMNS), *rows[-last:]])))
 
 
 def read_looks(out: Path) -> list[dict[str, Any]]:
@@ -38,7 +42,7 @@ def read_looks(out: Path) -> list[dict[str, Any]]:
 
 def latest(out: Path) -> str:
     """The newest row of ``steps.csv`` in a few words, for a terminal; "" before there is one."""
-    steps = read_steps(out)
+    steps = read_steps(out, last=1)
     if steps.empty:
         return ""
     row = steps.iloc[-1].dropna()
@@ -85,6 +89,13 @@ def short(answer: str) -> str:
     return str(formula).partition("=")[0] if formula else answer[-20:]
 
 
+def answers_of(folders: Mapping[str, Path]) -> tuple[dict[str, dict[str, list[Said]]], list[int]]:
+    """``answers`` of each run that wrote some down, and all steps at which one of them did."""
+    by_run = {who: found for who, out in folders.items() if (found := answers(out))}
+    steps = {said.step for run in by_run.values() for row in run.values() for said in row}
+    return by_run, sorted(steps)
+
+
 def answers_text(folders: Mapping[str, Path]) -> str:
     """The answers of several runs as signs, a line a run and problem: for a terminal.
 
@@ -94,10 +105,9 @@ def answers_text(folders: Mapping[str, Path]) -> str:
     Returns:
         "" where no run has written an answer down.
     """
-    by_run = {who: found for who, out in folders.items() if (found := answers(out))}
+    by_run, steps = answers_of(folders)
     if not by_run:
         return ""
-    steps = sorted({said.step for run in by_run.values() for row in run.values() for said in row})
     lines = [
         "First greedy answers to the same training problems, after some steps:",
         f"{TAUGHT} letter by letter what SFT is taught, {RIGHT} another right one, {WRONG} wrong",

@@ -27,6 +27,7 @@ from huggingface_hub.utils import HFValidationError, enable_progress_bars, valid
 
 from sftrl_lite.files import whole
 from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.processes import first_line
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.tasks.base import Shown, Teachable
 from sftrl_lite.training import distributed
@@ -256,8 +257,7 @@ def start_tracker(name: str, out: Path, config: dict[str, Any]) -> Any:
         if config:
             tracker.store_init_configuration({n: plain(v) for n, v in config.items()})
     except Exception as error:  # each tracker has its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RuntimeError(f"--report-to {name} does not start: {reason}") from error
+        raise RuntimeError(f"--report-to {name} does not start: {first_line(error)}") from error
     return tracker
 
 
@@ -333,7 +333,6 @@ def push(folder: Path, name: str) -> str:
         where = hub.create_repo(name, private=True, exist_ok=True)
         hub.upload_folder(repo_id=where.repo_id, folder_path=folder)
     except Exception as error:  # of the network, of the Hub, of the disk
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        again = f"the model is in {folder}; the same command tries again"
-        raise RuntimeError(f"it could not be pushed to {name}: {reason} ({again})") from error
+        again = f"{first_line(error)} (the model is in {folder}; the same command tries again)"
+        raise RuntimeError(f"it could not be pushed to {name}: {again}") from error
     return str(where)
