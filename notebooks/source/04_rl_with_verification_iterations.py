@@ -1327,6 +1327,7 @@ options = dict(
     points=4,
     eval_episodes=scale.eval_episodes // 2,
     final_episodes=scale.eval_episodes,
+    pass_samples=0,
 )
 plan = {method: Run(method, **options) for method in ("rl-ppo", "rl-random")}
 folder = ROOT / "runs" / "chapter-4" / plan["rl-ppo"].hash
@@ -1341,7 +1342,7 @@ table = train_and_watch(plan, folder, "chapter-4")
 # %%
 from sftrl_lite.course import monitor
 
-taught = Run("sft", **options | dict(points=2, pass_samples=0, final_episodes=0))
+taught = Run("sft", **options | dict(points=2, final_episodes=0))
 there = ROOT / "runs" / "chapter-3" / taught.hash / "sft"
 monitor.compare({"sft": there, "rl-ppo": folder / "rl-ppo"})
 

@@ -938,8 +938,8 @@ for kind in ("wrong_value", "wrong_numbers", "illegal"):
 # ## SFT and RL from one Init
 #
 # As in chapter 0, in pictures: the same training hands for both, black suits, J, Q, K =
-# 10, the scale's own settings, equal training compute by the paper's count. Everything
-# is trained, the tower too. SFT imitates a solver's answers, one a hand, and each names
+# 10, the scale's own settings but half of its training compute, equal for both by the
+# paper's count. Everything is trained, the tower too. SFT imitates a solver's answers, one a hand, and each names
 # the cards right. RL sees no answer. A second call of this cell continues or only reads.
 
 # %%
@@ -950,6 +950,7 @@ from sftrl_lite.runs.run_config import Run
 options = dict(
     task="gp-vl",
     scale=scale.name,
+    tflop=scale.compute("gp-vl") / 2,
     points=2,
     eval_episodes=scale.eval_episodes // 5,
     final_episodes=scale.eval_episodes * 2 // 5,

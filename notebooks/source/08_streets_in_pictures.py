@@ -572,7 +572,7 @@ with notebook.exercise("8.4"):
 #
 # ## SFT and RL from one Init
 #
-# The scale's own settings but for half of its training compute; the same 300 decisions of
+# The scale's own settings but for a third of its training compute; the same 300 decisions of
 # Alderwick for both, compass points only. SFT imitates the right answer, which also names
 # what is to be seen. RL is told whether its action was right, and loses half a point more
 # if it was wrong and the observation was, too. A second call only reads the folder.
@@ -583,7 +583,7 @@ from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-vl", scale=scale.name, points=1)
-options |= dict(tflop=scale.tflop / 2, splits=("id",), curve_episodes=0)
+options |= dict(tflop=scale.compute("virl-vl") / 3, splits=("id",), curve_episodes=0)
 options |= dict(final_episodes=scale.eval_episodes // 10)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-8" / plan["sft"].hash
