@@ -178,7 +178,9 @@ def times(found: Tested, factor: float) -> Tested:
 
 
 def costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """What the runs of each method took: means over seeds.
+    """What the runs of each method took: means over seeds, of minutes the median.
+
+    A run beside other work takes a multiple of its time, and one such seed would move a mean.
 
     Returns:
         by method: ``flops_paper`` and ``flops_cache`` (training, in the paper's count and with a
@@ -191,4 +193,5 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
     spent = last[last["metric"].isin(names)].pivot_table("value", run, "metric")
     spent = spent.reindex(columns=names).assign(minutes=last.groupby(run)["minutes"].max())
     by_method = spent.groupby("method", sort=False)
-    return by_method.mean().assign(seeds=by_method.size())
+    typical = by_method["minutes"].median()
+    return by_method.mean().assign(minutes=typical, seeds=by_method.size())

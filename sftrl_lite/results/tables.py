@@ -75,7 +75,7 @@ COSTS = {
     "flops_paper": "training TFLOP, paper's count",
     "flops_cache": "with a KV cache",
     "updates": "gradient updates",
-    "minutes": "minutes",
+    "minutes": "minutes (median)",
     "seeds": "seeds",
 }
 Columns = Mapping[tuple[str, ...], str]  # metric, split and, if not the paper's, decoding
@@ -164,7 +164,7 @@ def gap_table(rows: pd.DataFrame, shifts: Mapping[str, str]) -> pd.DataFrame:
 
 
 def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """What the runs of each method took, means over seeds."""
+    """What the runs of each method took, as ``measures.costs`` counts it."""
     spent = costs(rows)
     spent[["flops_paper", "flops_cache"]] /= 1e12
     order = [method for method in plots.LOOKS if method in spent.index]
