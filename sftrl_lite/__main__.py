@@ -331,7 +331,7 @@ def report() -> None:
 @app.command()
 @takes("feedback")
 def verify(**given: Any) -> None:
-    """Judge JSON lines from standard input: one verdict a line on standard output."""
+    """Judge JSON lines from standard input: one verdict per line on standard output."""
     from sftrl_lite.tasks.verifier import read_lines, verify_lines
 
     for line in verify_lines(read_lines(sys.stdin.buffer), **given):

@@ -29,8 +29,8 @@ class RLSettings:
     """Trial and verifier: how ``rl.rl_step`` is run."""
 
     lr: float
-    problems: int  # problems a step
-    samples: int  # episodes a problem
+    problems: int  # problems per step
+    samples: int  # episodes per problem
     minibatch: int  # episodes per gradient step
     method: str = "rl-ppo"  # or rl-grpo, rl-reinforce
     tries: int = 5  # verification budget
@@ -178,7 +178,7 @@ SCALES = {
         adapter="lora",
         vision="frozen",
     ),
-    # The paper's numbers (section 4, appendix C, released code): 2048 answers an update, which 512
+    # The paper's numbers (section 4, appendix C, released code): 2048 answers per update, which 512
     # episodes are at some four tries each; gradient steps of 1024 of them (128 in each of eight
     # processes), 4 epochs; SFT batches of 128; compute as figure 5 ends.
     "full": Scale(

@@ -149,7 +149,7 @@ def test_the_page_reads_without_colours_and_pictures(folders):
     table = page["text/html"]
     assert table.count("★") == 2 + 1 and table.count("✓") == 4 + 1  # and once in the key
     assert re.search('<img alt="Training so far, SFT at step 20 and RL', table)
-    assert "RL (PPO), reward an episode: -1 to 1" in page["text/plain"]
+    assert "RL (PPO), reward per episode: -1 to 1" in page["text/plain"]
     assert "SFT: from 0 to 2 letter by letter as SFT is taught" in page["text/plain"]
     assert (
         "RL (PPO): from 0 to 0 letter by letter as SFT is taught, from 0 to 2" in page["text/plain"]

@@ -158,7 +158,7 @@ def test_states_of_the_11b(adapter, vision, trained, gib):
 def test_cache_of_the_11b():
     config = config_of("full", "gp-vl")
     token, picture = cache_bytes(config, 2)
-    assert token == 128 * 1024  # bytes a token
+    assert token == 128 * 1024  # bytes per token
     assert picture / GIB == pytest.approx(0.2, rel=0.05)  # four tiles
     assert cache_bytes(config_of("full", "gp-vl", tiles=1), 2)[1] * 4 == picture
     assert 0.5 < NF4 < 0.52

@@ -61,7 +61,7 @@ def test_a_run_ends_with_its_tasks_compute():
 
 
 def test_the_releases_gradient_steps():
-    """2048 answers an update in gradient steps of 1024, four times over: eight steps."""
+    """2048 answers per update in gradient steps of 1024, four times over: eight steps."""
     rl = SCALES["full"].rl
     assert rl.epochs * rl.problems * rl.samples / rl.minibatch == 8
 

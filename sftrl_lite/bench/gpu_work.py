@@ -63,7 +63,7 @@ def steady(work: Callable[[], Any], rounds: int) -> tuple[float, float]:
 
 
 def peaks() -> tuple[float, float]:
-    """This device's operations and bytes a second by its data sheet; zeros if unknown."""
+    """This device's operations and bytes per second by its data sheet; zeros if unknown."""
     return next((peak for name, peak in DEVICES.items() if name in device_name()), (0.0, 0.0))
 
 
@@ -102,7 +102,7 @@ def imitation(model: PreTrainedModel, work: Work, rounds: int) -> list[Figure]:
 
 
 def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> list[Figure]:
-    """Tokens a second of ``work.batch`` rows, cache static and dynamic, against the floor.
+    """Tokens per second of ``work.batch`` rows, cache static and dynamic, against the floor.
 
     A token of all rows needs every weight of the text model and every key and value read
     once: that many bytes over the memory's bandwidth is the shortest time there is.
@@ -150,7 +150,7 @@ class ByChance(EachItsOwn):
 def playing(
     model: PreTrainedModel, processor: Processor, work: Work, settings: RLSettings, rounds: int
 ) -> list[Figure]:
-    """Tokens a second of whole episodes, in three ways.
+    """Tokens per second of whole episodes, in three ways.
 
     The rows of episodes that are over are given to the next ones, as rollouts do; or they stay
     empty until the last of a group is over; or the adapters are merged into the weights, where

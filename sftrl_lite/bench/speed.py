@@ -197,7 +197,7 @@ def episode_figures(
     rounds: int,
     task: Task[Any] = TEXT,
 ) -> list[Figure]:
-    """Verified episodes a second, ours and trl's: one step of GRPO each."""
+    """Verified episodes per second, ours and trl's: one step of GRPO each."""
     s, rng = replace(settings, method="rl-grpo"), random.Random(1)
     tokenizer = tokenizer_of(processor)
     problems = [task.sample(rng) for _ in range(s.problems)]
@@ -258,7 +258,7 @@ class Unsolvable(GeneralPoints):
 def tries_figures(
     model: PreTrainedModel, processor: Processor, settings: RLSettings, rounds: int
 ) -> list[Figure]:
-    """Cost of a rollout against its tries: linear means a flat number of tokens a second."""
+    """Cost of a rollout against its tries: linear means a flat number of tokens per second."""
     task, rng, figures = Unsolvable(), random.Random(2), []
     problems = [task.sample(rng) for _ in range(settings.problems)]
     for tries in (1, 3, 5, 10):

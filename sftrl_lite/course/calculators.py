@@ -70,7 +70,7 @@ def power_html(share: float, gain: float, episodes: int, seeds: int, spread: flo
     seen = partial(power, p1, p2, seeds=seeds, spread=spread / 100)
     here = seen(episodes)
     enough = next((n for n in SIZES if seen(n) >= 0.8), None)
-    needed = f"{enough:,} episodes a seed" if enough else "no number of episodes: more seeds"
+    needed = f"{enough:,} episodes per seed" if enough else "no number of episodes: more seeds"
     bar = (
         f'<span style="display:inline-block;height:1em;background:#0072B2;'
         f'width:{max(300 * here, 1):.0f}px"></span>'
@@ -95,7 +95,7 @@ def power_calculator(share: float = 11.5, gain: float = 3.5) -> None:
         w.IntSlider(1, min=1, max=20, description="seeds a side", **wide),
         w.FloatSlider(0, min=0, max=10, step=0.5, description="spread of seeds, points", **wide),
     )
-    fields[2].description = "episodes a seed"
+    fields[2].description = "episodes per seed"
     page = w.HTML()
 
     def draw(*_: object) -> None:
@@ -116,7 +116,7 @@ def explorer(points: pd.DataFrame, picture_of: Callable[[str, str], tuple[str, s
     """Choose what is drawn against what.
 
     Args:
-        points: one run a row; its number columns can be chosen.
+        points: one run per row; its number columns can be chosen.
         picture_of: names of two columns to a picture as HTML and a sentence about it.
     """
     names = list(points.select_dtypes("number").columns)

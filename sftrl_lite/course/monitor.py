@@ -26,10 +26,10 @@ from sftrl_lite.runs.run_config import Run
 
 EVERY = 3.0  # seconds between two pages; drawing must not take the runs' cores
 CHARTS = {
-    "reward": "reward an episode",
+    "reward": "reward per episode",
     "success": "solved within the budget",
     "kl": "KL of an update (nats)",
-    "entropy": "entropy (nats a token)",
+    "entropy": "entropy (nats per token)",
     "clipped": "share outside the clip",
     "grad_norm": "gradient norm",
     "loss": "loss of SFT",
@@ -121,7 +121,7 @@ def charted(steps: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.Series]
 
 
 def charts(steps: Mapping[str, pd.DataFrame]) -> Figure:
-    """A small panel for each figure that the runs write down, a line a run.
+    """A small panel for each figure that the runs write down, a line per run.
 
     Args:
         steps: what ``read_steps`` returns, by method; none empty.
@@ -169,7 +169,7 @@ def charts_words(steps: Mapping[str, pd.DataFrame]) -> str:
 
 
 def answers_html(folders: Mapping[str, Path]) -> str:
-    """First greedy answers to the same training hands: a row a hand and run, a column a look."""
+    """First greedy answers to the same hands: a row per hand and run, a column per look."""
     by_run, steps = answers_of(folders)
     if not by_run:
         return ""

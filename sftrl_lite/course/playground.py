@@ -55,13 +55,13 @@ class Settings:
     lr: float = 2e-4
     clip: float = 0.2
     tries: int = 1
-    group: int = 8  # episodes a hand, of ``EPISODES``
+    group: int = 8  # episodes per hand, of ``EPISODES``
     temperature: float = 1.0  # of sampling in training
     rewards: str = "the paper's"  # a key of TABLES
     seed: int = 0
 
     def for_rl(self) -> RLSettings:
-        """These as ``rl_step`` takes them: REINFORCE makes one update a step, the others two."""
+        """These as ``rl_step`` takes them: REINFORCE makes one update per step, the others two."""
         return RLSettings(
             lr=self.lr,
             problems=EPISODES // self.group,

@@ -43,7 +43,7 @@ LINES = (  # colour, marker, line; the first is the curve that others are held a
 
 
 def curves_figure(curves: Mapping[str, Curve]) -> Figure:
-    """Success at the first try against steps, a panel a rule; the first curve is dashed."""
+    """Success at the first try against steps, a panel per rule; the first curve is dashed."""
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(1, len(RULES), figsize=(7.4, 3.1), sharey=True)
         for axis, (split, rule) in zip(axes, RULES.items(), strict=True):
@@ -109,10 +109,10 @@ def figures_words(curve: Curve) -> str:
     row = curve.rows[-1]
     forms = {
         "format_error": "format errors {:.0%}",
-        "reward": "reward an episode {:+.2f}",
+        "reward": "reward per episode {:+.2f}",
         "kl": "KL of the update {:.3g} nats",
         "clipped": "{:.0%} outside the clip",
-        "entropy": "entropy {:.3f} nats a token",
+        "entropy": "entropy {:.3f} nats per token",
         "grad_norm": "gradient norm {:.1f}",
     }
     return ", ".join(form.format(row[name]) for name, form in forms.items() if name in row)
@@ -174,7 +174,7 @@ def playground() -> None:
         "lr": w.SelectionSlider(options=rates, description="Learning rate", **wide),
         "clip": w.SelectionSlider(options=clips, description="Clip", **wide),
         "tries": w.IntSlider(min=1, max=5, description="Tries", **wide),
-        "group": w.SelectionSlider(options=GROUPS, description="Episodes a hand", **wide),
+        "group": w.SelectionSlider(options=GROUPS, description="Episodes per hand", **wide),
         "temperature": w.FloatSlider(min=0.2, max=2, step=0.1, description="Temperature", **wide),
         "rewards": w.Dropdown(options=list(TABLES), description="Reward table", **wide),
         "seed": w.BoundedIntText(min=0, max=999, description="Seed", **wide),

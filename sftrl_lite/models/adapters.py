@@ -4,7 +4,7 @@
 
 LoRA (Hu et al. 2021): only A and B are trained, in float32 whatever W is stored in. B starts at
 zero, so the model starts as its base, and without A and B it is its base again: Init needs no
-weights of its own. QLoRA (Dettmers et al. 2023) is the same over a W of four bits a number.
+weights of its own. QLoRA (Dettmers et al. 2023) is the same over a W of four bits per number.
 
 A model may wear several, each trained on top of those before: only the last one trains.
 """
@@ -34,7 +34,7 @@ PREFIX = "base_model.model."  # so that peft itself can read the file
 
 
 def nf4(compute: torch.dtype) -> BitsAndBytesConfig:
-    """Four bits a weight (normal float, scales quantised once more) for the text model alone.
+    """Four bits per weight (normal float, scales quantised once more) for the text model alone.
 
     Args:
         compute: format that a weight is unpacked to when it is used.

@@ -57,7 +57,7 @@ def tokenizer_of(processor: Any) -> PreTrainedTokenizerBase:
 
 
 def to_pixels(processor: Any, pictures: Sequence[Image.Image]) -> Pixels:
-    """Pictures as the tensors that the vision tower reads, one row a picture.
+    """Pictures as the tensors that the vision tower reads, one row per picture.
 
     Raises:
         ValueError: the model reads text only, or something is not an RGB picture.

@@ -40,7 +40,7 @@ def device_name() -> str:
 
 
 def sheet_of(gpu: str) -> tuple[float, float]:
-    """Operations and bytes a second of a GPU's data sheet; zeros where it is not known."""
+    """Operations and bytes per second of a GPU's data sheet; zeros where it is not known."""
     return next((speeds for name, speeds in DEVICES.items() if name in gpu), (0.0, 0.0))
 
 
@@ -118,7 +118,7 @@ CHAPTERS = {
 
 
 def chapter_table(scale: Scale | str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
-    """Minutes that the chapters train at a scale on one GPU, by the plan: a row a chapter.
+    """Minutes that the chapters train at a scale on one GPU, by the plan: a row per chapter.
 
     As ``estimate`` counts them, so without evaluations; one run after the other.
     """

@@ -25,7 +25,7 @@ from sftrl_lite.training.static_decoding import STEP, cache_bytes
 def states(model: PreTrainedModel, work: Work) -> dict[str, float]:
     """Bytes of weights, gradients and optimizer states; exact.
 
-    What is trained is float32 with Adam's two moments: 4 + 4 + 8 bytes a weight. What is
+    What is trained is float32 with Adam's two moments: 4 + 4 + 8 bytes per weight. What is
     frozen has the model's own type, with qlora 4 bits in the text layers' matrices.
     """
     trained = frozen = 0.0

@@ -123,7 +123,7 @@ def sft_loss(model: PreTrainedModel, batch: Batch, views: Tensor | None) -> Tens
 
 
 def rl_loss(model: PreTrainedModel, head: ValueHead, batch: Batch, views: Tensor | None) -> Tensor:
-    """Stands for PPO's loss, whose own part is small numbers: one a turn."""
+    """Stands for PPO's loss, whose own part is small numbers: one per turn."""
     logps, _, values = policy(model, batch, head, views)
     return logps.sum() + values.sum()
 

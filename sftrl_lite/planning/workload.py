@@ -30,7 +30,7 @@ DEVICES = {
 }
 TRAINING, DECODING = 0.3, 0.2  # shares of the two that are reached; assumptions
 CONTEXT = 1.0  # GiB: CUDA itself, and what the allocator cannot use; an assumption
-NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes a weight: 4 bits, and scales that are themselves 8-bit
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes per weight: 4 bits and 8-bit scales
 CHARACTERS = 3.5  # a token of Llama's tokenizer, English with JSON; an assumption
 EVALUATED = 500  # episodes at once where nothing bounds them, as ``evaluate`` plays them
 MODES = ("sft", "rl", "eval")

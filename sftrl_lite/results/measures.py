@@ -12,7 +12,7 @@ import pandas as pd
 from sftrl_lite.results.intervals import Tested, contrast, difference, p_value
 from sftrl_lite.results.ledger import PAPER
 
-Measure = Callable[[pd.DataFrame], pd.DataFrame]  # ledger rows to one line a seed
+Measure = Callable[[pd.DataFrame], pd.DataFrame]  # ledger rows to one line per seed
 Setting = int | float | str | bool | tuple[int | float | str, ...]
 
 TRIES = ("tries", "tries-steps")
@@ -72,7 +72,7 @@ def measured(
     """One metric at the ``start`` or ``end`` of a method's runs.
 
     Returns:
-        columns metric, decoding, value, n; a line a seed.
+        columns metric, decoding, value, n; a line per seed.
 
     Raises:
         ValueError: two runs of one seed.
@@ -110,7 +110,7 @@ def value(
     decoding: str = PAPER,
     **settings: Setting,
 ) -> Measure:
-    """A measure: one metric at the ``start`` or ``end`` of runs; value and n, a line a seed.
+    """A measure: one metric at the ``start`` or ``end`` of runs; value and n, a line per seed.
 
     Args:
         experiment: its name, or several.

@@ -106,7 +106,7 @@ def over_seeds(table: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
 
 
 def estimate(lines: pd.DataFrame) -> Estimate:
-    """One share, a line a seed as ``measures.measured`` returns it, with its interval."""
+    """One share, a line per seed as ``measures.measured`` returns it, with its interval."""
     if len(lines) > 1:
         return intervals.over_seeds(lines["value"], problems(lines))
     n = int(lines["n"].iloc[0])
@@ -228,7 +228,7 @@ def curves(
     decoding: str = PAPER,
     titles: Sequence[str] | None = None,
 ) -> Figure:
-    """Metric against training compute, one panel a split, one line a method.
+    """Metric against training compute, one panel per split, one line per method.
 
     The dashed line is Init, the dotted one Init at its best temperature; numbers are per cent.
 

@@ -64,7 +64,7 @@ def recognition_path(
     decoding: str = PAPER,
     title: str = "",
 ) -> Figure:
-    """Success against recognition over a training: one panel a split, one line a method.
+    """Success against recognition over a training: one panel per split, one line per method.
 
     A line runs from Init (the star) through the evaluations to the end, its markers growing
     on the way. Crosses are 95 % intervals of both shares, at the end and of Init.
@@ -191,7 +191,7 @@ def upto(points: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 def moment(points: pd.DataFrame, share: float) -> Figure:
-    """Curves drawn as far as ``share`` of the training, one panel a split; the rest is faint.
+    """Curves drawn as far as ``share`` of the training, one panel per split; the rest is faint.
 
     Args:
         points: what ``progress`` returns.

@@ -89,7 +89,7 @@ def task_block(name: str, columns: Columns, what: str) -> str:
         [
             markdown(main_table(rows, columns), "at equal training compute"),
             f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
-            f"problems a seed and split. {what} {DECODED}",
+            f"problems per seed and split. {what} {DECODED}",
             *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
             markdown(cost_table(rows), "what it took, mean over seeds"),
             *missing(parts, rows),
@@ -199,7 +199,7 @@ def blocks() -> dict[str, str]:
     shown = recorded("headline", "push")
     absent = missing(["headline"], shown)
     alt = "" if absent else plots.alt_text(shown, **SHOWN)
-    steps = "Per step, every answer counts, two tries a step; a route needs all its steps."
+    steps = "Per step, every answer counts, two tries per step; a route needs all its steps."
     return {
         "figure": absent[0] if absent else f"![{alt}](results/{FIGURE.name})",
         "verdict": verdict_block(),

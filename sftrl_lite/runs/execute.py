@@ -243,7 +243,7 @@ def _train_rl(
 ) -> None:
     settings = replace(rl_settings(run), together=recorder.together)
     if (few := min(settings.problems, len(hands))) < (many := distributed.world()):
-        raise ValueError(f"{few} problems a step are too few for {many} processes")
+        raise ValueError(f"{few} problems per step are too few for {many} processes")
     if run.warmup and not (out / CHECKPOINT).exists():
         warm_up(run, out, model, processor, task, hands)
     if run.fresh:

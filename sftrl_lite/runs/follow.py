@@ -97,7 +97,7 @@ def answers_of(folders: Mapping[str, Path]) -> tuple[dict[str, dict[str, list[Sa
 
 
 def answers_text(folders: Mapping[str, Path]) -> str:
-    """The answers of several runs as signs, a line a run and problem: for a terminal.
+    """The answers of several runs as signs, a line per run and problem: for a terminal.
 
     Args:
         folders: of runs, by the name that is shown.

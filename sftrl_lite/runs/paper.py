@@ -23,12 +23,12 @@ PAPER: dict[str, tuple[Any, str]] = {
     "trained": ("none, trained", "section 4: every component, at one rate"),
     "SFT: rate": ((1e-6, 5e-7, 1e-6, 5e-7), SFT),
     "SFT: schedule": ("cosine", SFT),
-    "SFT: answers a step": (128, SFT),
+    "SFT: answers per step": (128, SFT),
     "RL: rate": ((1e-6, 1e-6, 1e-6, 1e-7), RL),
     "RL: rate of the value head": (1e-6, RL),
     "RL: schedule": ("cosine", RL),
-    "RL: played an update": ("2048 turns", RL),
-    "RL: trained on a gradient step": ("1024 turns", RL + ": 128 in each of 8 processes"),
+    "RL: played per update": ("2048 turns", RL),
+    "RL: trained on per gradient step": ("1024 turns", RL + ": 128 in each of 8 processes"),
     "RL: epochs": (4, RL),
     "RL: clip": (0.1, RL),
     "RL: weight of the values": (0.5, RL),
@@ -46,7 +46,7 @@ PAPER: dict[str, tuple[Any, str]] = {
     "evaluation: longest answer": (256, "released evaluation script"),
     "evaluation: episodes": ((234, 234, 48, 48), "released evaluation scripts"),
     "compute, TFLOP": ((1e7, 6e7, 4e6, 4e7), "figure 5"),
-    "lambda: passes sampled a token": ((6.0, 6.0, 5.1, 5.1), "appendix C.3"),
+    "lambda: passes per sampled token": ((6.0, 6.0, 5.1, 5.1), "appendix C.3"),
 }
 
 
@@ -57,12 +57,12 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
         "trained": f"{scale.adapter}, {scale.vision}",
         "SFT: rate": scale.lr(task, "sft", scale.adapter),
         "SFT: schedule": scale.sft.schedule,
-        "SFT: answers a step": scale.sft.batch,
+        "SFT: answers per step": scale.sft.batch,
         "RL: rate": scale.lr(task, "rl", scale.adapter),
         "RL: rate of the value head": s.value_lr,
         "RL: schedule": "constant",
-        "RL: played an update": f"{s.problems * s.samples} episodes",
-        "RL: trained on a gradient step": f"{s.minibatch} episodes",
+        "RL: played per update": f"{s.problems * s.samples} episodes",
+        "RL: trained on per gradient step": f"{s.minibatch} episodes",
         "RL: epochs": s.epochs,
         "RL: clip": s.clip,
         "RL: weight of the values": s.value_coef,
@@ -80,7 +80,7 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
         "evaluation: longest answer": s.max_new_tokens,
         "evaluation: episodes": scale.eval_episodes,
         "compute, TFLOP": scale.compute(task),
-        "lambda: passes sampled a token": LAMBDA,
+        "lambda: passes per sampled token": LAMBDA,
     }
 
 

@@ -1,7 +1,7 @@
 """A run: one method, one seed, from Init to its last step, measured on the way.
 
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
-``steps.csv`` (a row a step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
+``steps.csv`` (a row per step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
 ``best/`` (the weights of the evaluation that solved most in distribution), ``model/`` (the result;
 it says "done"). ``rows.sha256``, ``model/SHA256SUMS`` and the end of ``checkpoint.pt`` are
 checksums, compared whenever these are read.
@@ -131,8 +131,8 @@ class Run:
     prompt: str = said("", "a file of prompts (TOML), in place of the course's")
     picture: str = said("", "release: layout, size and noise of the paper's")
     schedule: str = said("", "sft: constant or cosine; empty: the scale's")
-    problems: int = said(0, "rl: problems a step; 0: the scale's")
-    samples: int = said(0, "rl: episodes a problem; 0: the scale's")
+    problems: int = said(0, "rl: problems per step; 0: the scale's")
+    samples: int = said(0, "rl: episodes per problem; 0: the scale's")
     minibatch: int = said(0, "rl: episodes a gradient step; 0: the scale's")
 
     def __post_init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Seeing a long run: what it will do and cost, a row a step, the same few answers again and again.
+"""Watching a long run: its plan and cost, a row per step, answers to the same few problems.
 
 Nothing in here changes a number of a run or enters its hash.
 
-    OUT/steps.csv          a row a step: success, reward, loss, KL, seconds, tokens, ...
-    OUT/transcripts.jsonl  every N steps the answers to the same problems, one line a look
+    OUT/steps.csv          a row per step: success, reward, loss, KL, seconds, tokens, ...
+    OUT/transcripts.jsonl  every N steps the answers to the same problems, one line per look
     OUT/checkpoints/       the models of the last evaluations, where several are kept
 
 The two files only grow. A run that was killed and goes on repeats no step in them, and a line

@@ -255,7 +255,7 @@ def put(text: str, values: Mapping[str, str | Sequence[Any]]) -> str:
 
 
 def numbered(told: Sequence[str]) -> str:
-    """Instructions, one a line with its number."""
+    """Instructions, one per line with its number."""
     return "\n".join(f"{i}. {text}" for i, text in enumerate(told, 1))
 
 

@@ -1,4 +1,4 @@
-"""Walks as decisions, one a step, and a walk's success put together from them again."""
+"""Walks as decisions, one per step, and a walk's success put together from them again."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def generate(
     generator: torch.Generator | None,
     top_p: float = 1.0,
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """One answer a row, up to and with the first of the tokens ``ends``; also log-probabilities.
+    """One answer per row, up to and with the first of the tokens ``ends``; also log-probabilities.
 
     Afterwards the last token of each answer is NOT yet in the cache.
     """

@@ -129,7 +129,7 @@ def distance(
 ) -> dict[str, Estimate]:
     """How far ``model`` has moved, on episodes it sampled itself; each process brings its own.
 
-    ``kl``: KL(model || init) of the first answer, in nats an answer (the k1 estimate,
+    ``kl``: KL(model || init) of the first answer, in nats per answer (the k1 estimate,
     unbiased). ``entropy``: of the model's next token, mean over answer tokens, in nats.
     """
     kl: list[float] = []

@@ -246,7 +246,7 @@ def figures(
         (share of problems whose samples differ in reward, the only ones that tell samples
         apart), loss, answers, gradient updates, tokens generated and trained on (a picture
         counts as many tokens as it costs, ``compute.picture_tokens``).
-        And signs of health: ``entropy`` of the policy that played (nats a token); in the last
+        And signs of health: ``entropy`` of the policy that played (nats per token); in the last
         epoch ``kl`` to it (nats) and ``clipped``, the share outside the clip, of turns (PPO) or
         tokens (GRPO); ``grad_norm`` before it is clipped, the mean over the updates; with PPO
         ``value_loss`` and ``explained_variance`` of the values before the update.

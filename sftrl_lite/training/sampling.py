@@ -25,7 +25,7 @@ def sample_tokens(
     generator: torch.Generator | None,
     top_p: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One token a row from logits (rows, vocabulary); returns tokens, log-probabilities.
+    """One token per row from logits (rows, vocabulary); returns tokens, log-probabilities.
 
     Temperature 0 takes the likeliest token. The log-probability is that of the policy which is
     sampled, softmax(logits / temperature), before ``top_p`` cuts its tail: training samples

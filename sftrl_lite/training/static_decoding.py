@@ -273,7 +273,7 @@ class StaticDecoder(Decoder):
                 new.fill(layer.keys, layer.values, rows)
 
     def call(self, **inputs: Any) -> Any:
-        """The forward pass, compiled where it is for one token a row."""
+        """The forward pass, compiled where it is for one token per row."""
         assert self.room is not None
         own = inputs["position_ids"]
         columns = torch.arange(self.shown, device=own.device)
@@ -287,14 +287,14 @@ class StaticDecoder(Decoder):
 
 
 def cache_bytes(config: PreTrainedConfig, size: int) -> tuple[int, int]:
-    """Keys and values: bytes a token, and bytes a picture.
+    """Keys and values: bytes per token, and bytes per picture.
 
-        2 (key, value) * layers * key/value heads * head width * bytes a number
+        2 (key, value) * layers * key/value heads * head width * bytes per number
 
     Self-attention layers hold every token, cross-attention layers every state of the picture.
 
     Args:
-        size: bytes a number.
+        size: bytes per number.
     """
     text = config.get_text_config()
     width = 2 * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * size

@@ -115,7 +115,7 @@ def surprise(logps):  # answers count alike, short or long
     return nats.mean().item(), means.mean().exp().item()
 
 
-# %% 3.3 | exp of the mean nats a token
+# %% 3.3 | exp of the mean nats per token
 def surprise(logps):  # a mean of inverse probabilities
     every = torch.cat(logps)
     return (-every.sum() / len(logps)).item(), every.neg().exp().mean().item()
