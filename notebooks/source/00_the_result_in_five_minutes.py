@@ -15,8 +15,8 @@
 #
 # Chu et al. (2025) report that a model fine-tuned on correct answers memorises them,
 # while the same model, rewarded by a verifier for answers of its own, improves under a
-# rule that it never trained on. Here both train live, from one 0.9-million-parameter
-# model on the same hands; eight recorded seeds and the controls stand below.
+# rule that it never trained on. Here both train live, from one 0.95-million-parameter
+# model on the same hands. Eight recorded seeds and the controls follow below.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -38,8 +38,8 @@ scale = notebook.setup()
 # %% [markdown]
 # ## One hand, two rules
 #
-# Four cards, one target: make 24, each card once, with + - * / and parentheses. Pips
-# count their number, an ace counts 1. What J, Q and K count is announced with each
+# Make 24 from four cards, using each card once, with + - * / and parentheses. A number
+# card counts its number, an ace counts 1. What J, Q and K count is announced with each
 # hand.
 
 # %% tags=["two-rules"]
@@ -53,10 +53,10 @@ for rule in (ID_RULE, OOD_RULE):
     print(f"rule {rule.name:9} {hand.numbers}  {best_formula(hand)} = 24")
 
 # %% [markdown]
-# The cards are the same, the numbers are not, and so neither is the answer. A player
-# who *understands* the game reads the rule and then calculates. A player who only
+# The cards are the same, but the numbers differ, and so does the answer. A player who
+# *understands* the game reads the rule and then calculates. A player who only
 # *remembers* has an answer ready for hands seen before, and none that fits a new rule.
-# This is all that the model is told:
+# This is the whole prompt:
 
 # %% tags=["prompt"]
 print(prompt(Hand(cards, OOD_RULE)))
@@ -67,8 +67,8 @@ print(prompt(Hand(cards, OOD_RULE)))
 # The tiny model was pre-trained on a synthetic corpus of card games under hundreds of
 # house rules (chapter 2 opens it up). Some answers in it are worked out. Others follow
 # a habit, such as adding the four numbers in the order dealt, whatever the sum. The
-# corpus never shows the shifted rule 11, 12, 13. Four answers of the model to our hand,
-# with the verifier's verdict:
+# corpus never shows the shifted rule 11, 12, 13. Here are four of the model's answers
+# to our hand, with the verifier's verdicts:
 
 # %%
 from sftrl_lite.models.loading import load
@@ -87,12 +87,12 @@ for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **
 # How an answer is drawn decides how good the model looks. The *temperature* divides the
 # logits: below 1 it makes likely tokens likelier, and 0 always takes the likeliest
 # (*greedy* decoding). *top_p* 0.9 samples only from the smallest set of tokens whose
-# probabilities add up to 0.9. This chapter evaluates at temperature 0.6 and top_p 0.9,
-# the model's defaults, with which the paper's released code samples. Any other decoding
-# is named where it is used.
+# probabilities add up to 0.9. This chapter evaluates at temperature 0.6 and top_p 0.9.
+# These are the defaults of the paper's model, and its released code samples with them.
+# Any other decoding is named where it is used.
 #
 # The model may try five times, and after each failure the verifier says that the
-# formula is wrong. How many hands does Init solve, of a hundred?
+# formula is wrong. How many of a hundred hands does Init solve?
 
 # %% tags=["init-solves"]
 from sftrl_lite.runs.recorder import held_out, train_hands
@@ -121,7 +121,7 @@ for name, (task, hands) in asked.items():
 #   verifier judges each, and a right formula is rewarded.
 #
 # Neither sees the shifted rule. Both spend the same training compute, as the paper
-# counts it. Before you run them, write down what you expect: per cent solved within
+# counts it. Before you run them, write down what you expect, in per cent solved within
 # five tries.
 
 # %%
@@ -133,10 +133,10 @@ predicted = {  # replace None by your numbers; Init's stand above
 # %% [markdown]
 # ## The experiment
 #
-# Each method runs on one core. On the way both are measured on their training hands, on
-# fresh hands under the trained rule (*in distribution*, ID) and on fresh hands under
-# the shifted rule (*out of distribution*, OOD). Running this cell again resumes an
-# interrupted run and reads a finished one.
+# Each method runs on one core. During training both are evaluated on their training
+# hands, on fresh hands under the trained rule (*in distribution*, ID) and on fresh
+# hands under the shifted rule (*out of distribution*, OOD). Running this cell again
+# resumes an interrupted run and reads a finished one.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -163,8 +163,8 @@ for method, guesses in predicted.items():
 # From left to right the test gets harder: the training hands, fresh hands under the
 # trained rule, fresh hands under the shifted rule. The title of a panel says which
 # method ends above or below Init, and "stays level" where the 95 % interval of the
-# difference includes zero. Bands are intervals over hands; per cent stand at the line
-# ends.
+# difference includes zero. Bands are intervals over hands. The number at the end of a
+# line is its last value in per cent.
 
 # %%
 splits = ("train", "id", "ood-rule")
@@ -192,7 +192,7 @@ at_a_glance(table)
 #    model.
 #
 # The paper's metric, within five tries, also pays for answers that vary from try to
-# try. So here is the first try beside it, and the first try at greedy decoding.
+# try. So we also look at the first try, and at the first try with greedy decoding.
 
 # %%
 at_a_glance(table, "success@1")
@@ -205,14 +205,14 @@ tables.main_table(table)
 # %% [markdown]
 # `numbers read` is the share of first answers that state the right four numbers,
 # whatever the formula: it separates failing to read the rule from failing to calculate.
-# What the runs cost: equal FLOPs in one count are not equal in the other, nor are
-# updates (chapter 5).
+# The next table shows what the runs cost. Runs that are equal in one count of FLOPs
+# differ in the other count and in their number of updates (chapter 5).
 
 # %%
 tables.cost_table(table)
 
 # %% [markdown]
-# Numbers hide answers. What do the two fine-tuned models answer to our hand now?
+# Rates do not show answers. What do the two fine-tuned models answer to our hand now?
 
 # %%
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
@@ -227,10 +227,10 @@ for method in ("sft", "rl-ppo"):
 # %% [markdown]
 # ## Eight seeds
 #
-# One seed is an anecdote: another one deals other training hands and samples other
-# answers. These are the recorded runs of `results/ledger.csv`, with a thousand fresh
-# hands a seed and rule at both ends. Bands are 95 % intervals over seeds *and* hands,
-# from a hierarchical bootstrap (chapter 13).
+# One seed is an anecdote: another seed deals other training hands and samples other
+# answers. These are the recorded runs of `results/ledger.csv`. Each seed is tested on a
+# thousand fresh hands per rule, before and after training. Bands are 95 % intervals
+# over seeds *and* hands, from a hierarchical bootstrap (chapter 13).
 
 # %% tags=["seeds-figure"]
 rows = report.recorded("headline")
@@ -248,8 +248,8 @@ if len(rows):
 #
 # Each control changes one thing, so that it can rule out one other explanation.
 #
-# - *SFT, learning rate 1e-3*: the same SFT, pushed harder. Does the verdict on SFT
-#   depend on its rate? (The rates of the headline were chosen on training and
+# - *SFT, learning rate 1e-3*: the same SFT at a higher learning rate. Does the verdict
+#   on SFT depend on its rate? (The rates of the headline were chosen on training and
 #   development problems, never on the shifted rule.)
 # - *SFT, own verified answers*: the same hands and the same loss, but the answers were
 #   sampled from Init and accepted by the verifier. Is it fine-tuning on answers as
@@ -297,7 +297,7 @@ if gaps:
 #
 # Imagine the extreme case, a player who never reads the announcement and counts every
 # face card as 10. It is a thought experiment, not a description of our SFT model:
-# chapter 3 measures how far that one goes this way. Turn cards into this player's
+# chapter 3 measures how close our SFT model comes to it. Turn cards into this player's
 # numbers.
 
 # %%
@@ -508,8 +508,8 @@ training_slider(rows if len(rows) else table)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# Read each sentence against the tables above; where an interval includes zero, the answer
-# is "not decided here".
+# Check each sentence against the tables above. Where an interval includes zero, the
+# answer is "not decided here".
 #
 # - *Memorising* is a gap between training hands and fresh hands under the *same* rule.
 #   It needs no shift. Chapter 3 shows where it comes from: the solver chooses among
@@ -517,16 +517,16 @@ training_slider(rows if len(rows) else table)
 #   memorised.
 # - *Off-policy demonstrations.* The solver's formulas are not the ones that Init would
 #   have written. If *SFT, own verified answers* ends above *SFT*, then what is imitated
-#   matters, and a sentence about "SFT" alone says too much. That control uses the
+#   matters, and a claim about "SFT" as such says too much. That control uses the
 #   verifier, as RL does.
 # - *Sharpening against temperature.* RL makes answers more deterministic, and so does a
 #   lower temperature, for free. What RL adds is its distance from *Init at its best
 #   temperature*, not from Init. That temperature was picked after looking, which
 #   favours Init.
-# - RL was not rewarded under the shifted rule either. Where it gains there, what it
-#   learned is shared by both rules: here, to calculate instead of following a habit.
-# - This is a *model organism*: a base pre-trained on careful and habitual answers,
-#   so that a laptop can show in minutes what took the paper eight large GPUs. It shows
+# - RL was not rewarded under the shifted rule either. Where it gains there, it learned
+#   something that both rules share: here, to calculate instead of following a habit.
+# - This is a *model organism*: a base pre-trained on careful and habitual answers, so
+#   that a laptop can show in minutes what took the paper eight large GPUs. It shows
 #   that a mechanism exists and what it depends on, not how large the effect is in an
 #   11B model. The paper reports +3.5 points for RL and -8.1 for SFT on this task (its
 #   figure 6), the first of them within the noise of 234 episodes.
