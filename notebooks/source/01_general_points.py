@@ -14,8 +14,9 @@
 # # 1. GeneralPoints: cards, rules, verifier, rewards
 #
 # A player who reads the announced rule and a player who has memorised one rule get the
-# same score under that rule. To tell them apart takes an exact verifier, a shifted rule,
-# test hands that share nothing with training hands, and a guessing player as the control.
+# same score under that rule. Telling them apart requires an exact verifier, a shifted
+# rule, test hands with other numbers than the training hands, and a guessing player as
+# the control.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -73,7 +74,8 @@ scale = notebook.setup()
 # %% [markdown]
 # ## 1.2 The rule
 #
-# A *rule* is three numbers: what J, Q and K count. Everything else counts its face.
+# A *rule* is three numbers: what J, Q and K count. An ace counts 1, and every other
+# card counts its number.
 
 # %%
 from sftrl_lite.tasks.cards import Rule
@@ -94,8 +96,8 @@ print("shifted:", OOD_RULE)
 # **ID** means *in distribution*: problems like those of training. **OOD** means *out of
 # distribution*: the same game under a rule that training never announced.
 #
-# There is a third rule, for development. We choose learning rates and stopping steps
-# by it, so that the shifted rule is looked at only to report.
+# There is a third rule, for development. We choose learning rates and stopping steps by
+# it, so that the shifted rule is used only for reporting.
 
 # %%
 from sftrl_lite.tasks.cards import DEV_RULE
@@ -245,15 +247,17 @@ def makes(numbers, target=24):
 makes([1, 5, 7, 10]), makes([1, 1, 1, 1])
 
 # %% [markdown]
-# That looks finished. Try the hand every player of this game knows, **3 3 8 8**. Its
-# only solution passes through a fraction: 3 − 8/3 is 1/3, and 8 divided by that is 24.
+# That looks finished. Try the hand that every player of this game knows, **3 3 8 8**.
+# Its only solution passes through a fraction: 3 − 8/3 is 1/3, and 8 divided by that is
+# 24.
 
 # %% tags=["float-fails"]
 makes([3, 3, 8, 8]), 8 / (3 - 8 / 3)
 
 # %% [markdown]
-# Floating point cannot hold 8/3, the error survives the division, and a correct answer
-# is judged wrong. Python's fractions are exact, and `makes` never asked for floats:
+# Floating point cannot represent 8/3 exactly, the error survives the division, and a
+# correct answer is judged wrong. Python's fractions are exact, and `makes` works with
+# them unchanged:
 
 # %%
 from fractions import Fraction
@@ -284,8 +288,8 @@ solutions([3, 3, 8, 8])
 solutions([1, 5, 7, 10])
 
 # %% [markdown]
-# Two solvers that share no code are a test of each other. Compare them on hands drawn
-# at random, and time them.
+# Two solvers that share no code can test each other. Compare them on hands drawn at
+# random, and time them.
 
 # %%
 from time import perf_counter
@@ -300,9 +304,9 @@ print("same verdict on all 100:", slow == fast)
 print(f"ours {middle - begin:.2f} s, the package {end - middle:.3f} s")
 
 # %% [markdown]
-# Fast enough to look at *every* hand. Order does not matter for solving, so we count
-# multisets: values 1 to 10 are all that rule 10 can show, 1 to 13 what rule 11, 12, 13
-# can.
+# The package is fast enough to check *every* hand. Order does not matter for solving,
+# so we count multisets: of the values 1 to 10 for the rule J=Q=K=10, and of 1 to 13 for
+# the rule 11, 12, 13.
 
 # %%
 from itertools import combinations_with_replacement
@@ -315,7 +319,7 @@ for highest in (10, 13):
     print(f"values 1 to {highest}: {good} of {len(every)} hands make 24")
 
 # %% [markdown]
-# The dealer draws again until a hand can be solved under the announced rule. So every
+# The dealer redraws until a hand can be solved under the announced rule. So every
 # problem has an answer, and a success rate of 100 % is possible.
 
 # %% [markdown]
@@ -441,9 +445,9 @@ show(
 
 # %% [markdown]
 # That is more than the share of 1.3, because hands without face cards are solvable more
-# often. The other problems do need *a* rule, but in training it is always the same one. A
-# model can memorise it. Success in training cannot tell whether the sentence with
-# the rule was read: that is the whole difficulty, and we return to it in 1.11.
+# often. The other problems do need *a* rule, but in training it is always the same one.
+# A model can memorise it. Success in training does not show whether the sentence with
+# the rule was read. That is the whole difficulty, and we return to it in 1.11.
 
 # %% [markdown]
 # ## 1.6 The question and the answer
@@ -458,8 +462,8 @@ hand = Hand(("A", "5", "7", "J"), ID_RULE)
 print(prompt(hand))
 
 # %% [markdown]
-# Every model of this course reads exactly this text, from 0.9 million to 11 billion
-# parameters. Under the shifted rule three numbers change and nothing else:
+# Every model of this course, from 0.95 million to 11 billion parameters, reads exactly
+# this text. Under the shifted rule three numbers change and nothing else:
 
 # %%
 from dataclasses import replace
@@ -484,7 +488,7 @@ print(write_answer(hand, "5*7-10-1"))
 # %% [markdown]
 # ## 1.7 The verifier
 #
-# A `GeneralPoints` task holds the four verbs that all tasks of this course share:
+# A `GeneralPoints` task has the four methods that all tasks of this course share:
 # `sample`, `prompt`, `verify`, `demonstration`.
 
 # %%
@@ -503,12 +507,12 @@ from sftrl_lite.tasks.verifier import REASONS, REWARDS
 pd.DataFrame({"reward": dict(REWARDS), "meaning": dict(REASONS)})
 
 # %% [markdown]
-# The kinds are an order of merit, and the order is the lesson that reinforcement
-# learning receives: write something legal, then use the right cards, then hit 24.
-# `misread` belongs to the picture tasks of later chapters; `over_budget` is added by
-# the training loop when the last try has failed.
+# The kinds are ranked, and reinforcement learning follows this ranking: write something
+# legal, then use the right cards, then make 24. `misread` belongs to the picture tasks
+# of later chapters; `over_budget` is added by the training loop when the last try has
+# failed.
 #
-# One answer, one kind. Try an honest mistake of each sort.
+# Each answer gets one kind. Try an honest mistake of each.
 
 # %% tags=["verdicts"]
 def judge(formula, on=hand):
@@ -523,7 +527,8 @@ for formula in ("5*7-10-1", "5*7-10+1", "5*7-11", "5*7-(10"):
 # ### A verifier has opponents
 #
 # Whatever the verifier pays for, training will produce, also by accident. So before any
-# model, *we* play the opponent. A formula is text from outside; what if it is a program?
+# model does it, *we* play the opponent. A formula is text from outside. What if it is a
+# program?
 
 # %% tags=["attacks"]
 attacks = {
@@ -545,7 +550,7 @@ for name, formula in attacks.items():
 # legal. Nothing is ever evaluated as Python. The formula becomes tokens, the tokens a
 # small postfix program, and the program runs on pairs of whole numbers.
 #
-# The text *around* the formula is the other surface.
+# The text *around* the formula can be attacked, too.
 
 # %%
 good = write_answer(hand, "5*7-10-1")
@@ -638,7 +643,7 @@ for mode in FEEDBACK:
     print(f"{mode:7} {verdict.message!r}")
 
 # %% [markdown]
-# - `none` tells nothing; the model only sees that it is asked again.
+# - `none` says nothing; the model only sees that it is asked again.
 # - `binary` is the paper's printed message: one bit.
 # - `reason` names the kind of mistake.
 # - `leaky` is what the released code does. It prints the numbers *under the current
@@ -749,7 +754,7 @@ print(problem.cards, "under rule", problem.rule.name, "count", problem.numbers)
 
 # %% [markdown]
 # The first try reads every face card as 10, as training taught it. The second reads the
-# rule but guesses. The third has thought.
+# rule but guesses. The third calculates.
 
 # %%
 from sftrl_lite.tasks.hands import best_formula
@@ -782,7 +787,7 @@ print(conversation)
 #
 # Difficulty ●●●○○ · 12 minutes
 #
-# Assemble the game from the task's verbs. The player is any function from the
+# Assemble the game from the task's methods. The player is any function from the
 # conversation so far to an answer. The turns are joined by an empty line, and an empty
 # message is no turn. Stop at the first solved try. Return the turns and the episode's
 # *discounted return*
@@ -837,9 +842,9 @@ with exercise("1.5"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `task.prompt(hand)` opens the conversation. `task.verify(hand, answer)` has a `reward`,
-# a `message` and a flag `solved`. Only an episode that leaves the loop without having
-# been solved pays for the last try once more.
+# `task.prompt(hand)` opens the conversation. `task.verify(hand, answer)` has a
+# `reward`, a `message` and a flag `solved`. Only an episode that leaves the loop
+# unsolved pays `task.over_budget`.
 #
 # </details>
 #
@@ -869,10 +874,10 @@ with exercise("1.5"):
 # %% [markdown]
 # ## 1.10 Which hands are new?
 #
-# To test a player we need hands that it was not trained on. What makes a hand new? Other
-# cards, is the obvious answer, and it is wrong. Under the trained rule **10 5 4 A** and
-# **K 5 4 A** are one problem: the same numbers, hence the same formulas. A model that
-# has memorised the first solves the second.
+# To test a player we need hands that it was not trained on. What makes a hand new? The
+# obvious answer is other cards, and it is wrong. Under the trained rule **10 5 4 A**
+# and **K 5 4 A** are one problem: the same numbers, hence the same formulas. A model
+# that has memorised the first solves the second.
 #
 # How often does that happen? Deal 300 training hands, then look at *every* hand with
 # other cards and ask whether its numbers, in any order, are those of a training hand.
