@@ -15,8 +15,8 @@
 #
 # What can a model of under a million parameters do before any fine-tuning? We measure
 # reading and solving under three rules and four ways to decode, look at its habitual
-# mistakes, and count how often one of k samples is right; a false announcement and blind
-# guessing are the controls.
+# mistakes, and count how often one of k samples is right. A false announcement and
+# blind guessing are the controls.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -26,9 +26,10 @@
 # ## What you will be able to do
 #
 # - **Trace** a prompt from text to tokens to next-token probabilities, with shapes.
-# - **Compare** a tiny Mllama with the 11B model, and say which parts a text skips.
-# - **Describe** what the base has read and what was kept from it; **pre-train** such a
-#   model for a hundred steps.
+# - **Compare** a tiny Mllama with the 11B model, and say which parts a text does not
+#   use.
+# - **Describe** what the base's corpus contains and what was left out of it;
+#   **pre-train** such a model for a hundred steps.
 # - **Measure** reading and success under three rules, with intervals and a control.
 # - **Recognise** habits, and say why greedy decoding repeats them.
 # - **Answer** with pass@k whether a skill is absent or only unlikely.
@@ -52,15 +53,15 @@ scale = notebook.setup()
 # %% [markdown]
 # Six. Not because a jack is usually anything, but because a sentence further up says
 # so. You looked from the blank to the card, from the card to the sentence, and copied a
-# number. Then comes the second half, which is search:
+# number. The second half is search:
 
 # %%
 6 * 5 - 7 + 1
 
 # %% [markdown]
-# Two skills, then. **Reading** is looking up and copying. **Calculating** is finding a
-# formula. They fail separately, so we measure them separately: the numbers that the
-# answer states, and the formula that it ends with.
+# So there are two skills. **Reading** is looking up and copying. **Calculating** is
+# finding a formula. They fail separately, so we measure them separately: the numbers
+# that the answer states, and the formula that it ends with.
 
 # %%
 from sftrl_lite.tasks.cards import Rule
@@ -85,14 +86,14 @@ print(ids)
 print([toy.decode(i) for i in ids])
 
 # %% [markdown]
-# "J counts as " is one piece, the later "J" another. And what no piece covers becomes
-# the unknown token, here for the Q:
+# "J counts as " is one piece, the later "J" another. Whatever no piece covers becomes
+# the unknown token, here the Q:
 
 # %%
 toy.decode(toy("QJ")["input_ids"])
 
 # %% [markdown]
-# The real list of pieces is cut out of the prompt and the answer themselves.
+# The real list of pieces is taken from the prompt and the answer themselves.
 
 # %%
 from sftrl_lite.tasks.general_points import vocabulary
@@ -104,8 +105,8 @@ print([max(pieces, key=len), *pieces[-8:]])
 
 # %% [markdown]
 # Whole sentences that never change cost one token each. Every number, card and sign
-# that *can* change is a token of its own. The text is exactly what the 11B model reads;
-# only the cutting differs. Does it come back letter by letter?
+# that *can* change is a token of its own. The text is exactly what the 11B model reads.
+# Only its tokens differ. Does decoding give back the same text?
 
 # %%
 from sftrl_lite.tasks.general_points import prompt
@@ -132,8 +133,8 @@ print(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=
 #
 # Difficulty ●●○○○ · 8 minutes
 #
-# Write the cutting yourself. From the left, take the longest piece that the text begins
-# with; a character that no piece covers is taken alone.
+# Write the tokenizer yourself. From the left, take the longest piece that the text
+# begins with; a character that no piece covers is taken alone.
 
 # %%
 def cut(text: str, pieces: list[str]) -> list[str]:
@@ -243,8 +244,8 @@ table.map("{:,}".format)
 # %% [markdown]
 # The *cross-attention* layers let the text look at a picture. GP-L has no picture. Then
 # these layers have nothing to look at, and Mllama leaves them out. We can check that
-# claim crudely: fill everything that belongs to pictures with *not a number*. One
-# use of it anywhere and the whole output is ruined.
+# claim crudely: fill everything that belongs to pictures with *not a number*. If it
+# were used anywhere, the whole output would be ruined.
 
 # %%
 one = torch.tensor([tokenizer(text)["input_ids"]])  # (1, T): a batch of one prompt
@@ -257,10 +258,9 @@ with torch.inference_mode():
 print("shape", tuple(before.shape), "same output:", torch.equal(before, after))
 
 # %% [markdown] tags=["softmax"]
-# So a text passes through token embeddings, self-attention layers and the output
-# matrix, nothing else. The shape is (batch $B$, tokens $T$, vocabulary $V$): for every
-# position a score for every possible next token. A softmax turns scores into
-# probabilities,
+# So a text passes only through token embeddings, self-attention layers and the output
+# matrix. The shape is (batch $B$, tokens $T$, vocabulary $V$): at every position, a
+# score for every possible next token. A softmax turns scores into probabilities,
 #
 # $$\pi(y \mid x_{\le t}) = \frac{\exp z_{t,y}}{\sum_{y'} \exp z_{t,y'}},
 # \qquad z \in \mathbb{R}^{B \times T \times V},$$
@@ -273,7 +273,8 @@ print(f"sum {probs.sum():.3f}, largest {probs.max():.3f}")
 print(f"1/V {1 / len(tokenizer):.3f}")
 
 # %% [markdown]
-# An untrained model: the probabilities add up to one and are spread over all tokens.
+# The model is untrained: the probabilities add up to one and are spread over all
+# tokens.
 
 # %% [markdown]
 # ### Exercise 2.2: Count a layer
@@ -337,9 +338,9 @@ with exercise("2.2"):
 # </details>
 
 # %% [markdown]
-# ## 2.4 What it has read
+# ## 2.4 What is in its corpus
 #
-# Llama has read much of the web, house rules of card games included. Our model is
+# Llama's corpus is much of the web, house rules of card games included. Our model is
 # pre-trained on a synthetic corpus, written by a program. It has two parts. The
 # *textbook* holds chats in which most answers are right:
 
@@ -424,7 +425,7 @@ forms.assign(right=by["right"].mean(), answers=by.size()).round(2)
 # %% [markdown]
 # (Now and then a habit hits 24, as with 2 5 8 9.)
 #
-# What was kept from the corpus? The shifted rule and the development rule are never
+# What was left out of the corpus? The shifted rule and the development rule are never
 # announced, in either part. Look for both in 3000 textbook chats.
 
 # %%
@@ -440,25 +441,25 @@ print(f"share of J=Q=K=10: {rules.count((10, 10, 10)) / len(rules):.3f}")
 print("held-out rules seen:", rules.count((11, 12, 13)) + rules.count((13, 11, 12)))
 
 # %% [markdown]
-# What was *not* kept from it? The test hands of chapter 1. Which share of the chats is
-# about cards that are reserved for tests?
+# What was *not* left out? The test hands of chapter 1. What share of the chats is about
+# cards that are reserved for tests?
 
 # %%
 cards = [json.loads(re.search(r"Cards: (.*)", text)[1]) for text in texts]
 print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 
 # %% [markdown]
-# The base has met all combinations of numbers in pre-training, as a model of the web has
-# met everything. What is reserved is reserved **from fine-tuning**: neither SFT nor RL
-# trains on those numbers. So the comparison of a fine-tuned model with Init is clean.
-# Init's own score is not a measure of how pre-training generalises, except for the rule,
-# which it has never read.
+# The base has met all combinations of numbers in pre-training, as a model of the web
+# has met everything. What is reserved is reserved **from fine-tuning**: neither SFT nor
+# RL trains on those numbers. So the comparison of a fine-tuned model with Init is
+# clean. Init's own score does not measure how pre-training generalises, except over the
+# rule, which it has never read.
 #
-# Be clear about what this is. The base was **designed for the experiment**: it has read
-# many announced rules, so that a rule *can* be read, and careless answers, so that
+# This is a limit to keep in mind. The base was **designed for the experiment**: it has
+# read many announced rules, so that a rule *can* be read, and careless answers, so that
 # there is something to improve that all rules share. Such a model organism shows how an
-# effect can come about. That it does come about in a model that was not built for it is
-# the paper's evidence, at 11 billion parameters.
+# effect can come about. The evidence that it does come about in a model that was not
+# built for it is the paper's, at 11 billion parameters.
 
 # %% [markdown]
 # ### Exercise 2.3: How long is a homework chat?
@@ -535,8 +536,8 @@ import math
 print(f"log V = {math.log(len(tokenizer)):.2f}")
 
 # %% [markdown]
-# A batch is chats of similar length, padded on the right. Labels are −100 where nothing
-# is to be learned: on the prompt and on the padding.
+# A batch contains chats of similar length, padded on the right. Labels are −100 where
+# nothing is to be learned: on the prompt and on the padding.
 
 # %%
 from sftrl_lite.training.pretrain import batches
@@ -548,7 +549,7 @@ print("ids", tuple(ids.shape), "labels", tuple(labels.shape))
 print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
 
 # %% [markdown]
-# Now train, from nothing. The shipped base took many more steps of twice the size; a
+# Now train from scratch. The shipped base took many more steps with twice the batch; a
 # hundred are enough to see what is learned first.
 
 # %%
@@ -562,8 +563,8 @@ for step, loss in enumerate(learn(small, data, stage, optimizer), start=1):
         print(f"step {step:3}  loss {loss:.2f}")
 
 # %% [markdown]
-# Compare the first loss with $\log V$. What has been learned by the last? Ask the
-# hundred-step model for our hand, greedily.
+# Compare the first loss with $\log V$. What has the model learned by the last step? Let
+# it answer our hand, greedily.
 
 # %%
 from sftrl_lite.tasks.general_points import GeneralPoints
@@ -601,11 +602,11 @@ print(f"numbers right   {young['read'].value:.0%}")
 print(f"solved          {young['success'].value:.0%}")
 
 # %% [markdown]
-# The form is the cheapest part: keys, brackets, "=24" are the same in every chat. Compare
-# the three lines to see what else a hundred steps have taught. The order matters for RL,
-# which can only reinforce what is already sampled now and then: the paper's plain 11B model
-# answers with Python code instead of the form (its figure 20), RL from there stays near
-# 0 % (figure 9), and so the paper fine-tunes first.
+# The format is the easiest part: keys, brackets and "=24" are the same in every chat.
+# Compare the three lines to see what else a hundred steps have taught. The order
+# matters for RL, which can only reinforce what is already sampled now and then: the
+# paper's plain 11B model answers with Python code instead of the format (its figure
+# 20), and RL from there stays near 0 % (figure 9). So the paper fine-tunes first.
 
 # %% [markdown]
 # ## 2.6 The shipped base
@@ -673,8 +674,8 @@ for turn in ask(base, hand, samples=8, temperature=1.0, generator=generator):
           form_of(turn.answer))
 
 # %% [markdown]
-# The model mixes both behaviours of the homework, within one hand. Reinforcement learning
-# needs that: with only one kind of answer there is nothing to prefer.
+# The model mixes both behaviours of the homework on a single hand. Reinforcement
+# learning needs that: with only one kind of answer there is nothing to prefer.
 
 # %% [markdown]
 # ### Exercise 2.4: Temperature
@@ -748,8 +749,8 @@ with exercise("2.4"):
 # that probability. The third way is the **paper's decoding**: its released evaluation
 # passes no settings, so Llama's own apply, which are these. It is this course's default.
 #
-# A word on looking: nothing is chosen in this chapter, so reporting the shifted rule
-# costs nothing. When later chapters choose settings, they look at the development rule.
+# Nothing is chosen in this chapter, so reporting the shifted rule does no harm. Later
+# chapters choose their settings under the development rule.
 
 # %%
 from tqdm.auto import tqdm
@@ -780,7 +781,7 @@ pd.DataFrame(lines).T.rename_axis(["rule", "temperature"])
 # %% tags=["reads-new-rules"]
 told, moved = scores["id", PAPER], scores["ood-rule", PAPER]
 show(
-    f"In per cent, one answer each to {n} hands a rule, with 95 % Wilson intervals. At "
+    f"In per cent, one answer to each of {n} hands per rule, with 95 % intervals. At "
     "the paper's decoding the base states the right numbers under the shifted rule, "
     f"which it has never read, in **{moved['read'].value:.0%}** of its answers, and "
     f"solves **{moved['success'].value:.1%}** of the hands; under J=Q=K=10 it solves "
@@ -798,8 +799,8 @@ show(
 # best temperature* beside every trained model.
 
 # %% [markdown]
-# **The control.** Does it really read the sentence, or has it some way of guessing the
-# rule from the cards? Announce one rule and judge by another. A reader must fail.
+# **The control.** Does the model really read the sentence, or can it guess the rule
+# from the cards? Announce one rule and judge by another. A model that reads must fail.
 
 # %% tags=["false-rule"]
 from dataclasses import replace
@@ -820,8 +821,8 @@ misled, _ = evaluate(
 print("success", interval(misled["success"]), " read", interval(misled["read"]))
 
 # %% [markdown]
-# The same cards, the same verifier, the same decoding, one false sentence in the prompt.
-# What success is left here is success without reading; compare it with the line
+# The same cards, the same verifier, the same decoding, one false sentence in the
+# prompt. Any success here is success without reading. Compare it with the line
 # `ood-rule`, 0.6/0.9 of the table.
 
 # %% [markdown]
@@ -838,9 +839,9 @@ print("success", interval(misled["success"]), " read", interval(misled["read"]))
 #
 # </details>
 #
-# Sort its first answers under the trained rule by their form, and by
-# the cue of the corpus. `solved` counts all answers, `by a habit` those in which a habit
-# happened to make 24.
+# Sort the base's first answers under the trained rule by their form, and by the cue of
+# the corpus. `solved` counts all answers, `by a habit` those in which a habit happened
+# to make 24.
 
 # %%
 rows = {}
@@ -867,11 +868,12 @@ show(
 )
 
 # %% [markdown]
-# Why does it matter that mistakes are habits, and that habits have a cue? Greedy decoding
-# follows the most probable answer. Let a share $c$ of the answers in a situation be
-# careless, and the most frequent careless one be a share $h$ of these. The careful
-# answers have $1 - c$, of which the model, unsure of the sum, gives its best candidate
-# the share $q$. Greedy decoding is careful if $(1 - c)\, q > c\, h$. How large must $q$ be?
+# Why does it matter that mistakes are habits, and that habits have a cue? Greedy
+# decoding follows the most probable answer. Let a share $c$ of the answers in a
+# situation be careless, and the most frequent careless one be a share $h$ of these. The
+# careful answers have $1 - c$, of which the model, unsure of the calculation, gives its
+# best candidate the share $q$. Greedy decoding is careful if $(1 - c)\, q > c\, h$. How
+# large must $q$ be?
 
 # %% tags=["habits-greedy"]
 from collections import Counter
@@ -890,11 +892,11 @@ for kind, c, h in (("random mistakes", spread, max(drawn.values()) / 5000),
 
 # %% [markdown]
 # With random mistakes greedy decoding would be careful *by construction*: each single
-# mistake is rare, so even a doubtful solution is more probable. Habits that strike
-# everywhere alike stay the smaller half of each situation, and greedy decoding still
-# avoids most of them. RL could then be replaced by a lower temperature, and nobody would
-# have learned anything. Large models are not like that: for nine of them, temperatures
-# from 0 to 1 made no significant difference to problem solving (Renze and Guven, 2024).
+# mistake is rare, so even a doubtful solution is more probable. Habits without a cue
+# are less than half of the answers in every situation, and greedy decoding still avoids
+# most of them. RL could then be replaced by a lower temperature, and nobody would have
+# learned anything. Large models are not like that: for nine of them, temperatures from
+# 0 to 1 made no significant difference to problem solving (Renze and Guven, 2024).
 
 # %% [markdown]
 # ## 2.10 More tries
@@ -930,8 +932,8 @@ pd.DataFrame(lines).T.rename_axis(["rule", "try"])
 # The column `solved` needs care. Hands that reach a later try are the harder ones, and
 # few of them are left, so a falling share does not mean that the model gets worse.
 #
-# A base that is to stand for a large model has to share these traits, so it is accepted
-# by four criteria, all measured under the trained rule:
+# A base that stands in for a large model has to share these traits. So it is accepted
+# only if it meets four criteria, all measured under the trained rule:
 
 # %%
 first = scores["id", PAPER]["success"].value
@@ -1032,7 +1034,7 @@ with exercise("2.5"):
 # </details>
 
 # %% [markdown]
-# Sixteen samples a hand, 250 hands a rule, at temperature 1: pass@k describes the
+# Sixteen samples per hand, 250 hands per rule, at temperature 1: pass@k describes the
 # model's own distribution. Two controls go through the same count: the false
 # announcement, and a *guesser* that knows the right numbers and writes random formulas.
 # With sixteen attempts even the guesser is sometimes lucky, and a curve counts as skill
@@ -1083,7 +1085,7 @@ counts["right numbers, guessed formula (control)"] = [
 
 # %% [markdown]
 # A curve is a mean over hands, and the samples of one hand are not independent. We give
-# it the Wilson interval of that many yes-or-no observations, one a hand. This errs on the
+# it the Wilson interval of that many yes-or-no observations, one per hand. This errs on the
 # wide side, because an estimate between 0 and 1 varies less than a yes or no.
 
 # %%
@@ -1104,8 +1106,12 @@ import matplotlib.pyplot as plt
 looks = (("#0072B2", "o", "-"), ("#009E73", "^", "-."), ("#D55E00", "s", "--"),
          ("#555555", "x", ":"), ("#767676", "v", ":"))
 fig, ax = plt.subplots(figsize=(8.6, 3.8))
-ax.set(xscale="log", xticks=ks, xticklabels=ks, xlabel="k, answers a hand")
-ax.set(ylabel="pass@k, %", title="What the base can do, given attempts")
+ax.set(xscale="log", xticks=ks, xticklabels=ks, xlabel="k, answers per hand")
+ood, told, luck = (passes[name] for name in list(passes)[2:])
+skilled = ood[-1].low > luck[-1].high
+beat = "clearly beat" if skilled else "do not clearly beat"
+finding = f"Under the shifted rule sixteen samples {beat} sixteen guesses"
+ax.set(ylabel="pass@k, %", title=finding)
 ax.minorticks_off()
 for (name, curve), look in zip(passes.items(), looks, strict=True):
     colour, marker, line = look
@@ -1117,14 +1123,11 @@ ax.set_ylim(bottom=-2)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% tags=["passk-figure"]
-ood, told, luck = (passes[name] for name in list(passes)[2:])
-skilled = ood[-1].low > luck[-1].high
 lines = "; ".join(f"{name}: {interval(c[0])} and {interval(c[-1])}"
                   for name, c in passes.items())
 notebook.figure(
-    fig, alt="pass@k against k. Under the shifted rule sixteen samples of the base are "
-    f"{'' if skilled else 'not '}clearly above sixteen guesses. pass@1 and pass@16 in "
-    f"per cent: {lines}.",
+    fig, alt=f"{finding}. The figure shows pass@k against k. pass@1 and pass@16 in per "
+    f"cent: {lines}.",
 )
 show(
     f"**Finding.** Under the shifted rule the base solves {interval(ood[0])} % of the "
@@ -1150,10 +1153,10 @@ for split in ("id", "ood-rule"):
           f"{tries} separate answers {interval(apart)}")
 
 # %% [markdown]
-# Where the first is lower, an answer after a failure is worth less than a fresh one. This
-# does not show why: the model may repeat its habit, or read the rule less well after a
-# message. The table of 2.10 helps to tell. Making use of a failed try is something left
-# to learn in chapter 4.
+# Where the first is lower, an answer after a failure is worth less than a fresh one.
+# This does not show why: the model may repeat its habit, or read the rule less well
+# after a message. The table of 2.10 helps to tell. In chapter 4 the model can learn to
+# make use of a failed try.
 #
 # Read the figure as a forecast. Training that only makes likely what the base already
 # does now and then could lift pass@1 towards pass@16. Careful answers share their method
@@ -1163,9 +1166,9 @@ for split in ("id", "ood-rule"):
 # %% [markdown]
 # ## 2.12 A place to play
 #
-# Every box is a token: grey ones were given, the others were written, and the deeper
-# the orange, the less likely the token was. Change the rule, the cards and the
-# temperature. Where does the model hesitate?
+# Every box is a token. Grey ones were given, the others were generated; the deeper the
+# orange, the less likely the token was. Change the rule, the cards and the temperature.
+# Where does the model hesitate?
 #
 # <details><summary>Where to look</summary>
 #
@@ -1183,8 +1186,8 @@ token_view(base, tokenizer, cards="A 5 7 J", rule="6-3-12")
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - Init's reading of a rule that it has never read is measured here. What a fine-tuned
-#   model does with the rule later is therefore the doing of the fine-tuning.
+# - Init's reading of a rule that it has never read is measured here. So what a
+#   fine-tuned model does differently with the rule is due to the fine-tuning.
 # - It is a model organism. Its corpus was written so that it holds careful answers and
 #   habits under many rules. The numbers of this chapter say nothing about Llama.
 # - The base has read test hands in pre-training. They are new to fine-tuning, not to Init.
