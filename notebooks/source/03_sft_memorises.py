@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 3. SFT memorises
 #
-# A solver's answers are right, but not chosen to be ones that the base model would have
-# written, and which of several right formulas the solver drew for a hand can only be
-# memorised. We measure both, token by token, fine-tune a tiny model on such
-# *off-policy* answers, and compare its training hands with fresh hands under the same
+# A solver's answers are right, but they are not chosen from what the base model would
+# write. And which of several right formulas the solver drew for a hand can only be
+# memorised. We measure both, token by token. Then we fine-tune a tiny model on such
+# *off-policy* answers and compare its training hands with fresh hands under the same
 # rule. The control is the same fine-tuning on the base model's own verified answers to
 # the same hands.
 #
@@ -28,7 +28,7 @@
 #
 # - Build single-turn demonstrations, and say what is frozen in them and who wrote them.
 # - Compute the cross-entropy on answer tokens by hand, and its gradient.
-# - Measure how far a set of answers is from a model: nats an answer, perplexity a
+# - Measure how far a set of answers is from a model: nats per answer, perplexity per
 #   token.
 # - Split a loss into what a model can learn about the game and what is left to
 #   memorise.
@@ -59,9 +59,9 @@ for formula in solutions(hand.numbers, hand.target):
     print(f"{formula:12} {verdict.kind}, reward {verdict.reward:+.0f}")
 
 # %% [markdown]
-# The verifier makes no difference between them. A writer of demonstrations has to
-# choose one, and our solver chooses without any reason: it draws one of its formulas,
-# and always the same one for the same numbers.
+# The verifier does not distinguish them. A writer of demonstrations has to choose one,
+# and our solver chooses at random: it draws one of its formulas, always the same one
+# for the same numbers.
 
 # %% tags=["solvers-choice"]
 from sftrl_lite.tasks.hands import best_formula, solver_formula
@@ -70,18 +70,18 @@ print("the solver's choice     ", solver_formula(hand))
 print("the shortest, a textbook", best_formula(hand))
 
 # %% [markdown]
-# Few players would write that first. Would the base model? This chapter measures it,
-# and what it costs to be taught in that way.
+# Few players would write that first. Would the base model? This chapter measures that,
+# and what it costs a model to be taught in that way.
 #
 # ## Demonstrations
 #
 # Supervised fine-tuning (SFT) needs pairs of a question and a good answer. As in the
 # paper (section 5.1), ours are
 #
-# - *single-turn*: one prompt, one answer, no verifier in sight,
+# - *single-turn*: one prompt, one answer, no verifier,
 # - *correct*: one formula of an exact solver,
 # - *under one rule*: every prompt announces J = Q = K = 10,
-# - *off-policy*: written by somebody else than the model that learns from them.
+# - *off-policy*: not written by the model that learns from them.
 #
 # One pair, as it enters training:
 
@@ -113,9 +113,9 @@ print(*rules)
 # \log p_\theta(y_t \mid x, y_{<t}).
 # $$
 #
-# $A$ is the set of *answer* positions; prompt tokens are read, not predicted. In
-# shapes: logits `(L, V)` for $L$ positions and a vocabulary of $V$ tokens, labels
-# `(L,)`, and one number out. Positions outside $A$ carry the label -100.
+# $A$ is the set of *answer* positions; prompt tokens are read, not predicted. The
+# shapes are: logits `(L, V)` for $L$ positions and a vocabulary of $V$ tokens, labels
+# `(L,)`, and one number as the result. Positions outside $A$ carry the label -100.
 #
 # Take $V = 3$ and three positions, the first of them part of the prompt.
 
@@ -205,9 +205,9 @@ with notebook.exercise("3.1"):
 # \qquad z, p \in \mathbb{R}^V.
 # $$
 #
-# A step against it raises the logit of the one demonstrated token and lowers *all* others,
-# those of other right answers included. The pull is $1 - p_y$: full on an unlikely
-# token, zero on a certain one.
+# A step against it raises the logit of the one demonstrated token and lowers *all*
+# others, including those of other right answers. The pull is $1 - p_y$: one for an
+# unlikely token, zero for a certain one.
 
 # %%
 z = torch.tensor([2.0, 0.0, 0.0], requires_grad=True)
@@ -278,20 +278,20 @@ for name, q in [("its own", p), ("a solver's", torch.tensor([0.1, 0.2, 0.7]))]:
     print(f"{name:10} answers: {[round(x, 2) for x in (q @ pulls).tolist()]}")
 
 # %% [markdown]
-# Two ways to move a model by answers, then. *Select* among its own, as a verifier does:
-# the wrong ones are left out, $q$ is $p$ without them, and all that is pulled goes from
-# wrong answers to right ones. Or *replace* them by those of somebody else: everything
-# in which $q$ differs from $p$ is pulled, whether it matters for the game or not.
+# So there are two ways to move a model by answers. One is to *select* among its own, as
+# a verifier does: the wrong ones are left out, $q$ is $p$ without them, and probability
+# moves only from wrong answers to right ones. The other is to *replace* them by another
+# writer's answers: everything in which $q$ differs from $p$ is pulled, whether it
+# matters for the game or not.
 #
 # ## Token by token
 #
 # How different are they? We take three sets of right answers to the same hands,
 #
 # - *solver*: the demonstrations,
-# - *own*: what Init answers itself and the verifier accepts (`sft_examples.verified` samples
-#   eight answers a hand at temperature 1 and keeps the right ones),
-# - *textbook*: the shortest formula, the style of the corpus that the base was trained
-#   on,
+# - *own*: Init's own answers that the verifier accepts (`sft_examples.verified` samples
+#   eight answers per hand at temperature 1 and keeps the right ones),
+# - *textbook*: the shortest formula, which is the style of the base's corpus,
 #
 # and ask Init for the log-probability of every token.
 
@@ -345,15 +345,15 @@ for name, row in zip(answers, logps, strict=True):
 
 # %% [markdown]
 # A *nat* is the unit of $-\log p$: an answer of probability $p$ costs $-\log p$ nats.
-# The figure shows where they are spent, from the formula on. Dark boxes are tokens that
-# Init would hardly have written.
+# The figure shows which tokens of the formula they are spent on. Dark boxes are tokens
+# that Init would hardly have written.
 
 # %%
 import matplotlib.pyplot as plt
 
 
 def formula_tokens(answer: str, row: torch.Tensor) -> tuple[list[str], list[float]]:
-    """The tokens of an answer behind ``"formula":`` and their probabilities."""
+    """The tokens of an answer after ``"formula":`` and their probabilities."""
     (lesson,) = demonstrated(tokenizer, [chat(hand, answer)])
     pieces = [tokenizer.decode([i]) for i in lesson["labels"] if i >= 0]
     first = next(i for i in range(99) if '"formula"' in "".join(pieces[:i]))
@@ -378,25 +378,27 @@ for axis, (name, boxes) in zip(axes, strips.items(), strict=True):
     strip(axis, name, *boxes)
 worst = {name: min(zip(ps, xs, strict=True)) for name, (xs, ps) in strips.items()}
 told = [f"{name}, {x.strip()} with {p:.3f}" for name, (p, x) in worst.items()]
-words = "Probability under Init of each formula token, in three answers to a hand."
-notebook.figure(fig, alt=f"{words} The least likely token of each: {'; '.join(told)}.")
+finding = f"The {min(worst, key=worst.get)} answer has the token least likely to Init"
+fig.suptitle(finding)
+words = "Boxes: the formula tokens of three answers to a hand, with their probabilities."
+notebook.figure(fig, alt=f"{finding}. {words} The least of each: {'; '.join(told)}.")
 
 # %% [markdown]
-# One hand is an anecdote, and this one was chosen to be clear. Averages need two
-# numbers: nats an answer, and nats a token. The exponential of the latter is the
+# One hand is an anecdote, and this one was chosen to be clear. For averages we use two
+# numbers: nats per answer, and nats per token. The exponential of the latter is the
 # *perplexity*, as if the model chose among that many equally likely tokens.
 #
 # ### Exercise 3.3: how surprising is a set of answers?
 #
 # Difficulty ●●○○○ · 8 minutes
 #
-# Answers have different lengths. Nats an answer are averaged over *answers*, the nats
-# in the perplexity over *all tokens of all answers*. The perplexity gap of two sets is
-# the ratio of their perplexities.
+# Answers have different lengths. Nats per answer are averaged over *answers*. The nats
+# in the perplexity are averaged over *all tokens of all answers*. The perplexity gap of
+# two sets is the ratio of their perplexities.
 
 # %%
 def surprise(logps: list[torch.Tensor]) -> tuple[float, float]:
-    """Mean nats an answer, and perplexity a token, of answers' log-probabilities.
+    """Mean nats per answer, and perplexity per token, of answers' log-probabilities.
 
     Two answers of one token each with probability 1/2 and 1/8: ``(2 log 2, 4)``.
     """
@@ -414,7 +416,7 @@ with notebook.exercise("3.3"):
     assert isinstance(found, tuple), f"return nats and perplexity, not {found!r}"
     nats, perplexity = found
     assert abs(nats - 2 * math.log(2)) < 1e-5, "mean over answers of -sum log p"
-    assert abs(perplexity - 4) < 1e-4, "exp of the mean nats a token"
+    assert abs(perplexity - 4) < 1e-4, "exp of the mean nats per token"
     dice = torch.Generator().manual_seed(0)
     some = [-3 * torch.rand(n, generator=dice) for n in (1, 2, 9, 30)]
     many = [-torch.rand(n, generator=dice) for n in (5, 1, 1, 1, 12)]
@@ -489,8 +491,8 @@ for name in sets:
     each = part["nats"].sum() / part["tokens"].sum()
     same = sum(answer == task.base_demonstration(one) for one, answer in sets[name])
     summary[name] = {
-        "nats an answer": in_words(part["nats"]),
-        "perplexity a token": f"{math.exp(each):.3f}",
+        "nats per answer": in_words(part["nats"]),
+        "perplexity per token": f"{math.exp(each):.3f}",
         "pull on its tokens": in_words(part["pull"]),
         "is the shortest": f"{same} of {len(sets[name])}",
     }
@@ -498,9 +500,10 @@ print(f"{len(solved)} of 100 hands have an answer of Init's own")
 pd.DataFrame(summary).T
 
 # %% [markdown]
-# The *pull* is the sum of $1 - p_y$ over the tokens of an answer: how hard the gradient
-# lifts them before the first step. The solver draws the shortest formula now and then,
-# too (last column), and often there is only one; its nats are spent on the others.
+# The *pull* is the sum of $1 - p_y$ over the tokens of an answer: how strongly the
+# gradient raises them at the first step. The solver sometimes draws the shortest
+# formula, too (last column), and often there is only one. Its nats are spent on the
+# other hands.
 
 # %%
 def verdict(e) -> str:
@@ -520,15 +523,15 @@ for name in ("solver", "textbook"):
 
 # %% [markdown] tags=["floor"]
 # *Own* has an advantage by construction: those answers were sampled from Init. That is
-# what on-policy means. How large the gap is depends on how sure the base is of its
+# what on-policy means. The size of the gap depends on how sure the base is of its
 # style. Ours was pre-trained on shortest formulas; a large language model may spread
 # its probability over more styles.
 #
 # ## What can be learned, and what is left to memorise
 #
-# Suppose a model that understood the game completely. For a hand with $k$ formulas it
-# still would not know which one the solver drew. The solver's distribution over
-# formulas is $q(f) = 1/k$, the model's is $p(f)$, and the expected loss splits into
+# Suppose a model understood the game completely. For a hand with $k$ formulas it would
+# still not know which one the solver drew. The solver's distribution over formulas is
+# $q(f) = 1/k$, the model's is $p(f)$, and the expected loss splits into
 #
 # $$
 # -\sum_f q(f) \log p(f) = \underbrace{-\sum_f q(f) \log q(f)}_{H(q)\, =\, \log k}
@@ -537,8 +540,8 @@ for name in ("solver", "textbook"):
 #
 # The KL term can be learned: write formulas like the solver. The entropy $\log k$
 # cannot, except for a hand whose answer was *seen*. It is a floor for fresh hands, on
-# average over them. A loss below it on the training hands is memorised: nothing but
-# having seen the answers can bring it there.
+# average over them. A loss below it on the training hands is memorised: only having
+# seen the answers can bring it there.
 #
 # ### Exercise 3.4: the floor
 #
@@ -596,8 +599,8 @@ with notebook.exercise("3.4"):
 #
 # </details>
 #
-# For our hands, with everything before and behind the formula certain for a model that
-# reads the prompt:
+# For our hands, we assume that a model that reads the prompt is certain of everything
+# before and after the formula:
 
 # %%
 def floor(problems: list[Hand]) -> float:
@@ -606,7 +609,7 @@ def floor(problems: list[Hand]) -> float:
     return sum(map(math.log, counts)) / len(counts)
 
 def nats(model, pairs: list[tuple[Hand, str]]) -> float:
-    """Mean nats an answer."""
+    """Mean nats per answer."""
     return -torch.cat(answer_logps(model, pairs)).sum().item() / len(pairs)
 
 lessons = [(hand, task.demonstration(hand)) for hand in hands[:100]]
@@ -616,13 +619,13 @@ print(f"{low:.2f} of them are the solver's choice among right formulas; about")
 print(f"{start - low:.2f} can be saved without having seen the answer.")
 
 # %% [markdown]
-# The argument needs that nothing predicts the choice. Here it holds by construction:
-# the draw is seeded by the hand's numbers, and no fresh hand shares them with a
-# training hand.
+# The argument requires that nothing predicts the choice. Here this holds by
+# construction: the draw is seeded by the hand's numbers, and no fresh hand shares them
+# with a training hand.
 #
-# ## SFT by the library
+# ## SFT with trl
 #
-# A trainer minimises one number a batch. Before we leave that to a library, assemble
+# A trainer minimises one number per batch. Before we leave that to a library, compute
 # the number from what this chapter has shown.
 #
 # ### Exercise 3.5: assemble the SFT loss
@@ -694,11 +697,11 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
 #
 # </details>
 #
-# Fine-tuning itself needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft` calls
-# it with the scale's settings and gives us a *hook*, a function that runs between
-# steps. Ours asks how many nats an answer costs the model by now: the demonstrations it
-# trains on, the solver's answers to fresh hands under the same rule, and *Init's own*
-# right answers to those fresh hands, which do not enter the loss.
+# Fine-tuning itself needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft`
+# calls it with the scale's settings and gives us a *hook*, a function that runs between
+# steps. Ours measures how many nats an answer now costs the model, for three sets: the
+# demonstrations it trains on, the solver's answers to fresh hands under the same rule,
+# and *Init's own* right answers to those fresh hands, which do not enter the loss.
 #
 # **Predict before you run**: which of the three falls below the floor $\log k$, which
 # falls but stays above it, and which rises?
@@ -707,8 +710,8 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
 #
 # The demonstrations can fall below the floor, because they were seen. The solver's
 # answers to fresh hands can only approach it: the style is learned, the draw is not.
-# Init's own answers become less likely, because probabilities sum to one. Whether 80
-# steps are enough for the first is what the run shows.
+# Init's own answers become less likely, because probabilities sum to one. The run shows
+# whether 80 steps are enough for the first.
 #
 # </details>
 
@@ -754,7 +757,7 @@ LINES = {
 }
 lows = floor(hands[:100]), floor(fresh)
 
-fig, axis = plt.subplots(figsize=(7.2, 3.8))
+fig, axis = plt.subplots(figsize=(9, 3.8))
 for name, (colour, marker, line) in LINES.items():
     axis.plot(curve[name], color=colour, marker=marker, ls=line, label=name)
     end = curve[name].iloc[-1]
@@ -762,20 +765,22 @@ for name, (colour, marker, line) in LINES.items():
     axis.annotate(f"{end:.2f}", (steps, end), (6, -3), **look)
 axis.axhspan(*sorted(lows), color="#555555", alpha=0.5, lw=1)
 axis.annotate("floor: mean log k", (0, max(lows)), (0, 3), textcoords="offset points")
-axis.set(xlabel="step of SFT", ylabel="nats an answer (log scale)", yscale="log")
+axis.set(xlabel="step of SFT", ylabel="nats per answer (log scale)", yscale="log")
 axis.yaxis.set_major_formatter("{x:g}")
-axis.legend(loc="lower left")
+axis.legend(loc="upper left", bbox_to_anchor=(1.06, 1))
 a, b = curve.iloc[0], curve.iloc[-1]
-told = "; ".join(f"{name} {a[name]:.2f} to {b[name]:.2f}" for name in LINES)
-told += f"; floor {lows[0]:.2f} and {lows[1]:.2f}"
-notebook.figure(fig, alt=f"Nats an answer against steps of SFT. {told}.")
-
-# %%
 first, second, third = LINES
 below = "below" if b[first] < lows[0] else "not below"
+finding = f"The demonstrations end {below} the floor"
+axis.set_title(finding)
+told = "; ".join(f"{name} {a[name]:.2f} to {b[name]:.2f}" for name in LINES)
+told += f"; floor {lows[0]:.2f} and {lows[1]:.2f}"
+notebook.figure(fig, alt=f"{finding}. Nats per answer against steps of SFT: {told}.")
+
+# %%
 before, gap = a[second] - a[first], b[second] - b[first]
 notebook.show(
-    f"After {steps} steps the demonstrations cost {b[first]:.2f} nats an answer, "
+    f"After {steps} steps the demonstrations cost {b[first]:.2f} nats per answer, "
     f"{below} the {lows[0]:.2f} that a model can reach without having seen them. The "
     f"same solver's answers to fresh hands cost {b[second]:.2f}: the distance between "
     f"the two sets went from {before:+.2f} to {gap:+.2f} nats, and what it grows by "
@@ -785,8 +790,8 @@ notebook.show(
 )
 
 # %% [markdown]
-# The trainer itself reports the first of these, as a mean over tokens and with the
-# prefix that costs nothing. It cannot see the other two:
+# The trainer itself reports only the first of these, as a mean over all answer tokens,
+# including those before the formula, which cost almost nothing:
 
 # %%
 print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
@@ -794,16 +799,17 @@ print("training loss every 10 steps:", [round(loss, 3) for loss in losses])
 # %% [markdown]
 # ## The measured run, with its control
 #
-# Nats are not hands. So now a longer run with proper measurements, and next to it on
-# the other core the control, `sft-verified`: *on-policy SFT*. It has the same hands,
-# trainer, rate and training compute. Only the answers are others: Init's own that the
-# verifier accepted, eight samples a hand, each kept as often as it came.
+# Nats do not count solved hands. So we now make a longer run with proper measurements.
+# On the other core runs the control, `sft-verified`: *on-policy SFT*. It has the same
+# hands, trainer, rate and training compute. Only the answers differ: they are Init's
+# own that the verifier accepted, out of eight samples per hand, each kept as often as
+# it was sampled.
 #
 # `Run` names everything that decides a run: the scale's settings, half of its training
 # compute (`tflop`; chapter 5 counts it) and one seed. A second call of the cell only
-# reads the folder. Whatever is measured in between is sampled as in the paper, at
-# temperature 0.6 and top_p 0.9; at both ends greedily as well, and at temperatures 0.3
-# and 1.
+# reads the folder. Evaluations during training are sampled as in the paper, at
+# temperature 0.6 and top_p 0.9. Before and after training we also decode greedily and
+# at temperatures 0.3 and 1.
 
 # %%
 from sftrl_lite.course.monitor import train_and_watch
@@ -823,15 +829,16 @@ folder = ROOT / "runs" / "chapter-3" / plan["sft"].hash
 table = train_and_watch(plan, folder, "chapter-3")
 
 # %% [markdown]
-# The monitor above grows while the runs train. Its table holds what each model answers
-# greedily to the same six training hands after 0, 1, 2, 4, 8, ... steps. Follow a row
+# The monitor above is updated while the runs train. Its table shows each model's greedy
+# answers to the same six training hands after 0, 1, 2, 4, 8, ... steps. Follow a row
 # from left to right: a star says that the answer is, letter by letter, the one that the
-# solver drew for this hand. Some answers are starred at step 0 already, where the draw
-# happens to be what Init writes by itself. A star that *comes* and stays is the draw
-# that was memorised. Chapter 4 shows RL on the same hands.
+# solver drew for this hand. Some answers are starred at step 0 already: there the draw
+# happens to be what Init writes by itself. A star that *appears* and stays is a
+# memorised draw. Chapter 4 shows RL on the same hands.
 #
-# `train` are the hands of the demonstrations, `id` is fresh hands under the same rule,
-# `ood-rule` fresh hands under the shifted one; all solved at the first try.
+# `train` is the hands of the demonstrations, `id` fresh hands under the same rule,
+# `ood-rule` fresh hands under the shifted rule. All shares are of hands solved at the
+# first try.
 
 # %%
 from sftrl_lite.results import measures, plots, report, tables
@@ -844,9 +851,9 @@ for split, name in names.items():
 tables.main_table(table, columns)
 
 # %% [markdown]
-# *SFT memorises* is a statement about the first four columns. To Init, training hands
-# and fresh hands are alike: both were dealt at random. A gap that training opens
-# between them is memorised. The shift comes on top of that.
+# *SFT memorises* is a statement about the first four columns. For Init, training hands
+# and fresh hands do not differ: both were dealt at random. A gap between them that
+# opens in training is memorised. The shift comes on top of that.
 
 # %%
 from sftrl_lite.results.measures import compare, measured
@@ -903,7 +910,7 @@ for split in ("id", "ood-rule"):
 # %% [markdown]
 # ## Look at failures
 #
-# Never trust an average that you have not looked into. We load Init, SFT and the
+# Do not trust an average without looking at single answers. We load Init, SFT and the
 # control, and let each answer the same fresh hands once, under the trained and the
 # shifted rule.
 
@@ -928,8 +935,8 @@ pd.DataFrame(kinds).T.fillna(0).astype(int)
 
 # %% [markdown]
 # `wrong_value` is a formula from the right numbers that does not make 24,
-# `wrong_numbers` one from others. The same hand, three answers: the first that Init
-# solves and SFT does not.
+# `wrong_numbers` one from other numbers. Next come three answers to the first hand that
+# Init solves and SFT does not.
 
 # %%
 pick = next(
@@ -942,9 +949,9 @@ for (rule, name), episodes in played.items():
         print(f"{name:40} {turn.verdict.kind:14} {turn.answer.partition('], ')[2]}")
 
 # %% [markdown]
-# Whose formulas do they write? Of the right answers to fresh hands, the share that is
-# exactly the shortest formula, and the share that is the solver's draw (which cannot be
-# predicted, so it is matched by luck, or where there is only one formula).
+# Whose formulas do they write? We count the right answers to fresh hands that are
+# exactly the shortest formula, and those that are the solver's draw. (The draw cannot
+# be predicted. It is matched by luck, or where there is only one formula.)
 
 # %%
 rows = {}
@@ -961,12 +968,12 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # ## With more seeds
 #
-# One seed shows that it can happen. Recorded runs, full length, from
-# `results/ledger.csv`, with intervals over seeds and hands. *SFT, learning rate 1e-3*
-# is the same SFT pushed harder; *varied rules* asks whether the single rule in the
-# prompts is to blame: the same cards, but the announced rule changes from hand to hand,
-# never the shifted one (so its "training hands" here are cards that it saw under other
-# rules).
+# One seed shows that it can happen. The next figure shows recorded runs of full length
+# from `results/ledger.csv`, with intervals over seeds and hands. *SFT, learning rate
+# 1e-3* is the same SFT at a higher rate. *Varied rules* asks whether the single rule in
+# the prompts is the cause: the cards are the same, but the announced rule changes from
+# hand to hand and is never the shifted one. (So its "training hands" here are cards
+# that it saw under other rules.)
 
 # %%
 wanted = ["headline", "controls", "push"]
@@ -979,7 +986,7 @@ if len(recorded):
     display(tables.main_table(recorded, columns), tables.cost_table(recorded))
 
 # %% [markdown]
-# The gap of memorisation over seeds, and what the control changes, paired by seed:
+# The memorisation gap over seeds, and what the control changes, paired by seed:
 
 # %% tags=["memorised"]
 def memorised_over_seeds(method: str) -> str:
@@ -1000,8 +1007,8 @@ for split in ("id", "ood-rule"):
 # %% [markdown]
 # ## Side box: does SFT anchor on the old rule?
 #
-# There is another story about SFT and rules. Every demonstration counts a face card as
-# 10, so the model might stop reading the rule and go on writing 10 (Lin et al. 2025
+# There is another explanation of SFT's failures. Every demonstration counts a face card
+# as 10, so the model might stop reading the rule and go on writing 10 (Lin et al. 2025
 # report it for a prompt that never changes). That is easy to check, and no conclusion
 # of this chapter rests on it. Give the model a prompt under the shifted rule, write the
 # answer *for* it up to the number of the jack, and read off the probability of 11 and
@@ -1058,17 +1065,17 @@ notebook.show(
 # %% [markdown]
 # ## A place to play
 #
-# The fine-tuned model, your cards, your rule: every token with its probability. Three
-# things to try. The training hand below: is the solver's formula memorised? The
-# same cards in another order, or with one of them changed: what is left of it? The same
-# under the rule 11-12-13, at temperature 0: how sure is the model of what it writes?
+# The fine-tuned model, your cards, your rule: every token with its probability. Try
+# three things. Take the training hand below: is the solver's formula memorised? Take
+# the same cards in another order, or change one of them: what is left of it? Take the
+# rule 11-12-13 at temperature 0: how sure is the model of what it writes?
 #
 # <details><summary>What to look for</summary>
 #
 # A memorised formula is certain from its first token on. In another order the numbers
 # are the same but the prompt is not: if the model stays certain of the same formula, it
-# has memorised the numbers rather than the text. Confidence under the shifted rule is no
-# sign of being right: compare the numbers written with those announced.
+# has memorised the numbers rather than the text. Confidence under the shifted rule does
+# not mean that it is right: compare the numbers written with those announced.
 #
 # </details>
 
@@ -1083,27 +1090,26 @@ token_view(models["SFT"], tokenizer, **look)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# - *Off-policy* can be measured: the nats of the first table. They split into what can
-#   be learned (write like the solver) and what cannot ($\log k$). The second part can
-#   be saved on training hands only.
+# - *Off-policy* can be measured, in the nats of the first table. They split into what
+#   can be learned (write like the solver) and what cannot ($\log k$). The second part
+#   can be saved on training hands only.
 # - *SFT memorises* means here: training hands end above fresh hands under the same
-#   rule. Read it off the table of gaps; where the interval includes zero, this run does
-#   not show it.
+#   rule. The table of gaps shows it; where the interval includes zero, this run does
+#   not.
 # - *SFT forgets* means: fresh hands, or the shifted rule, end below Init. That is
-#   another statement, with other columns. The probe shows one way to it: probability
-#   that moves to the solver's formulas is taken from Init's own, the right ones
-#   included.
+#   another statement, about other columns. The probe shows one cause: probability that
+#   moves to the solver's formulas is taken from Init's own, the right ones included.
 # - The *control* changes only whose answers are imitated. It is not free of the
 #   verifier: it uses the same judge as RL, once, before training. And it sees fewer
-#   hands (only those that Init solved) and more than one answer to some. What it shows
-#   is that SFT's results depend on the answers; how RL compares is chapters 4 and 5,
-#   why it might is chapter 12.
+#   hands (only those that Init solved) and more than one answer to some. It shows that
+#   SFT's results depend on the answers. Chapters 4 and 5 compare RL, and chapter 12
+#   asks why it differs.
 #
 # What this chapter does *not* show:
 #
 # - *That solvers make bad teachers in general.* Our demonstrations are the worst case:
-#   a random choice among formulas, nothing explained. A solver with a fixed style, or
-#   with its reasoning written out, leaves less to memorise. *Textbook* in the first
+#   a random choice among formulas, without an explanation. A solver with a fixed style,
+#   or with its reasoning written out, leaves less to memorise. *Textbook* in the first
 #   table is a step towards that.
 # - *That SFT lowers success under a shifted rule from the first step.* On the paper's
 #   own task it was seen to rise first, peak early and then fall (Jin et al., 2025).
