@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 4. RL with verification iterations
 #
-# Does a model that is only told right or wrong learn something that holds under another
-# rule? We start with REINFORCE on the small language model and add one idea at a time,
-# a baseline, a learned value, the clip, the group, until it is PPO and GRPO. Each stage
-# trains live. Then we run PPO on a verifier's rewards at full length, beside a control
-# whose rewards are random.
+# Does a model that only learns whether its answers are right learn something that holds
+# under another rule? We start with REINFORCE on the small language model and add one
+# idea at a time (a baseline, a learned value, the clip, the group) until we have PPO
+# and GRPO. Each stage trains live. Then we run PPO on a verifier's rewards at full
+# length, beside a control whose rewards are random.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -46,7 +46,7 @@ scale = notebook.setup()
 # 2. `11+3*6-5`, which is 24, but with a number that is not on the table,
 # 3. `3+5+6+10`.
 #
-# The verifier judges each, and its message is in the chat when the next try begins.
+# The verifier judges each try, and its message is in the chat before the next one.
 
 # %% tags=["three-tries"]
 import random
@@ -65,11 +65,13 @@ for formula in ("3*5+6+10", "11+3*6-5", "3+5+6+10"):
 # %% [markdown] tags=["reward-to-go"]
 # What was the first try worth? It earned $-1$, but it did not end the episode, and the
 # reward of 5 came two tries later. With a discount of $\gamma = 0.9$ per try (as in the
-# released code), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, from the back,
+# released code), the *reward to go* $R_t = r_t + \gamma R_{t+1}$ is, computed
+# backwards,
 #
 # $$R_3 = 5, \qquad R_2 = -2 + 0.9 \cdot 5 = 2.5, \qquad R_1 = -1 + 0.9 \cdot 2.5 = 1.25.$$
 #
-# The tries of an episode share its final success, the earlier ones a little less.
+# All tries of an episode are credited with its final success, the earlier ones a little
+# less.
 #
 # ### Exercise 4.1: rewards to go of a batch
 #
@@ -138,11 +140,12 @@ with notebook.exercise("4.1"):
 # | reward $r_t$ | the verifier's reward; one point less when the last try fails |
 # | end | solved, or $T$ tries used: the *verification budget* |
 #
-# Only the policy $\pi_\theta(a_t \mid s_t)$ is random. We look for parameters that make
+# Only the policy $\pi_\theta(a_t \mid s_t)$ is random. We look for parameters that
+# maximise
 #
 # $$J(\theta) = \mathbb{E}_{\pi_\theta}\Big[\sum_{t=1}^{T} \gamma^{t-1} r_t\Big]$$
 #
-# large. It contains no correct answer, only the verifier's rewards.
+# It contains no correct answer, only the verifier's rewards.
 #
 # ## A rollout
 #
@@ -169,10 +172,10 @@ for turn in episode.turns:
     print(f"{turn.answer}\n   -> {turn.verdict.kind}, reward {turn.reward:+.0f}")
 
 # %% [markdown]
-# The whole chat is one list of tokens that only ever grows. Because it only grows, the
-# *keys and values* of its tokens, what attention keeps of the past, can be kept from
-# the first token to the last. How many token passes does that save? Count for a prompt
-# of $P$ tokens, answers of $A$, messages of $M$, and $T$ tries.
+# The whole chat is one list of tokens that only grows. So the *keys and values* of its
+# tokens, which attention reads at every later token, can be cached from the first token
+# to the last. How many token passes does that save? Count for a prompt of $P$ tokens,
+# answers of $A$, messages of $M$, and $T$ tries.
 
 # %%
 def token_passes(P: int, A: int, M: int, T: int) -> dict[str, int]:
@@ -188,12 +191,12 @@ for T in (1, 5, 10):
     print(T, "tries:", token_passes(P=15, A=20, M=4, T=T))
 
 # %% [markdown]
-# With everything kept, the cost of an episode is linear in its tries. The paper's
-# compute formula charges sampling as if nothing were kept (chapters 5 and 10).
+# With a cache, the cost of an episode is linear in its tries. The paper's compute
+# formula charges sampling as if there were no cache (chapters 5 and 10).
 #
 # ## Episodes as tensors: tokens and turns
 #
-# Training needs $B$ episodes side by side. `pack` makes two kinds of tensors of them:
+# Training needs $B$ episodes side by side. `pack` turns them into two kinds of tensors:
 # per *token*, $(B, L)$, and per *turn*, $(B, T)$. Here are episodes of different
 # lengths:
 
@@ -211,8 +214,8 @@ notebook.figure(batch_drawing(batch), alt=alt)
 # %% [markdown]
 # Blue is what the model wrote: its *actions*. Grey is what it was given, the prompt and
 # (the narrow pieces) the verifier's messages; hatched is padding. Orange triangles mark
-# the last token *before* each answer: there the model has read everything and written
-# nothing of its answer.
+# the last token *before* each answer: there the model has read everything and has not
+# begun its answer.
 #
 # | field of the batch | shape | what it holds |
 # | --- | --- | --- |
@@ -223,9 +226,10 @@ notebook.figure(batch_drawing(batch), alt=alt)
 # | `rewards`, `played` | $(B, T)$ | rewards, and which turns took place |
 # | `advantages`, `targets` | $(B, T)$ | 0 so far; the rest of the chapter fills them in |
 #
-# `policy` is one forward pass over whole episodes. It returns $\log \pi$ of every answer
-# token, $(B, L)$. The action is the whole answer, so its log-probability is the *sum*
-# over its tokens, `per_turn`. It must be what was recorded while sampling:
+# `policy` is one forward pass over whole episodes. It returns $\log \pi$ of every
+# answer token, $(B, L)$. The action is the whole answer, so its log-probability is the
+# *sum* over its tokens, `per_turn`. It must agree with what was recorded while
+# sampling:
 
 # %%
 from sftrl_lite.training.forward import per_turn, policy
@@ -238,9 +242,9 @@ print("        when it was sampled", per_turn(batch, batch.old_logps)[-1].tolist
 # %% [markdown] tags=["score-function"]
 # ## The policy gradient, on two answers
 #
-# How does one climb $J$ if the verifier cannot be differentiated? Forget tokens: there
-# are two answers, one right ($r = 5$) and one wrong ($r = -1$), and a policy with two
-# logits $\theta \in \mathbb{R}^2$, $\pi = \text{softmax}(\theta)$. Then
+# How can we maximise $J$ if the verifier cannot be differentiated? Ignore tokens for a
+# moment. There are two answers, one right ($r = 5$) and one wrong ($r = -1$), and a
+# policy with two logits $\theta \in \mathbb{R}^2$, $\pi = \text{softmax}(\theta)$. Then
 #
 # $$
 # J(\theta) = \sum_a \pi_a r_a, \qquad
@@ -258,7 +262,7 @@ score = torch.eye(2) - pi  # row a: gradient of log pi_a
 print("score function    ", (pi[:, None] * rewards[:, None] * score).sum(0))
 
 # %% [markdown]
-# Finite differences need no theory: move each logit a little and look at $J$.
+# We check it with finite differences: move each logit a little and look at $J$.
 
 # %%
 def value(logits: torch.Tensor) -> torch.Tensor:
@@ -279,8 +283,8 @@ print("finite differences", torch.tensor(slopes))
 # \text{because} \quad \mathbb{E}[\nabla \log \pi_a] = \nabla \textstyle\sum_a \pi_a = 0.$$
 #
 # Add 10 to both rewards: the task is the same, and so is the gradient. The variance of
-# the samples is not. Three baselines: none, the mean reward, and the one of least
-# variance, which weights each reward by its squared score.
+# the samples is not. We compare three baselines: none, the mean reward, and the one of
+# least variance, which weights each reward by its squared score.
 
 # %% tags=["baselines"]
 rng = torch.Generator().manual_seed(0)
@@ -302,9 +306,9 @@ for pay in (rewards, rewards + 10):
 # The means agree: no baseline changes the gradient. Now compare the first two lines.
 # With these rewards the mean reward does *not* reduce the noise, because 0 happens to
 # lie nearer to the baseline of least variance. Compare the lines of `none` with each
-# other, then the lines of `mean`: what the mean reward buys is that the noise no longer
-# depends on the zero of the verifier's scale. The baseline of least variance differs
-# from logit to logit; PPO and GRPO use an estimate of the mean.
+# other, then the lines of `mean`: with the mean reward the noise no longer depends on
+# the zero of the verifier's scale. The baseline of least variance differs from logit to
+# logit; PPO and GRPO use an estimate of the mean.
 #
 # ### Exercise 4.2: gradient estimates with a baseline
 #
@@ -367,8 +371,8 @@ with notebook.exercise("4.2"):
 #
 # ## REINFORCE on the language model
 #
-# Now with tokens. An action is a whole answer, so REINFORCE (Williams, 1992) multiplies
-# the gradient of its summed log-probability by what came with it and after it:
+# Now we use tokens. An action is a whole answer, so REINFORCE (Williams, 1992)
+# multiplies the gradient of its summed log-probability by its reward to go:
 #
 # $$
 # \nabla J \approx \frac{1}{N} \sum_{\text{turns}} R_t \, \nabla \log \pi_\theta(a_t \mid
@@ -376,8 +380,8 @@ with notebook.exercise("4.2"):
 # \pi_\theta(\text{token} \mid \text{all before}).
 # $$
 #
-# (The exact gradient has a factor $\gamma^{t-1}$ as well, which hardly any
-# implementation keeps.) The student starts from the base model; `at_init` puts it back.
+# (The exact gradient also has a factor $\gamma^{t-1}$, which hardly any implementation
+# keeps.) The student starts from the base model; `at_init` resets it.
 
 # %%
 from dataclasses import replace
@@ -401,9 +405,9 @@ trial = replace(scale.rl, method="rl-grpo", problems=groups, samples=8, tries=3,
                 lr=4 * scale.rl.lr)  # few steps, so large ones
 
 # %% [markdown]
-# Every method of this chapter is one and the same training step with two functions left
-# open: `credit` writes the batch's advantages, `loss` turns them into a number to
-# minimise. First the episodes:
+# Every method of this chapter is the same training step with two functions left open:
+# `credit` writes the batch's advantages, `loss` turns them into a number to minimise.
+# First the episodes:
 
 # %%
 from sftrl_lite.scales import RLSettings
@@ -422,8 +426,8 @@ def play(model, tokenizer, task, hands, s: RLSettings, rng: random.Random) -> Ba
 # %% [markdown]
 # Then the step. For REINFORCE read it with one epoch and one minibatch: play, credit,
 # one forward pass, one update. (`learner` holds model, optimizer and, for PPO, a value
-# head. The loop over minibatches matters from the clip on; the gradient's norm is
-# limited, as everywhere.)
+# head. The loop over minibatches matters from the section on the clip on. The
+# gradient's norm is limited, as in all our training.)
 
 # %%
 from sftrl_lite.seeds import stream
@@ -449,7 +453,7 @@ def text_step(learner, tokenizer, task, hands, s, seed, credit, loss) -> Batch:
     return batch
 
 # %% [markdown]
-# REINFORCE fills the two gaps with two lines each.
+# REINFORCE fills both gaps with two lines each.
 
 # %%
 from sftrl_lite.training.losses import rewards_to_go
@@ -493,18 +497,18 @@ lived = {"Init": solved_first()}  # the student is at Init
 live("REINFORCE", by_return, reinforce, trial)
 
 # %% [markdown]
-# That is reinforcement learning on a language model, whole: no value head, no clip, no
-# reference model. The rewards of single steps are noisy, as each is a mean over a
-# handful of hands.
+# This is a complete reinforcement learning method for a language model, without a value
+# head, a clip or a reference model. The rewards of single steps are noisy, because each
+# is a mean over a handful of hands.
 #
 # ### Exercise 4.3: a REINFORCE loop that learns
 #
 # Difficulty ●●●●○ · 20 minutes
 #
-# Put it together yourself, on a policy small enough for every check to take a moment:
-# a table of logits, one row for each state. `policy(states)` gives logits $(N, A)$ for
-# states $(N,)$; `verify(states, actions)` gives rewards $(N,)$, one call a step. Sample
-# an action for each state *from the policy*, subtract the mean reward, and take one step
+# Write the loop yourself, on a policy so small that every check takes a moment: a table
+# of logits, one row for each state. `policy(states)` gives logits $(N, A)$ for states
+# $(N,)$; `verify(states, actions)` gives rewards $(N,)$, one call per step. Sample an
+# action for each state *from the policy*, subtract the mean reward, and take one step
 # of plain gradient ascent (`torch.optim.SGD`) on the mean over the samples.
 
 # %%
@@ -553,7 +557,7 @@ with notebook.exercise("4.3"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `torch.distributions.Categorical(logits=policy(states))` samples and knows `log_prob`.
+# `torch.distributions.Categorical(logits=policy(states))` has `sample` and `log_prob`.
 # The loss is minus the mean of (reward minus mean reward) times log-probability.
 #
 # </details>
@@ -622,29 +626,31 @@ for name, unit in found.items():
 # pushed up, and the direction is decided by which answers happened to be sampled. With
 # the mean subtracted, the 10 cancels exactly: the third line is the same with and
 # without it. At `tiny` the first line is even above the third, as for the two answers:
-# failures are the unlikely answers, with large scores, so the baseline of least variance
-# lies below the mean reward. A verifier with another zero would not be so kind.
+# failures are the unlikely answers, with large scores, so the baseline of least
+# variance lies below the mean reward. With another zero of the verifier's scale this
+# would not hold.
 #
 # </details>
 #
 # What is left after the baseline is called the *advantage*: how much better than
-# expected. From here on the methods differ in three things only: how they compute it,
-# what their ratio is a ratio of, and what keeps the policy close.
+# expected. From here on the methods differ in only three things: how they compute the
+# advantage, what their ratio is a ratio of, and what keeps the policy close to the old
+# one.
 #
 # ## PPO's baseline: a learned value, and GAE
 #
-# PPO trains a second output $V(s_t)$, the expected reward to go. One could take $A_t =
-# R_t - V(s_t)$ (no bias, much noise) or only look one turn ahead (less noise, but only
-# as good as $V$). Generalised advantage estimation (Schulman et al., 2016) has a
-# parameter $\lambda$ between the two:
+# PPO trains a second output $V(s_t)$, the expected reward to go. One could take
+# $A_t = R_t - V(s_t)$ (no bias, much noise) or look only one turn ahead (less noise,
+# but only as good as $V$). Generalised advantage estimation (Schulman et al., 2016) has
+# a parameter $\lambda$ between the two:
 #
 # $$
 # \delta_t = r_t + \gamma V_{t+1} - V_t, \qquad
 # A_t = \delta_t + \gamma \lambda A_{t+1}, \qquad V_{T+1} = A_{T+1} = 0.
 # $$
 #
-# The three tries of the beginning, with made-up values $V = (1, 2, 3)$, $\gamma = 0.9$
-# and $\lambda = 0.95$:
+# For the three tries of the beginning, with assumed values $V = (1, 2, 3)$,
+# $\gamma = 0.9$ and $\lambda = 0.95$:
 #
 # | turn | $r_t$ | $V_t$ | $\delta_t$ | $A_t$ |
 # | --- | --- | --- | --- | --- |
@@ -664,9 +670,9 @@ print("advantages", [round(a, 5) for a in advantages])
 print("targets   ", [round(t, 5) for t in targets])
 
 # %% [markdown]
-# PPO implementations, ours too, then *normalise* the advantages of a batch: they
-# subtract the batch's mean and divide by its standard deviation. That fixes the size of
-# a step whatever the scale of the rewards.
+# Most PPO implementations, including ours, then *normalise* the advantages of a batch:
+# they subtract the batch's mean and divide by its standard deviation. Then the size of
+# a step does not depend on the scale of the rewards.
 #
 # **Predict, then run.** Take the three turns as the whole batch. Which of the three
 # advantages, 0.15, 0.41 and 2, are still positive afterwards?
@@ -681,7 +687,7 @@ for t, (before, after) in enumerate(zip(raw.tolist(), scaled.tolist(), strict=Tr
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Only the last, for only it is above the mean of the three, 0.85. The question has
+# Only the last: it alone is above the mean of the three, 0.85. The question has
 # changed: no longer "better than the value head expected?" but "better than the average
 # turn of this batch?". Subtracting a constant from all advantages is one more baseline
 # (nearly: the batch's mean contains each sample itself), so the expected gradient keeps
@@ -693,8 +699,8 @@ for t, (before, after) in enumerate(zip(raw.tolist(), scaled.tolist(), strict=Tr
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# Write it. The two ends of the scale are your check: $\lambda = 0$ gives $\delta_t$,
-# $\lambda = 1$ gives the reward to go minus the value.
+# Write it. Check the two extremes: $\lambda = 0$ gives $\delta_t$, $\lambda = 1$ gives
+# the reward to go minus the value.
 
 # %%
 def advantages_of(
@@ -724,7 +730,7 @@ with notebook.exercise("4.4"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# From the back, with two running numbers: the next value and the next advantage.
+# Go backwards and carry two numbers along: the next value and the next advantage.
 #
 # </details>
 #
@@ -747,9 +753,9 @@ with notebook.exercise("4.4"):
 # ### The value head, and an actor-critic that runs
 #
 # $V(s_t)$ is a small network on the language model's last hidden state at the triangles
-# of the drawing. In shapes: states $(B, L, H)$, picked at `ask` $(B, T)$, values
-# $(B, T)$. `policy` returns them when it is given a head. The credit is GAE; the loss is
-# REINFORCE's plus the value head's squared error.
+# of the drawing. The shapes are: states $(B, L, H)$, picked at `ask` $(B, T)$; values
+# $(B, T)$. `policy` returns the values if it is given a head. The credit is GAE; the
+# loss is REINFORCE's plus the value head's squared error.
 
 # %%
 def by_gae(batch: Batch, values: torch.Tensor, s: RLSettings) -> None:
@@ -774,9 +780,9 @@ live("Actor-critic", by_gae, actor_critic, with_values)
 # ## The clip
 #
 # Episodes are expensive, so one batch should serve several gradient steps. After the
-# first, the policy is no longer the one that sampled. The ratio $\rho_t = \pi_\theta(a_t
-# \mid s_t) / \pi_\text{old}(a_t \mid s_t)$ corrects for it, and PPO (Schulman et al.,
-# 2017) removes the incentive to move it far from 1:
+# first step the policy is no longer the one that sampled. The ratio
+# $\rho_t = \pi_\theta(a_t \mid s_t) / \pi_\text{old}(a_t \mid s_t)$ corrects for it,
+# and PPO (Schulman et al., 2017) removes the incentive to move it far from 1:
 #
 # $$
 # \max_\theta \; \mathbb{E}\Big[\min\big(\rho_t A_t,\;
@@ -795,7 +801,9 @@ for axis, sign in zip(axes, (1.0, -1.0), strict=True):
     old, a = torch.zeros_like(ratio), torch.full_like(ratio, sign)
     axis.plot(ratio, clipped_objective(ratio.log(), old, a, clip), label="clipped")
     axis.plot(ratio, ratio * a, ls=":", color="#767676", label="not clipped")
-    axis.set(title=f"advantage {sign:+.0f}", xlabel="ratio")
+    above = "flat above" if sign > 0 else "flat below"
+    edge = 1 + sign * clip
+    axis.set(title=f"Advantage {sign:+.0f}: {above} {edge:g}", xlabel="ratio")
     axis.axvspan(1 - clip, 1 + clip, color="#E5E5E5", zorder=0)
 axes[0].legend()
 axes[0].set_ylabel("objective")
@@ -804,8 +812,8 @@ notebook.figure(fig, alt="The clip is one-sided: PPO's objective against the rat
                 f"{1 - clip:g} for a negative one.")
 
 # %% [markdown]
-# The clip is one-sided each time. A good answer whose probability has risen enough is
-# left alone; one whose probability *fell* is still pulled up, at any distance.
+# In both panels the clip is one-sided. A good answer whose probability has risen enough
+# is left alone; one whose probability *fell* is still pulled up, at any distance.
 #
 # ### A ratio of what?
 #
@@ -815,9 +823,9 @@ notebook.figure(fig, alt="The clip is one-sided: PPO's objective against the rat
 # al., 2025](https://arxiv.org/abs/2507.18071)) has one for each answer, but takes the
 # geometric mean over its tokens.
 #
-# **Predict, then run.** One update on one batch, then the ratios. A clip range of 0.2 is
-# left by what share of the answers, and by what share of their tokens? And before the
-# update?
+# **Predict, then run.** We make one update on one batch and look at the ratios. What
+# share of the answers is outside a clip range of 0.2, and what share of their tokens?
+# And before the update?
 
 # %%
 learner = new_learner(at_init(), with_values, seed=0)
@@ -835,9 +843,9 @@ for name, ratio in (("answers", answers), ("tokens", tokens)):
 # <details><summary>Answer</summary>
 #
 # Before the update every ratio is exactly 1, so with one update for each batch the clip
-# does nothing: on-policy PPO is the actor-critic above. After the update, a larger share
-# of the answers than of the tokens is outside: small changes of some twenty tokens
-# multiply. The same number $\epsilon$ therefore means different things. With a ratio of
+# does nothing: on-policy PPO is the actor-critic above. After the update, a larger
+# share of the answers than of the tokens is outside: the small changes of some twenty
+# tokens multiply. So the same $\epsilon$ means different things. With a ratio of
 # answers, it limits how far whole answers move, and long answers reach it sooner. With
 # a ratio of tokens, it limits each token, and an answer may move far.
 #
@@ -876,8 +884,8 @@ with notebook.exercise("4.5"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Two flat pieces: right of $1 + \epsilon$ for a positive advantage, left of
-# $1 - \epsilon$ for a negative one.
+# The objective has two flat pieces: right of $1 + \epsilon$ for a positive advantage,
+# left of $1 - \epsilon$ for a negative one.
 #
 # </details>
 #
@@ -894,7 +902,8 @@ with notebook.exercise("4.5"):
 #
 # ### PPO that runs
 #
-# GAE's credit, and one ratio for each answer, clipped. Now a batch may serve twice:
+# PPO takes GAE's credit and one clipped ratio for each answer. Now a batch may be used
+# twice:
 
 # %%
 from sftrl_lite.training.losses import ppo_loss
@@ -996,7 +1005,7 @@ with notebook.exercise("4.6"):
 #
 # ## GRPO's baseline: the group
 #
-# A value head has to be learned. GRPO (Shao et al., 2024, *DeepSeekMath*) does without
+# A value head has to be learned. GRPO (Shao et al., 2024, *DeepSeekMath*) does not need
 # one: sample a group of $G$ answers to the same hand and compare each with its group,
 #
 # $$A_i = \frac{R_i - \text{mean}(R_1, \dots, R_G)}{\text{std}(R_1, \dots, R_G)}.$$
@@ -1009,9 +1018,9 @@ with notebook.exercise("4.6"):
 # $$A_{i,t} = R_{i,t} - \frac{1}{|P_t|} \sum_{j \in P_t} R_{j,t}, \qquad R \in
 # \mathbb{R}^{B \times T}.$$
 #
-# **Predict, then run.** Three groups of four, one turn each, rewards 5 and −1: one
-# sample solves its hand, three do, all do. Which sample gets the largest advantage, and
-# which group none?
+# **Predict, then run.** Take three groups of four, with one turn each and rewards 5 and
+# −1. In the first one sample solves the hand, in the second three, in the third all.
+# Which sample has the largest advantage, and which group gives none?
 
 # %% tags=["groups"]
 from sftrl_lite.training.losses import group_advantages
@@ -1025,11 +1034,11 @@ for name, scaled in (("Dr. GRPO", False), ("GRPO", True)):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The single success of the first group, and in the second group the single failure is
-# as far below: who is alone differs most from the group's mean. The last group teaches
-# nothing: when all samples agree, every advantage is zero. Hands that are always or
-# never solved cost sampling and give no gradient, which is why RL needs a base that
-# succeeds *sometimes*.
+# The single success of the first group. The single failure of the second is as far
+# below its mean: a sample that differs from all others lies farthest from the group's
+# mean. The last group teaches nothing: when all samples agree, every advantage is zero.
+# Hands that are always or never solved cost sampling and give no gradient, which is why
+# RL needs a base that succeeds *sometimes*.
 #
 # </details>
 #
@@ -1090,7 +1099,7 @@ with notebook.exercise("4.7"):
 #
 # ### GRPO that runs
 #
-# The group's credit, one ratio for each token, and no value head:
+# GRPO takes the group's credit and one ratio for each token, and has no value head:
 
 # %%
 from sftrl_lite.training.forward import per_token
@@ -1128,8 +1137,8 @@ pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
 # %% [markdown]
 # ## The family in one table
 #
-# All are the policy gradient; they differ in five choices. $R$ is the reward of an
-# answer.
+# All of these are policy gradient methods. They differ in five choices. $R$ is the
+# reward of an answer.
 #
 # | | advantage | divided by | ratio | KL to a reference | clip; mean of the loss |
 # | --- | --- | --- | --- | --- | --- |
@@ -1137,7 +1146,7 @@ pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
 # | RLOO ([Ahmadian et al., 2024](https://arxiv.org/abs/2402.14740)) | $R$ − mean of the *other* samples | – | none (on-policy) | in the reward | none; over answers |
 # | GRPO ([Shao et al., 2024](https://arxiv.org/abs/2402.03300)) | $R$ − group's mean | group's deviation | token | in the loss, $k_3$ | $1 \pm \epsilon$; over an answer's tokens, then over answers |
 # | Dr. GRPO ([Liu et al., 2025](https://arxiv.org/abs/2503.20783)) | $R$ − group's mean | – | token | none | $1 \pm \epsilon$; sum over tokens, divided by a constant |
-# | DAPO ([Yu et al., 2025](https://arxiv.org/abs/2503.14476)) | $R$ − group's mean | group's deviation; silent groups are sampled again | token | none | $1 - 0.2$ to $1 + 0.28$; over all tokens |
+# | DAPO ([Yu et al., 2025](https://arxiv.org/abs/2503.14476)) | $R$ − group's mean | group's deviation; silent groups are dropped and replaced by groups of other hands | token | none | $1 - 0.2$ to $1 + 0.28$; over all tokens |
 # | REINFORCE++ ([Hu et al., 2025](https://arxiv.org/abs/2501.03262)) | $R$ − batch's mean | batch's deviation | token | in the reward, token by token | $1 \pm \epsilon$; over tokens |
 # | **this course, PPO** | GAE over turns | batch's deviation | answer | none | $1 \pm \epsilon$; over turns |
 # | **this course, GRPO** | $R_t$ − group's mean at turn $t$ | – | token | none | $1 \pm \epsilon$; over all tokens |
@@ -1147,11 +1156,12 @@ pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
 #
 # ## How far from Init? Three estimates of a KL
 #
-# The Kullback-Leibler divergence $\text{KL}(\pi \| \pi_0) = \mathbb{E}_\pi[\log \pi -
-# \log \pi_0]$ says how far a policy has moved, in nats. Over whole answers it cannot be
-# summed, only estimated from samples of $\pi$. With $r = \pi_0 / \pi$, three estimates
-# are in use (Schulman, 2020): $k_1 = -\log r$, $k_2 = (\log r)^2 / 2$ and
-# $k_3 = r - 1 - \log r$. Four answers, where we know the truth:
+# The Kullback-Leibler divergence
+# $\text{KL}(\pi \| \pi_0) = \mathbb{E}_\pi[\log \pi - \log \pi_0]$ says how far a
+# policy has moved, in nats. The sum over all possible answers cannot be computed, so it
+# is estimated from samples of $\pi$. With $r = \pi_0 / \pi$, three estimates are in use
+# (Schulman, 2020): $k_1 = -\log r$, $k_2 = (\log r)^2 / 2$ and $k_3 = r - 1 - \log r$.
+# With four possible answers we know the true value:
 
 # %%
 from sftrl_lite.training.losses import kl_estimates
@@ -1166,24 +1176,24 @@ for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
 
 # %% [markdown]
 # $k_1$ and $k_3$ are right on average, and $k_3$ is never negative; $k_2$ has little
-# variance, is nearly right for policies as close as these, and wrong for distant ones.
-# The paper's PPO has no KL term at all (released code): only the clip and a small
+# variance. It is nearly right for policies as close as these, but wrong for distant
+# ones. The paper's PPO has no KL term at all (released code): only the clip and a small
 # learning rate keep the policy close. We *measure* the KL, by $k_1$.
 #
 # ## One policy, one temperature
 #
 # Sampling at temperature $\tau$ draws from
-# $\pi_\tau = \text{softmax}(\text{logits} / \tau)$. Then $\pi_\tau$ is the policy,
-# everywhere: in the rollout, in the ratio, in the KL and in the entropy the logits are
-# divided by the same $\tau$. What goes wrong otherwise? Give *every* answer a reward
-# of 1, so that there is nothing to learn. If the samples come from $\pi_\tau$ and the score
-# from $\pi_\sigma$, the expected gradient with respect to the logits is
+# $\pi_\tau = \text{softmax}(\text{logits} / \tau)$. Then $\pi_\tau$ is the policy
+# everywhere: in the rollout, the ratio, the KL and the entropy, the logits are divided
+# by the same $\tau$. What goes wrong otherwise? Give *every* answer a reward of 1, so
+# that there is nothing to learn. If the samples come from $\pi_\tau$ and the score from
+# $\pi_\sigma$, the expected gradient with respect to the logits is
 #
 # $$\mathbb{E}_{a \sim \pi_\tau}\big[\nabla \log \pi_\sigma(a)\big] =
 # \frac{\pi_\tau - \pi_\sigma}{\sigma},$$
 #
-# and that is zero only where $\tau = \sigma$. With it goes the argument that a baseline
-# does not change the gradient. The exact sum over four answers:
+# and that is zero only where $\tau = \sigma$. Otherwise a baseline does change the
+# gradient. Here is the exact sum over four answers:
 
 # %% tags=["temperatures"]
 def drift(sampled_at: float, trained_at: float) -> torch.Tensor:
@@ -1200,9 +1210,10 @@ for sampled_at, trained_at in ((1.0, 1.0), (0.2, 0.2), (0.2, 1.0)):
           f"{[round(x, 3) for x in slope.tolist()]}, {said}")
 
 # %% [markdown]
-# A shared temperature keeps the expectation at zero, whatever it is; two temperatures
-# push the policy although no answer is better than another. On the base model the same
-# mistake shows in the ratio, which has to be 1 before the first update:
+# With one shared temperature the expectation is zero, whatever the temperature is. Two
+# temperatures push the policy although no answer is better than another. On the base
+# model the same mistake is visible in the ratio, which has to be 1 before the first
+# update:
 
 # %%
 for tau in (1.0, 0.2):
@@ -1221,16 +1232,16 @@ for tau in (1.0, 0.2):
 # The released code and trl divide by the sampling temperature, too. The scale table
 # says what RL samples with while it trains: 1 at `tiny` and `t4`, the paper's 0.2 at
 # `full`. How a model is *evaluated* is another choice: at temperature 0.6 with `top_p`
-# 0.9 unless something else is said, the decoding of the paper's evaluation.
+# 0.9, the decoding of the paper's evaluation, unless another is named.
 #
 # ## The same step as the package's
 #
-# `text_step` with `by_gae` and `ppo` is PPO; with `by_group` and `grpo` it is GRPO. (Old
-# log-probabilities come from a pass like the update's, not from the rollout, which
-# decodes one token at a time: in 16 bits the two differ by rounding, and the first ratio
-# would not be 1.) The package's `rl_step` does the same, and besides it handles pictures,
-# several processes and float16. Do both take the same step from Init? They draw from the
-# same stream; two epochs of two minibatches:
+# `text_step` with `by_gae` and `ppo` is PPO; with `by_group` and `grpo` it is GRPO.
+# (Old log-probabilities come from a pass like the update's, not from the rollout, which
+# decodes one token at a time: in 16 bits the two differ by rounding, and the first
+# ratio would not be 1.) The package's `rl_step` does the same, and also handles
+# pictures, several processes and float16. Do both take the same step from Init? We give
+# them the same random stream, and two epochs of two minibatches:
 
 # %%
 from sftrl_lite.training.rl import rl_step
@@ -1250,7 +1261,7 @@ for method, credit, loss in (("rl-ppo", by_gae, ppo), ("rl-grpo", by_group, grpo
     print(f"{method}: the two updates differ by {apart:.2%} of their length")
 
 # %% [markdown]
-# Each line of `rl_step` is a stage that you know:
+# Each line of `rl_step` is a stage that you have seen:
 #
 # | name | what it does | above |
 # | --- | --- | --- |
@@ -1266,7 +1277,7 @@ for method, credit, loss in (("rl-ppo", by_gae, ppo), ("rl-grpo", by_group, grpo
 # | `encoded` | states of the pictures, computed once for all passes of an update | |
 # | `near.rows` | the episodes of a pass, without columns that none of them needs | `batch.rows` |
 # | `METHODS` | the loss, PPO's or GRPO's, and how far the policy has moved | `ppo`, `grpo` |
-# | `step.backward` | adds the gradient of a pass, by its share of the minibatch | `backward` |
+# | `step.backward` | adds the gradient of a pass, weighted by its share of the minibatch | `backward` |
 # | `check_health` | stops a run whose loss, weights or logits are no longer finite | |
 # | `figures` | the numbers that one debugs with | |
 
@@ -1277,13 +1288,13 @@ code = inspect.getsource(rl_step)
 print(code[code.index("    s, rng ="):])  # what stands below the docstring
 
 # %% [markdown]
-# Three of its steps, to see what it returns. `reward` is the mean sum of rewards of an
-# episode, `success` the share solved within the budget, `answers` the tries actually
-# played, `signal` the share of hands whose samples earned different rewards. The others
-# are for finding faults: `kl` and `clipped` say how far the policy went from the one
-# that sampled, `entropy` how random that one was, `grad_norm` the norm of the gradient
-# before it was clipped, `explained_variance` the share of the returns' variance that
-# the value head predicts.
+# We run three of its steps to see what it returns. `reward` is the mean sum of rewards
+# of an episode, `success` the share solved within the budget, `answers` the tries
+# actually played, `signal` the share of hands whose samples earned different rewards.
+# The others are for finding faults: `kl` and `clipped` say how far the policy went from
+# the one that sampled, `entropy` how random the policy that sampled was, `grad_norm`
+# the norm of the gradient before it was clipped, `explained_variance` the share of the
+# returns' variance that the value head predicts.
 
 # %%
 few = 3
@@ -1305,12 +1316,12 @@ notebook.show(
 # %% [markdown]
 # ## A live run, with its control
 #
-# Half of the scale's training compute, one seed. On the other core runs the control,
-# `rl-random`: the same PPO, the same hands, the same number of samples, but a fair coin
-# instead of the verifier. Heads is +1 and ends the episode, tails is −1 and allows
-# another try. The rewards have mean zero and do not depend on the answer, so whatever
-# the control gains or loses does not come from the verifier. Run again, the cell only
-# reads what it stored.
+# We train with half of the scale's training compute and one seed. On the other core
+# runs the control, `rl-random`: the same PPO, the same hands, the same number of
+# samples, but a fair coin instead of the verifier. Heads is +1 and ends the episode,
+# tails is −1 and allows another try. The rewards have mean zero and do not depend on
+# the answer, so whatever the control gains or loses does not come from the verifier. If
+# you run the cell again, it only reads what it stored.
 #
 # **Predict, then run.** What will random rewards do to the share solved at the first
 # try: raise it, lower it, leave it? The figure of this chapter, below, has the answer.
@@ -1334,10 +1345,10 @@ folder = ROOT / "runs" / "chapter-4" / plan["rl-ppo"].hash
 table = train_and_watch(plan, folder, "chapter-4")
 
 # %% [markdown]
-# The monitor above grows while the runs train; reward and success of the control are
-# drawn at random. Its table shows greedy answers to the six training hands that chapter
-# 3's monitor shows, too. A star is an answer that is letter by letter the solver's draw,
-# which SFT is taught and RL never sees. Both methods, hand by hand:
+# The monitor above is updated while the runs train. The control's reward and success
+# are random. Its table shows greedy answers to the same six training hands as chapter
+# 3's monitor. A star marks an answer that equals the solver's draw, which SFT is taught
+# and RL never sees. Both methods, hand by hand:
 
 # %%
 from sftrl_lite.course import monitor
@@ -1355,18 +1366,18 @@ shown = ["success", "success@1", "read", "format_error", "entropy", "kl"]
 wide[shown].round(3).astype(object).fillna("")
 
 # %% [markdown]
-# Held-out hands under the trained rule, at the paper's decoding. Read it from top to
-# bottom. Does success rise within the budget, and at the first try? Entropy and KL are
-# properties of the policy at temperature 1 and are measured at both ends only. A
-# falling entropy says that the policy becomes more deterministic. The KL to Init says
-# how far it has moved, in nats per answer.
+# These are held-out hands under the trained rule, at the paper's decoding. Read the
+# table from top to bottom. Does success rise within the budget, and at the first try?
+# Entropy and KL are properties of the policy at temperature 1 and are measured only
+# before and after training. A falling entropy says that the policy becomes more
+# deterministic. The KL to Init says how far it has moved, in nats per answer.
 #
 # ## The library way
 #
 # trl no longer ships PPO, but its `GRPOTrainer` takes a `rollout_func`, so our episodes
-# can be trained with it (`trl_grpo.py`). There, one reward belongs to the whole
-# episode instead of to each turn, and every try reads the chat anew. The same few steps
-# of GRPO both ways, each from Init:
+# can be trained with it (`trl_grpo.py`). There, one reward belongs to the whole episode
+# instead of to each turn, and every try processes the whole chat again. We take the
+# same few steps of GRPO both ways, each from Init:
 
 # %%
 import time
@@ -1391,9 +1402,9 @@ print(f"trl  {end - middle:5.1f} s, reward per step", [round(r, 2) for r in thei
 print(f"ours {middle - began:5.1f} s, reward per step", [round(r, 2) for r in ours])
 
 # %% [markdown]
-# The two draw different hands and different answers. What has to agree is the first
-# number: the reward of Init, before any update. By how much may two such numbers
-# differ by chance?
+# The two draw different hands and different answers. Only the first number has to
+# agree: the reward of Init, before any update. By how much may two such numbers differ
+# by chance?
 
 # %%
 many = rollout(base, tokenizer, task, hands[:60], samples=small.samples,
@@ -1428,9 +1439,9 @@ for p in (0.02, 0.05, 0.10):
 
 # %% [markdown]
 # A policy that improves from $p = 0.02$ to $0.05$ gains 3 points if it has one try, and
-# far more if it has ten: the same learning, different arithmetic. So "more tries generalise
-# better" has two readings, and they need two measurements: each policy at *its own*
-# training budget (as in the paper), and all policies at *one common* budget.
+# far more if it has ten: the same learning, different arithmetic. So "more tries
+# generalise better" has two meanings, and they need two measurements: each policy at
+# *its own* training budget (as in the paper), and all policies at *one common* budget.
 
 # %%
 from sftrl_lite.results import report, tables
@@ -1454,10 +1465,10 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
               for name, metric in readings.items()})
 
 # %% [markdown]
-# Rows: the budget in training. Columns: the budget in the evaluation. Points of shifted
-# success gained over Init at equal compute, at the paper's decoding; a dash is not
-# recorded. Chapter 10 maps the same over bases, temperatures and messages, at equal
-# compute and at equal numbers of steps.
+# Rows are budgets in training, columns budgets in the evaluation. The cells show points
+# of shifted success gained over Init at equal compute, at the paper's decoding; a dash
+# means not recorded. Chapter 10 maps the same over bases, temperatures and messages, at
+# equal compute and at equal numbers of steps.
 #
 # ## The figure of this chapter
 #
@@ -1469,8 +1480,10 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 from sftrl_lite.results import plots
 
 both = ("rl-ppo", "rl-random")
+splits = ("train", "id", "ood-rule")
+titles = [plots.finding(table, "success@1", split, both) for split in splits]
 alt = plots.alt_text(table, methods=both)
-notebook.figure(plots.curves(table, methods=both), alt=alt)
+notebook.figure(plots.curves(table, methods=both, titles=titles), alt=alt)
 
 # %% tags=["moved"]
 def moved(method: str, split: str, metric: str = "success@1") -> str:
@@ -1486,8 +1499,8 @@ for method in both:
     notebook.show(
         f"{plots.LOOKS[method][3]}, first try: {moved(method, 'id')} under the trained "
         f"rule, {moved(method, 'ood-rule')} under the shifted one; numbers read right "
-        f"there {moved(method, 'ood-rule', 'read')}. One seed: the intervals hold the "
-        "noise of hands, not that of trainings."
+        f"there {moved(method, 'ood-rule', 'read')}. One seed: the intervals include "
+        "the noise of hands, not that of trainings."
     )
 tables.cost_table(table)
 
@@ -1501,8 +1514,9 @@ tables.cost_table(table)
 #
 # </details>
 #
-# And recorded, with several seeds, at full length. `Init at its best temperature` is a
-# control without any training: a lower temperature alone gets that far.
+# The next table shows recorded runs of full length with several seeds.
+# `Init at its best temperature` is a control without any training: it shows what a
+# change of temperature alone reaches.
 
 # %%
 recorded = report.recorded("headline", "controls")
@@ -1518,7 +1532,7 @@ if len(recorded):
 # ## A place to play
 #
 # Episodes of the trained policy under the shifted rule, try by try, sampled as in the
-# evaluation. Look for three things: does it read J, Q and K as announced? Does a failed
+# evaluation. Ask three questions: does it read J, Q and K as announced? Does a failed
 # try change the next one? Which mistakes does it repeat? Only `formula` is judged: an
 # answer that lists wrong numbers and then writes a correct formula is solved and earns
 # +5.
@@ -1538,17 +1552,17 @@ revision_viewer(episodes, tokenizer)
 # %% [markdown]
 # ## A playground: turn the knobs
 #
-# A smaller training, live, in about half a minute on one core: a tiny base that seldom
-# solves a hand at its first try, 32 episodes a step, 32 steps, the package's own
-# `rl_step`. Choose, press *Train*, and the curve grows beside that of the default. Before
-# you press, predict. Four experiments:
+# This is a smaller training, live, in about half a minute on one core: a tiny base that
+# seldom solves a hand at its first try, 32 steps of the package's own `rl_step`, and 32
+# episodes per step. Choose settings, press *Train*, and the curve grows beside that of
+# the default. Predict before you press. Try four experiments:
 #
 # 1. Learning rate 2e-3, ten times the default's. Which of KL, entropy and format errors
 #    tells you first that it goes wrong?
 # 2. The same with a clip of 0.02. Does a narrow clip save it?
 # 3. The reward table that pays any legal formula. What happens to the reward, and what to
 #    success?
-# 4. Two episodes a hand instead of eight, with GRPO. How good is a mean of two as a
+# 4. Two episodes per hand instead of eight, with GRPO. How good is a mean of two as a
 #    baseline?
 
 # %%
@@ -1557,23 +1571,24 @@ from sftrl_lite.course.playground_view import playground
 playground()
 
 # %% [markdown]
-# Each curve is one seed and 100 hands a rule: differences below some 13 points are noise,
-# and the sentence below the figure says so. SFT uses the rate alone; REINFORCE makes one
-# update a step and has no clip.
+# Each curve is one seed and 100 hands per rule: differences below some 13 points are
+# noise, and the sentence below the figure says so. SFT uses only the rate. REINFORCE
+# makes one update per step and has no clip.
 #
 # ## What it means, and what it does not
 #
 # RL never saw a correct answer that the model had not written itself. It sampled, and
-# made more likely what earned rewards. A hand with a face card is solved only by an
-# answer that uses the announced rule, so nothing in the reward favours forgetting it;
-# whether the numbers are still read right is the last figure in the sentences above.
-# What improves, writing formulas that evaluate to 24, is useful under any rule.
+# became more likely to give the answers that earned rewards. A hand with a face card is
+# solved only by an answer that uses the announced rule, so nothing in the reward
+# favours forgetting it; whether the numbers are still read right is the last number in
+# the sentences above. What improves, writing formulas that evaluate to 24, is useful
+# under any rule.
 #
 # What this chapter does *not* show:
 #
 # - *That RL creates skills.* A hand that no sample ever solves gives no push towards
-#   its solution. Our base holds careful behaviour under many rules (chapter 2); the
-#   paper's RL failed without an SFT start, too (section 5.4, figure 9).
+#   its solution. Our base already shows careful behaviour under many rules (chapter 2);
+#   the paper's RL failed without an SFT start, too (section 5.4, figure 9).
 # - *That RL does more than a lower temperature.* Compare with the row of Init at its
 #   best temperature; chapter 5 draws the whole curve.
 # - *That RL cannot forget.* Nothing rewarded forgetting here. Another learning rate or
