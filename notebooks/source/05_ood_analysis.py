@@ -15,7 +15,7 @@
 #
 # When is a difference under a shifted rule evidence about a way of training? We split
 # success into reading and solving, compare at several temperatures and by several
-# measures of compute, add four controls, and set every difference against the noise of
+# measures of compute, add four controls, and compare every difference with the noise of
 # seeds and problems.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
@@ -29,7 +29,7 @@
 # - State what a comparison holds equal: FLOPs in two counts, updates, wall-clock.
 # - Find out whether a control is neutral, and write one that is.
 # - Put an interval around a mean over seeds and problems, and correct for many claims.
-# - Check a comparison for fairness: what was chosen, on what, how often.
+# - Check whether a comparison is fair: what was chosen, on which data, and how often.
 
 # %%
 from sftrl_lite.course import notebook
@@ -61,17 +61,16 @@ for name, answer in students.items():
 
 # %% [markdown]
 # Four of them fail, and "success 0" says the same about all four. The verdict and the
-# numbers together tell them apart: the first does not read the rule, the second does not
-# look for a solution, the third reads 11 but computes with 10, the fifth has lost the
-# answer format. A
-# fall of success under a shifted *rule* can come from any of these. The next sections
-# find out from which.
+# numbers together distinguish them: the first does not read the rule, the second does
+# not look for a solution, the third reads 11 but computes with 10, the fifth has lost
+# the answer format. A fall of success under a shifted *rule* can have any of these
+# causes. The next sections find out which.
 #
 # ## The three models
 #
 # We take the headline run of chapter 0: one Init, then SFT and RL on the same hands. If
-# its folder is complete this cell only reads it, else it trains for a few minutes. It is
-# **one seed**; the recorded runs further down have more.
+# its folder is complete, this cell only reads it. Otherwise it trains for a few
+# minutes. It is **one seed**; the recorded runs further down have more.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -108,10 +107,11 @@ for key in tqdm([(m, split) for split in ("id", "ood-rule") for m in models]):
     )
 
 # %% [markdown]
-# One table. `success` counts an episode that is solved at any try, `success@1` at the
-# first; `per_step` counts every try on its own; `read` is the share of first answers
-# whose four numbers are right; `format_error` are tries without a legal formula; `fake`,
-# under the shifted rule, are first answers that the *trained* rule would accept.
+# All results are in one table. `success` counts an episode that is solved at any try,
+# `success@1` at the first; `per_step` counts every try on its own; `read` is the share
+# of first answers whose four numbers are right; `format_error` is the share of tries
+# without a legal formula; `fake`, under the shifted rule, is the share of first answers
+# that the *trained* rule would accept.
 
 # %%
 import pandas as pd
@@ -128,8 +128,9 @@ named.swaplevel().sort_index().round(3)
 # $$P(\text{solve}) = P(\text{read}) \cdot P(\text{solve} \mid \text{read})
 # + P(\text{solve, misread}),$$
 #
-# and the last term is next to nothing: a formula over wrong numbers is `wrong_numbers`.
-# So a fall of success has two possible causes, and both factors can be counted.
+# and the last term is almost zero: a formula over wrong numbers is judged
+# `wrong_numbers`. So a fall of success has two possible causes, and both factors can be
+# counted.
 
 # %%
 def factors(episodes) -> dict[str, float]:
@@ -183,12 +184,12 @@ verdicts = pd.DataFrame({key: kinds(e) for key, e in played.items()}).fillna(0).
 (100 * verdicts).rename_axis(["model", "rule"]).swaplevel().sort_index().round(1)
 
 # %% [markdown]
-# `wrong_value` is honest failure: the right numbers, a formula that misses. Watch which
-# column grows when the rule shifts. `wrong_numbers` alone does not mean *anchored*, that
-# is, the trained rule's 10 in place of the announced number. For that we have to look at
-# the numbers that were written.
+# `wrong_value` means the right numbers in a formula that does not make 24. Note which
+# column grows when the rule shifts. `wrong_numbers` alone does not mean *anchored*,
+# that is, the trained rule's 10 in place of the announced number. For that we have to
+# look at the numbers that were written.
 #
-# ### Exercise 5.1: count the anchored
+# ### Exercise 5.1: count anchored answers
 #
 # Difficulty ●●○○○ · 6 minutes
 #
@@ -272,12 +273,12 @@ for name in models:
 # %% [markdown]
 # ## Success or diversity? pass@k
 #
-# RL is often said to sharpen what a base can already do: it is right more often at the
-# first sample, but solves no hand that the base could not. Then Init should catch up
-# when each model may sample $k$ times
-# *independently* (no verifier's message between) and one right answer is enough. Chapter
-# 2 gave the unbiased estimate; here are sixteen samples a hand from each model, at
-# temperature 1, the model's own distribution.
+# It is often said that RL only sharpens what a base can already do: it is right more
+# often at the first sample, but solves no hand that the base could not. If so, Init
+# should catch up when each model may sample $k$ times *independently* (without the
+# verifier's messages) and one right answer is enough. Chapter 2 gave the unbiased
+# estimate. Here we draw sixteen samples per hand from each model at temperature 1, the
+# model's own distribution.
 
 # %%
 import torch
@@ -319,26 +320,27 @@ pd.DataFrame(rows).T.round(3)
 
 # %% [markdown] tags=["power"]
 # Compare the lines of Init and RL from left to right. Where they meet, RL only made
-# existing solutions more likely; where they stay apart, it did more than that, for this
-# $k$. (The recorded pass@1, 4 and 16 of more seeds are a claim of the table further down.)
+# existing solutions more likely. Where they stay apart, it did more than that, for this
+# $k$. (The recorded pass@1, 4 and 16 of more seeds are a claim of the table further
+# down.)
 #
 # ## Decoding: is it only sharpening?
 #
 # RL makes a policy more deterministic. So does a lower temperature, and that costs
 # nothing. If Init at *some* temperature did as well as RL, "RL generalises" would only
 # say that RL sharpens. Karan and Du (2025, "Reasoning with Sampling") show how strong
-# this control is: they sample whole answers from the **power distribution**
+# such a control can be. They sample whole answers from the **power distribution**
 #
 # $$p_\alpha(y) = \frac{p(y)^\alpha}{\sum_{y'} p(y')^\alpha}, \qquad \alpha > 1,$$
 #
 # of a base model, with Markov chain Monte Carlo and without a verifier, and nearly match
 # RL on several benchmarks.
 #
-# Is this not just temperature $1/\alpha$? Temperature raises the probability of each
+# Is this the same as temperature $1/\alpha$? Temperature raises the probability of each
 # *token* to the power $\alpha$ and normalises at each step. The power distribution does
 # so for the *whole answer*. Take two tokens: `a` (0.4) is always followed by `x`; `b`
-# (0.6) is followed by `x`, `y` or `z`, a third each. The likeliest answer is `ax` (0.4).
-# Which first token does a low temperature prefer?
+# (0.6) is followed by `x`, `y` or `z`, a third each. The likeliest answer is `ax`
+# (0.4). Which first token does a low temperature prefer?
 #
 # ### Exercise 5.2: two ways to sharpen
 #
@@ -413,9 +415,10 @@ with notebook.exercise("5.2"):
 # </details>
 #
 # A low temperature looks one token ahead and takes `b`. The power distribution weighs
-# whole answers and takes `ax`. So the two are different controls. For Init we can have
-# both. The sixteen samples above come from $p$; weighted by $p^{\alpha - 1}$ they stand
-# for $p_\alpha$, and in the limit for the likeliest of the sixteen. No verifier is asked.
+# whole answers and takes `ax`. So the two are different controls. For Init we can
+# compute both. The sixteen samples above come from $p$; weighted by $p^{\alpha - 1}$
+# they approximate $p_\alpha$, and in the limit they give the likeliest of the sixteen.
+# No verifier is used.
 
 # %%
 def weighted(name: str, alpha: float) -> float:
@@ -436,12 +439,14 @@ for alpha, line in zip((1.0, 2.0, 4.0, 1e6), lines.values(), strict=True):
 pd.DataFrame(lines).T.map("{:.1%}".format)
 
 # %% [markdown]
-# Compare the columns within a line, and the best of Init's with the first of RL's: that is
-# the paper's comparison, a sharpened base against RL as it is. (One seed, and as many
-# hands as in the cell of pass@k: differences of a few points are noise.) Sixteen samples
-# limit the power distribution: an answer that is not among them cannot be chosen.
+# Compare the columns within a line, and Init's best value with RL's first. The latter
+# is Karan and Du's comparison: a sharpened base against RL as it is. (One seed, and as
+# many hands as in the cell of pass@k: differences of a few points are noise.) Sixteen
+# samples limit the power distribution: an answer that is not among them cannot be
+# chosen.
 #
-# Now all models at four ways to decode. First the live seed, then the recorded ones.
+# Next we compare all models at four ways to decode, first for the live seed, then for
+# the recorded ones.
 
 # %%
 from sftrl_lite.results import plots, report, tables, temperature_plots
@@ -464,8 +469,8 @@ if ready:
     notebook.figure(drawn, alt=f"{which}. " + temperature_plots.temperature_alt(main))
 
 # %% [markdown]
-# Drag over the temperatures. Where is RL's lead over Init at the same temperature largest,
-# where smallest? And which temperature would you give Init, if you may choose?
+# Drag over the temperatures. At which temperature is RL's lead over Init largest, and
+# at which is it smallest? And which temperature would you choose for Init?
 
 # %%
 from sftrl_lite.course.temperatures import temperature_slider
@@ -474,8 +479,8 @@ temperature_slider(shown)
 
 # %% [markdown]
 # The claim that survives this control is "RL ends above Init *at Init's best
-# temperature*". That temperature is picked after looking, among all that are recorded and
-# on the very hands that are reported. This favours Init, so what RL keeps against it is
+# temperature*". That temperature is picked after looking, among all that are recorded
+# and on the very hands that are reported. This favours Init, so RL's remaining lead is
 # a lower bound.
 
 # %%
@@ -504,10 +509,10 @@ print(f"(points, first try, shifted rule; {which}; greedy: both are decoded gree
 #
 # $$X_\text{SFT} = 6 N D, \qquad X_\text{RL} = 6 N D + 2 N \lambda D, \quad \lambda = 6.$$
 #
-# 6 is one forward and one backward pass, 2 a forward pass. $\lambda$ says how many token
-# passes sampling takes for one token trained on; its 6 charges as if each new token read
-# its whole prefix again. With keys and values kept (chapter 4), every generated token
-# passes once:
+# 6 is one forward and one backward pass, 2 a forward pass. $\lambda$ says how many
+# token passes sampling takes for one token trained on; its value of 6 charges as if
+# each new token read its whole prefix again. With cached keys and values (chapter 4),
+# every generated token passes once:
 #
 # $$X_\text{RL}^\text{cache} = 6 N D + 2 N D_\text{generated}.$$
 #
@@ -558,8 +563,8 @@ with notebook.exercise("5.3"):
 # </details>
 #
 # Both runs of the headline stop when the same compute is spent *in the paper's count*.
-# What else did they take? A *gradient update* is one step of the optimizer; minutes are
-# wall-clock on one core, with the evaluations on the way.
+# What else did they use? A *gradient update* is one step of the optimizer; minutes are
+# wall-clock time on one core, including the evaluations during training.
 
 # %% tags=["costs"]
 from sftrl_lite.results.measures import costs
@@ -577,15 +582,16 @@ tables.cost_table(shown)
 
 # %% [markdown]
 # "Equal compute" is equal in one column and unequal in the others. The paper's count
-# penalises RL: with a cache the same budget would buy more of its steps. The updates read
-# the other way: RL spends its budget on few updates from many samples, SFT on many
-# updates from few demonstrations, and an axis of TFLOP hides that. The clock counts what
-# no formula does: sampling goes token by token and fills a processor badly. No column is
-# *the* right one; a comparison names its own and prints the rest.
+# penalises RL: with a cache the same budget would buy more of its steps. The updates
+# differ in the other direction: RL spends its budget on few updates from many samples,
+# SFT on many updates from few demonstrations, and an axis of TFLOP hides that. The
+# clock counts what no formula does: sampling goes token by token and uses a processor
+# badly. No column is *the* right one. A comparison should name its own and print the
+# others.
 #
-# What would the comparison say in another column? For each of them, look up SFT's
-# evaluation nearest to what RL had spent at its end (first try, shifted rule, the paper's
-# decoding).
+# What would the comparison say in another column? For each column, we look up the SFT
+# evaluation nearest to what RL had spent at its end (first try, shifted rule, the
+# paper's decoding).
 
 # %%
 wanted = ("success@1", "flops_paper", "flops_cache", "updates")
@@ -611,12 +617,12 @@ for count in ("flops_paper", "flops_cache", "updates"):
 # | on-policy SFT (`sft-verified`) | Is it RL, or data: own answers that were verified? |
 # | SFT on varied rules | Is it SFT, or the single rule in its data? |
 #
-# The first we have seen. In the second, PPO runs as always, but a coin sets the reward. The
-# coin has to be **neutral**: its rewards and messages must not depend on whether an answer
-# is right. That is easier said than done. Here is a coin that looks neutral, from an
-# earlier version of this course: every answer earns +5 or −1 by the toss of a coin. The
-# episode goes on as before, until a hand is really solved or five tries are used up; and,
-# as always, a last try that fails costs one more point.
+# We have seen the first. In the second, PPO runs as always, but a coin sets the reward.
+# The coin has to be **neutral**: its rewards and messages must not depend on whether an
+# answer is right. That is easier said than done. Here is a coin that looks neutral,
+# from an earlier version of this course: every answer earns +5 or −1 by the toss of a
+# coin. The episode goes on as before, until a hand is really solved or five tries are
+# used up; and, as always, a last try that fails costs one more point.
 
 # %%
 def old_coin(right: bool, heads: bool, last: bool) -> tuple[float, bool]:
@@ -674,14 +680,15 @@ learn(old_coin).iloc[::50].round(2)
 
 # %% [markdown]
 # Compare the first and the last line. A reward curve like the first column looks like
-# learning. Before you read on: what has the policy learned to do, and why does it pay?
+# learning. Before you read on: what has the policy learned to do, and why is it
+# rewarded?
 #
 # ### Exercise 5.4: what does this coin pay for?
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# Find out on paper. Return the expected points of an episode under the old coin, for a
-# policy that solves each try with probability `p`.
+# Work it out on paper. Return the expected points of an episode under the old coin, for
+# a policy that solves each try with probability `p`.
 
 # %%
 def coin_return(p: float, tries: int) -> float:
@@ -725,10 +732,10 @@ with notebook.exercise("5.4"):
 #
 # <details><summary>Why reward rises while success falls</summary>
 #
-# A toss is worth +2 on average, and only a *true* solve ends the episode. A failed
-# try brings more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected
-# return falls with $p$, so its gradient teaches to fail. This is reward hacking: the
-# policy does what is paid, and we had not seen what we paid for. As a control it would
+# A toss is worth +2 on average, and only a *true* solve ends the episode. A failed try
+# brings more tosses: 9 points at $p = 0$, 2 points at $p = 1$. The expected return
+# falls with $p$, so its gradient teaches to fail. This is reward hacking: the policy
+# does what is rewarded, and we had not noticed what we rewarded. As a control it would
 # have "shown" that RL without a true reward destroys the skill.
 #
 # </details>
@@ -802,18 +809,18 @@ for name, coin in (("old coin", old_coin), ("neutral coin", package_coin)):
           f"({stop[:, 1].min():.2f} to {stop[:, 1].max():.2f})")
 
 # %% [markdown]
-# Neutral means: no drift *on average*. A single run still performs a random walk, because
-# noise is reinforced, too; and a policy that drifts far can lose what it knew.
-# So the recorded control is
-# judged over seeds, in distribution, against a bound that was fixed beforehand. The
-# recorded runs with all controls, at the paper's decoding:
+# Neutral means: no drift *on average*. A single run still performs a random walk,
+# because noise is reinforced, too; and a policy that drifts far can lose what it knew.
+# So the recorded control is judged over seeds, in distribution, against a bound that
+# was fixed beforehand. Here are the recorded runs with all controls, at the paper's
+# decoding:
 
 # %%
 tables.main_table(recorded if len(recorded) else table)
 
 # %% [markdown]
-# What each of them took. On-policy SFT pays for its samples once, before training; RL
-# pays at every step.
+# The next table shows what each of them cost. On-policy SFT pays for its samples once,
+# before training; RL pays at every step.
 
 # %%
 tables.cost_table(recorded if len(recorded) else table)
@@ -832,21 +839,22 @@ for words, (a, b, split) in pairs.items():
 print("points, first try, paired by seed; 95 % intervals over seeds and problems")
 
 # %% [markdown]
-# How to read them. If random rewards gain as much as true ones, the reward explains
-# nothing. If on-policy SFT keeps what SFT loses, the answers' origin matters rather than
-# the loss. If varied rules keep it, the single rule does. Several can be true at once.
+# Read them as follows. If random rewards gain as much as true ones, the reward explains
+# nothing. If on-policy SFT keeps what SFT loses, the answers' origin matters rather
+# than the loss. If varied rules keep it, the single rule does. Several can be true at
+# once.
 #
 # ## Forgetting at matched task success
 #
 # SFT and RL do not end at the same success on what they were trained for. A method that
 # has learned less has also moved less, and forgets less for that reason alone. A KL
-# penalty that stops all learning would "prevent forgetting" perfectly. The fair question
-# holds task success equal: *when SFT solved as many training hands as RL does at its
-# end, what was left under the shifted rule?*
+# penalty that stops all learning would "prevent forgetting" perfectly. So the fair
+# question compares at equal task success: *when SFT solved as many training hands as RL
+# does at its end, what was left under the shifted rule?*
 #
-# Evaluations are few, so we read both curves between them by a straight line, at the first
-# time that they reach the common level. The level has to be clearly above Init, by five
-# points say: where a method has learned nothing, there is nothing to match.
+# Evaluations are few, so we interpolate both curves linearly, and read them where they
+# first reach the common level. The level has to be clearly above Init, here by five
+# points: where a method has learned nothing, there is nothing to match.
 
 # %%
 def reached(path: pd.DataFrame, split: str, goal: float) -> float:
@@ -858,7 +866,7 @@ def reached(path: pd.DataFrame, split: str, goal: float) -> float:
 
 
 def at_matched(rows: pd.DataFrame, split: str, metric: str = "success@1"):
-    """OOD success where both solve alike on ``split``; a line a seed that has it."""
+    """OOD success where both solve alike on ``split``; a line per seed that has it."""
     part, both = plots.with_points(rows), ("sft", "rl-ppo")
     part = part[(part["metric"] == metric) & (part["decoding"] == PAPER)]
     keys = dict(index=["method", "seed", "point"], columns="split", values="value")
@@ -890,16 +898,18 @@ for split in ("train", "id"):
     print(f"{line} ({which})")
 
 # %% [markdown]
-# The two lines are two questions. Training hands can be solved by recall; held-out hands
-# of the trained rule (`id`) cannot. The level is set by whichever method stops lower. A
-# seed is missing from a line where one of the methods never gets five points above Init.
+# The two lines answer two questions. Training hands can be solved by recall; held-out
+# hands of the trained rule (`id`) cannot. The level is set by whichever method stops
+# lower. A seed is missing from a line where one of the methods never gets five points
+# above Init.
 #
 # ## How sure? Wilson's interval
 #
 # $k$ successes in $n$ episodes estimate a share $\hat p = k / n$. The interval that one
 # learns first, $\hat p \pm z \sqrt{\hat p (1 - \hat p) / n}$, collapses to nothing at
-# $k = 0$ and at $k = n$. Wilson (1927) asks instead which true shares $p$ would not be
-# surprised by $k$, that is $|\hat p - p| \le z \sqrt{p (1 - p) / n}$, and solves for $p$:
+# $k = 0$ and at $k = n$. Wilson (1927) asks instead for which true shares $p$ the
+# observation $k$ would be no surprise, that is
+# $|\hat p - p| \le z \sqrt{p (1 - p) / n}$, and solves for $p$:
 #
 # $$
 # \frac{\hat p + \frac{z^2}{2n} \pm z \sqrt{\frac{\hat p (1 - \hat p)}{n} +
@@ -910,8 +920,8 @@ for split in ("train", "id"):
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Write it. The check uses the package's version, the case that the simple interval gets
-# wrong, and Wilson's own question at both ends, for any $z$.
+# Write it. The check uses the package's version, the case where the simple interval
+# fails, and Wilson's condition at both ends, for any $z$.
 
 # %%
 def wilson_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -982,9 +992,9 @@ for a, b in [("RL", "Init"), ("SFT", "Init"), ("RL", "SFT")]:
 
 # %% [markdown]
 # So for *these three models*, 234 episodes separate SFT from both others and do not
-# separate RL from Init. That is no error of the paper's: it is a matter of the number of
-# episodes. And it is a statement about three models, not about two methods, because each
-# was trained once; the section after next shows what that is worth.
+# separate RL from Init. That is not an error of the paper, but a matter of the number
+# of episodes. And it is a statement about three models, not about two methods, because
+# each was trained once. The section after next shows how much that matters.
 #
 # How many episodes would it take?
 #
@@ -992,7 +1002,8 @@ for a, b in [("RL", "Init"), ("SFT", "Init"), ("RL", "SFT")]:
 #
 # Difficulty ●●●○○ · 10 minutes
 #
-# To tell $p_1$ from $p_2$ at the 5 % level with 80 % power, each side needs about
+# To distinguish $p_1$ from $p_2$ at the 5 % level with 80 % power, each side needs
+# about
 #
 # $$n = (1.96 + 0.84)^2\; \frac{p_1 (1 - p_1) + p_2 (1 - p_2)}{(p_2 - p_1)^2}$$
 #
@@ -1023,7 +1034,8 @@ with notebook.exercise("5.7"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `math.ceil`. The noise stands above the line, the squared difference below.
+# Use `math.ceil`. The noise is in the numerator, the squared difference in the
+# denominator.
 #
 # </details>
 #
@@ -1039,7 +1051,7 @@ with notebook.exercise("5.7"):
 #
 # ## Two levels of noise
 #
-# More episodes make one *model* known more exactly. They say nothing about the next
+# More episodes measure one *model* more exactly. They say nothing about the next
 # training with another seed. And a mean over a few seeds has both kinds of noise: other
 # seeds would have trained other models, other problems would have given other shares.
 #
@@ -1063,8 +1075,8 @@ print(f"three seeds at 10, 13 and 15 %, 500 problems each: {low:.1%} to {high:.1
 # true value. On simulated data we know the true value. Let a method's true success be
 # 30 % on average, with a standard deviation of 4 points from seed to seed, and count.
 #
-# **Predict before you run**: an interval over problems only, from one trained model. Does
-# its coverage rise or fall when 234 problems become 10,000?
+# **Predict before you run**: take an interval over problems only, from one trained
+# model. Does its coverage rise or fall when 234 problems become 10,000?
 #
 # <details><summary>Answer</summary>
 #
@@ -1107,13 +1119,13 @@ pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
 #
 # - `problems only`: the more problems, the *worse*. The interval shrinks around one
 #   model's value. This is the case of the paper's bars, one training each.
-# - `seeds only`: Student's interval over seeds holds the problems' noise too, because
-#   that is part of how far the shares lie apart.
-# - `both, by hand`: two errors. With few seeds it is too narrow, since $k$ values drawn
-#   from $k$ values vary too little, and its percentiles know nothing of Student's $t$.
-#   And it counts the problems' noise twice: it is in the shares already.
-# - `both, the package`: the same idea, mended. Shares are first shrunk towards their mean
-#   by what the problems explain, and the standard error of the bootstrap goes into
+# - `seeds only`: Student's interval over seeds includes the problems' noise, too,
+#   because it is part of the spread of the shares.
+# - `both, by hand`: this has two errors. With few seeds it is too narrow, since $k$
+#   values drawn from $k$ values vary too little, and its percentiles ignore Student's
+#   $t$. And it counts the problems' noise twice, because the shares already contain it.
+# - `both, the package`: the same idea, corrected. Shares are first shrunk towards their
+#   mean by what the problems explain, and the standard error of the bootstrap goes into
 #   Student's interval (`intervals.contrast` has the details).
 #
 # With one seed none of them helps. This is why live chapters say "one seed".
@@ -1122,7 +1134,7 @@ pd.DataFrame(grid).T.map("{:.0%}".format, na_action="ignore").fillna("none")
 #
 # Difficulty ●●●●○ · 20 minutes
 #
-# Build the mended interval of the mean of $k$ shares, one a seed, each from $n$
+# Build the corrected interval of the mean of $k$ shares, one per seed, each from $n$
 # problems.
 #
 # 1. *Split the variance.* $s^2$ is the sample variance of the shares (divided by
@@ -1220,10 +1232,10 @@ else:
 # %% [markdown]
 # ## Many claims: Holm
 #
-# A p-value of 0.03 is one false alarm in 33, if *one* question was asked. This chapter
+# A p-value of 0.03 is one false alarm in 33, if *one* question is asked. This chapter
 # asks many. Holm (1979) multiplies the smallest of $m$ p-values by $m$, the next by
-# $m - 1$, and so on, never letting a later one fall below an earlier one. On the paper's
-# three comparisons, step by step, and by the package:
+# $m - 1$, and so on, never letting a later one fall below an earlier one. Here it is on
+# the paper's three comparisons, step by step and with the package:
 
 # %%
 from sftrl_lite.results.intervals import holm, p_value
@@ -1239,9 +1251,9 @@ steps["Holm, package"] = holm(steps["p"].tolist())
 steps.map("{:.2g}".format)
 
 # %% [markdown]
-# Our own claims about cards in text, with all recorded claims of the course counted in
-# the correction. The verdict follows from the interval alone; `open` means that it
-# contains zero.
+# The next table has our own claims about cards in text. The correction counts all
+# recorded claims of the course. The verdict follows from the interval alone; `open`
+# means that it contains zero.
 
 # %%
 from sftrl_lite.results import ledger
@@ -1256,10 +1268,10 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ## The figure of this chapter
 #
-# RL and SFT from one Init against compute in the paper's count, at the paper's decoding.
-# Bands are 95 % intervals over seeds and problems (with one seed: over its problems). The
-# dashed line is Init, the dotted one Init at its best temperature. Mind that the two
-# methods take very different numbers of updates to travel the same TFLOP.
+# RL and SFT from one Init against compute in the paper's count, at the paper's
+# decoding. Bands are 95 % intervals over seeds and problems (with one seed: over its
+# problems). The dashed line is Init, the dotted one Init at its best temperature. Note
+# that at equal TFLOP the two methods take very different numbers of updates.
 
 # %% tags=["seeds-figure"]
 splits = ("train", "id", "ood-rule")
@@ -1275,7 +1287,8 @@ notebook.show(f"Shifted rule, {which}: RL against SFT at the end {verdict(gap)}.
 # %% tags=["controls-figure"]
 others = ("sft-pushed", "sft-varied", "sft-verified", "rl-random")
 if set(others) & set(recorded["method"]):
-    drawn = plots.curves(recorded, splits=splits, methods=others)
+    titles = [plots.finding(recorded, "success@1", split, others) for split in splits]
+    drawn = plots.curves(recorded, splits=splits, methods=others, titles=titles)
     said = plots.alt_text(recorded, splits=splits, methods=others)
     notebook.figure(drawn, alt="Controls. " + said)
 else:
@@ -1288,23 +1301,25 @@ else:
 #
 # ## Is the comparison fair?
 #
-# A comparison of two methods is easily lost before it begins: tune one more than the
-# other, or choose on the very split that is reported. Our rules, so that you can hold us
-# to them:
+# A comparison of two methods is easily spoiled before it begins: by tuning one more
+# than the other, or by choosing settings on the reported split. These are our rules, so
+# that you can check them:
 #
 # 1. *Same start, same hands.* SFT and RL share Init and the training hands of a seed, and
 #    no test hand has the numbers of a training hand (chapter 1).
 # 2. *Same sweep.* Both were run over the same learning rates for the same weights.
-# 3. *Chosen elsewhere.* The sweep has a seed of its own, and looks at the trained rule
-#    and the development rule (J, Q, K = 13, 11, 12), never at the reported 11, 12, 13.
+# 3. *Chosen elsewhere.* The sweep has a seed of its own and is evaluated under the
+#    trained rule and the development rule (J, Q, K = 13, 11, 12), never under the
+#    reported 11, 12, 13.
 # 4. *Same decoding, stated.* The paper's, with three other temperatures beside it, and
 #    Init at its best one.
 # 5. *Equal compute, stated.* Equal in the paper's count, with cache, updates and minutes
 #    beside it.
 # 6. *Controls* run like the methods they control.
 #
-# Rules can be checked. What was looked at before the settings were fixed, and on which
-# splits, is the experiment `sweep` in the ledger:
+# These rules can be checked. The experiment `sweep` in the ledger records what was
+# evaluated before the settings were fixed, and on which splits. The table shows the
+# task's own metric, success within five tries, by which the rates were chosen:
 
 # %%
 sweep = report.recorded("sweep")
@@ -1317,21 +1332,23 @@ if len(sweep):
     print("runs:", sweep["config_hash"].nunique())
     print("splits:", sorted(sweep["split"].unique()))
     late = sweep[sweep["step"] == sweep.groupby("config_hash")["step"].transform("max")]
-    late = late[(late["metric"] == "success@1") & (late["decoding"] == PAPER)]
+    late = late[(late["metric"] == "success") & (late["decoding"] == PAPER)]
     keys = dict(index=["method", "lr"], columns="split", values="value")
     display(late.pivot_table(**keys).map("{:.1%}".format))
 print(f"chosen: RL {scale.rl.lr:g}, SFT {scale.sft.lr:g}")
 
 # %% [markdown]
-# One thing the ledger cannot hold: the *base* was designed so that the effect can be seen
-# at this size (chapter 2), and designing a base means looking at shifts on the way. That is
-# a degree of freedom that the paper did not have. Read the tiny numbers as a working
-# model of the mechanism, not as another measurement of the effect at 11 B parameters.
+# One thing is not in the ledger: the *base* was designed so that the effect can be seen
+# at this size (chapter 2), and designing a base means looking at shifts during its
+# design. That is a degree of freedom that the paper did not have. Read the tiny numbers
+# as a working model of the mechanism, not as another measurement of the effect at 11 B
+# parameters.
 #
 # ## A place to play
 #
-# Drag over the training. SFT and RL move side by side, under both rules. At which point
-# would you have stopped SFT, and could you have known from the trained rule alone?
+# Drag over the training steps. SFT and RL are shown side by side, under both rules. At
+# which point would you have stopped SFT, and could you have known it from the trained
+# rule alone?
 
 # %%
 from sftrl_lite.course.calculators import training_slider
@@ -1339,8 +1356,8 @@ from sftrl_lite.course.calculators import training_slider
 training_slider(table)
 
 # %% [markdown]
-# An answer for this seed: the evaluation that solves most under each rule. If the two
-# columns name the same step, the trained rule would have told you.
+# Here is an answer for this seed: the evaluation that solves most under each rule. If
+# both columns name the same step, the trained rule would have told you.
 
 # %%
 lines = {}
@@ -1356,20 +1373,23 @@ pd.DataFrame(lines).T.rename_axis("best evaluation by")
 # ## What it means, and what it does not
 #
 # One number, success, hides most of what matters: whether the rule was read, whether
-# training did more than sharpen, what the comparison held equal, and whether another seed
-# would agree. Each section of this chapter answers one of these, and its sentence is
-# printed from the numbers. If they disagree with the paper's title, the numbers stand.
+# training did more than sharpen, what the comparison held equal, and whether another
+# seed would agree. Each section of this chapter answers one of these questions, and its
+# sentences are printed from the numbers. If they disagree with the paper's title, trust
+# the numbers.
 #
 # What this chapter does *not* show:
 #
 # - *That RL raises OOD success at full size.* The paper's bars leave it open, as the
 #   exact test above says.
-# - *That SFT must lose.* One kind of demonstrations was imitated, a solver's. The controls
-#   say what other data do; stopping early is another fair opponent (chapter 11).
+# - *That SFT must lose.* Only one kind of demonstrations was imitated, a solver's. The
+#   controls show what other data do; stopping early is another fair opponent (chapter
+#   11).
 # - *That temperature is all there is to sharpening.* We weighted sixteen samples; a long
 #   Markov chain, as in Karan and Du, might find more in Init.
-# - *That a KL explains it.* Smaller distance to Init goes with less forgetting in
-#   published work (Shenfeld et al., 2025; chapter 12); a cause is more than that.
+# - *That a KL explains it.* In published work less forgetting goes with a smaller
+#   distance to Init (Shenfeld et al., 2025; chapter 12). That alone does not make it
+#   the cause.
 # - *Anything about other shifts.* Red suits in pictures are chapter 6; streets come later.
 #   When more tries pay is chapter 10.
 #
