@@ -13,11 +13,12 @@
 # %% [markdown]
 # # 7. Streets in text
 #
-# A small model learns to follow instructions by compass points, by supervised fine-tuning
-# (SFT) and by reinforcement learning (RL) from the same Init. Under left and right we
-# measure, step by step and walk by walk, which model still uses the prompt's action
-# vocabulary, and how much of a drop is due to the evaluation protocol, with intervals; the
-# controls are varied words, random reward and Init at its best temperature.
+# A small model learns to follow instructions by compass points, by supervised
+# fine-tuning (SFT) and by reinforcement learning (RL) from the same Init. Under left
+# and right we measure, step by step and walk by walk, which model still uses the
+# prompt's action vocabulary, and how much of a drop is due to the evaluation protocol,
+# with intervals. The controls are varied words, random reward and Init at its best
+# temperature.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -26,7 +27,8 @@
 # ## What you will be able to do
 #
 # - Read a walk as a teacher-forced sequence of decisions, each with one right action.
-# - Turn headings into words, round the circle, and find the error that not doing so makes.
+# - Turn headings into words, modulo 360 degrees, and find the error of leaving that
+#   out.
 # - Tell a wrong action from an action in the wrong words, and a habit from both.
 # - Compute accuracy per step, per walk, and per step *of a walk that ends at its first
 #   failure*, and say which of these a published number is.
@@ -41,8 +43,8 @@ scale = notebook.setup(task="virl-l")
 # %% [markdown]
 # ## One crossing, by hand
 #
-# A walk through Alderwick, a procedural city (`city.py`), north up. The boards are
-# landmarks.
+# The map shows a walk through Alderwick, a procedural city (`city.py`), with north at
+# the top. The boards are landmarks.
 
 # %% tags=["map-figure"]
 import matplotlib.pyplot as plt
@@ -64,7 +66,7 @@ alt = f"A route of {len(route.legs)} legs through {route.city}, seen from above.
 notebook.figure(fig, alt=alt + " ".join(task.instructions(route)))
 
 # %% [markdown]
-# You have come to the first crossing. What do you do? Decide before you run the cell.
+# You have reached the first crossing. What do you do? Decide before you run the cell.
 
 # %%
 index = next(i for i, s in enumerate(steps(route)) if s.move == "turn" and i > 0)
@@ -74,8 +76,8 @@ print("instruction:", task.instructions(route)[here.step.instruction])
 print("right:      ", task.action(here.step))
 
 # %% [markdown]
-# The instruction says it twice, in two kinds of words. Five walkers answer; the prompt
-# asks for compass points.
+# The instruction names the direction in two kinds of words. Five walkers answer; the
+# prompt asks for compass points.
 
 # %% tags=["five-walkers"]
 from sftrl_lite.tasks.street_answers import REWARDS, write_answer
@@ -96,8 +98,8 @@ for name, answer in walkers.items():
 
 # %% [markdown]
 # The second walker turns into the right street and is still wrong: the prompt did not
-# offer that word. Remember its kind, `other_words`: the right decision in an action
-# vocabulary that this prompt does not use.
+# offer that word. Its kind, `other_words`, is important below: the right decision in an
+# action vocabulary that this prompt does not use.
 #
 # ## A walk is teacher-forced
 #
@@ -114,10 +116,10 @@ rows = [(s.move, round(s.heading), s.instruction + 1, s.observation)
 pd.DataFrame(rows, columns=["move", "facing", "instruction", "seen"])
 
 # %% [markdown]
-# A wrong action does not move the walker: the model is asked again, and the second failure
-# ends the walk. So every step that is reached has the same history, and each step can be
-# asked on its own, given the right actions before it (*teacher forcing*). One such step is
-# a *decision*, the unit of training here.
+# A wrong action does not move the walker: the model is asked again, and the second
+# failure ends the walk. So every step that is reached has the same history, and each
+# step can be asked separately, given the right actions before it (*teacher forcing*).
+# One such step is a *decision*, the unit of training here.
 #
 # ### Exercise 7.1: the moves of a walk
 #
@@ -162,7 +164,7 @@ with notebook.exercise("7.1"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# A leg is one turn and its forwards; a single stop ends it all.
+# A leg is one turn and its forwards; a single stop ends the walk.
 #
 # </details>
 #
@@ -180,15 +182,15 @@ with notebook.exercise("7.1"):
 #
 # ## What the model reads
 #
-# One decision, as a prompt: the task and the words on offer, the instructions, what was
-# seen and done so far, what is seen now.
+# This is one decision as a prompt: the task and the words on offer, the instructions,
+# what was seen and done so far, and what is seen now.
 
 # %%
 print(task.prompt(here))
 print("->", task.demonstration(here))
 
 # %% [markdown]
-# And the same decision under the shifted rule. Two lines differ from the above.
+# Here is the same decision under the shifted rule. Two lines differ.
 
 # %% tags=["two-offers"]
 shifted = navigation("ood-rule")
@@ -200,10 +202,11 @@ for a, b in zip(before, after, strict=True):
 print("->", shifted.demonstration(here))
 
 # %% [markdown] tags=["angle"]
-# The action vocabulary changes, and so do the past actions. The instructions do not: *"Turn
-# right to face east"* contains the right answer under both rules. The rule shift of V-IRL
-# asks for **the other word of the same sentence**. No heading has to be computed and no map
-# is needed; only the action vocabulary of the prompt has to be read.
+# The action vocabulary changes, and so do the past actions. The instructions do not:
+# *"Turn right to face east"* contains the right answer under both rules. So the rule
+# shift of V-IRL asks for **the other word of the same sentence**. No heading has to be
+# computed and no map is needed; only the action vocabulary of the prompt has to be
+# read.
 #
 # For a person that is an easy shift. The paper reports its largest drop on it.
 #
@@ -216,7 +219,8 @@ print("->", shifted.demonstration(here))
 # $$\delta = (h' - h + 180) \bmod 360 - 180 \;\in [-180, 180).$$
 #
 # Below −45 is left, up to 0 slightly left, up to 45 slightly right, above that right.
-# Take a walker who faces 350 degrees and wants to go at 10: twenty degrees to the right.
+# Take a walker who faces 350 degrees and wants to go to 10: twenty degrees to the
+# right.
 
 # %%
 from sftrl_lite.tasks.routes import ABSOLUTE, RELATIVE
@@ -226,9 +230,9 @@ for name, released in (("round the circle", False), ("released code", True)):
     print(f"{name:17} turn {word} to face {ABSOLUTE.word(350, 10)}")
 
 # %% [markdown]
-# The released code subtracts and does not go round the circle: 10 − 350 = −340 is "below
-# −45". Its instruction sends a walker left to face north, though north lies to the right.
-# How often? All turns of the test routes of this city:
+# The released code subtracts without the modulo: 10 − 350 = −340 is "below −45". Its
+# instruction sends a walker left to face north, though north lies to the right. How
+# often does that happen? We check all turns of the test routes of this city:
 
 # %%
 turns = [s for r in task.routes for s in steps(r) if s.move == "turn"]
@@ -243,15 +247,15 @@ notebook.show(
 )
 
 # %% [markdown]
-# Does that harm a model? Both the instruction and the verifier take their word from the
-# same arithmetic, so a model that copies the word is rewarded. One that computes the angle
-# from the headings is marked wrong.
+# Does that harm a model? Instruction and verifier use the same calculation, so a model
+# that copies the word is rewarded. One that computes the angle from the headings is
+# marked wrong.
 #
 # ### Exercise 7.2: left or right?
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Write the relative word, round the circle. The tests try every whole degree.
+# Write the relative word, modulo 360 degrees. The tests try every whole degree.
 
 # %%
 def relative_word(heading: float, onward: float) -> str:
@@ -301,8 +305,8 @@ with notebook.exercise("7.2"):
 #
 # ## Rewards
 #
-# As in the paper (appendix B.3): +1 for the right action, −1 for a wrong one, −1 when the
-# budget of two tries at a step is used up, −1.5 for a wrong action beside a wrong
+# As in the paper (appendix B.3): +1 for the right action, −1 for a wrong one, −1 when
+# the budget of two tries at a step is used up, −1.5 for a wrong action with a wrong
 # observation.
 
 # %%
@@ -319,9 +323,9 @@ print(dict(REWARDS), "tries at a step:", tries)
 # - **per step**: of all answers to all decisions, the share that is right. Each decision
 #   is asked with the right history.
 # - **per walk**: the share of walks in which every step was solved within its tries.
-# - **per step of the walk**: as the first, but a walk ends at its first failure, and what
-#   comes later is never asked. That is what the paper's evaluation does, since it plays
-#   whole walks: two failures at a step end the walk.
+# - **per step of the walk**: like the first, but a walk ends at its first failure, and
+#   later steps are never asked. That is what the paper's evaluation does, since it
+#   plays whole walks: two failures at a step end the walk.
 #
 # The third number needs care, because of how walks begin:
 
@@ -332,12 +336,12 @@ print("first moves:", dict(Counter(steps(r)[0].move for r in task.routes)))
 print("all moves:  ", dict(Counter(s.move for r in task.routes for s in steps(r))))
 
 # %% [markdown]
-# The first action of *every* walk is a turn, in this city and in the paper's data alike.
-# Imagine a walker who has lost only the words for turns and is perfect at `forward()` and
-# `stop()`.
+# The first action of *every* walk is a turn, in this city and in the paper's data
+# alike. Imagine a walker that has lost only the words for turns and is perfect at
+# `forward()` and `stop()`.
 #
-# **Predict, then run.** Write down its three numbers: per step, per step of the walk, and
-# per walk. The counts above are all that you need.
+# **Predict, then run.** Write down its three numbers: per step, per step of the walk,
+# and per walk. You need only the counts above.
 
 # %% tags=["protocol"]
 from types import SimpleNamespace
@@ -360,22 +364,24 @@ for name in ("per_step", "walk_per_step", "route"):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Per step, look at the counts of all moves: right at every `forward` and `stop`, two wrong
-# answers at every turn. Both other numbers are zero: the first turn ends every walk.
+# Per step, use the counts of all moves: the walker is right at every `forward` and
+# `stop` and gives two wrong answers at every turn. Both other numbers are zero, because
+# the first turn ends every walk.
 #
 # </details>
 #
-# One and the same walker, two accuracies. The paper reports 80.8 % per step for Init,
-# 91.8 % for RL and 1.3 % for SFT (section 5.1, figure 6). A walker who is out at the first
+# The same walker has two accuracies. The paper reports 80.8 % per step for Init, 91.8 %
+# for RL and 1.3 % for SFT (section 5.1, figure 6). A walker that fails at the first
 # turn cannot have more than a few per cent, whatever it can do at the other steps. So
-# 1.3 % shows that turns are lost. It cannot show that anything *else* is. We measure both.
+# 1.3 % shows that turns are lost. It cannot show that anything *else* is. We measure
+# both.
 #
 # ### Exercise 7.3: count a walk
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Given one walk as lists of tries (True: right), count right answers and answers up to
-# the walk's end. A step may allow any number of tries.
+# Given one walk as lists of tries (True: right), count right answers and all answers up
+# to the walk's end. A step may allow any number of tries.
 
 # %%
 def walk_account(walk: list[list[bool]]) -> tuple[int, int]:
@@ -504,11 +510,11 @@ with notebook.exercise("7.4"):
 #
 # Difficulty ●●●○○ · 15 minutes
 #
-# So far the walks were lists. Now assemble the protocol from the task's own pieces:
-# `task.prompt(decision)` is the question at a step, `task.verify(decision, answer)` judges
-# (`solved`, `reward`, `message`). The tests let the same walkers play in the package's
-# environment, with other numbers of tries and other messages, and compare every count and
-# every text that was read.
+# So far the walks were lists. Now write the protocol with the task's own methods:
+# `task.prompt(decision)` is the question at a step, `task.verify(decision, answer)`
+# judges (`solved`, `reward`, `message`). The tests let the same walkers play in the
+# package's environment, with other numbers of tries and other messages, and compare
+# every count and every text that was read.
 
 # %%
 from collections.abc import Callable
@@ -605,12 +611,12 @@ for words in WORDS:
     print(f"{words.name:9}", ", ".join(words.words[:4]), "...")
 
 # %% [markdown]
-# So Init knows left and right, as every language model does. What is new in *fine-tuning* is
-# that only one vocabulary is asked for. (For the cards the shifted rule
-# was kept out of the corpus as well: [chapter 2](02_the_base_model.ipynb).)
+# So Init knows left and right, as every language model does. In *fine-tuning* only one
+# vocabulary is asked for. (For the cards the shifted rule was left out of the corpus,
+# too: [chapter 2](02_the_base_model.ipynb).)
 #
-# Fine-tuning uses 60 routes of Alderwick. The test routes are others, and none has the
-# instructions of a training route. The same walks are tested under both rules.
+# Fine-tuning uses 60 routes of Alderwick. The test routes are different, and none has
+# the instructions of a training route. The same walks are tested under both rules.
 
 # %%
 from sftrl_lite.models.loading import load
@@ -624,10 +630,10 @@ print(f"{len(train)} training decisions on {len({d.route for d in train})} route
 print(f"{len(tests)} test decisions, all of {len({d.route for d in tests})} others")
 
 # %% [markdown]
-# `evaluate` plays each decision, with up to two tries. Since whole walks are asked, it
-# also puts them together: `route` and `walk_per_step`. The paper samples at temperature
-# 0.6 with top_p 0.9, and so do we; greedy decoding and plain sampling (temperature 1) stand
-# beside it, so that Init can be compared at its best.
+# `evaluate` plays each decision, with up to two tries. Since all steps of a walk are
+# asked, it also computes the walk's measures: `route` and `walk_per_step`. The paper
+# samples at temperature 0.6 with top_p 0.9, and so do we. We add greedy decoding and
+# plain sampling (temperature 1), so that Init can be compared at its best.
 
 # %%
 from sftrl_lite.training.evaluate import evaluate
@@ -662,9 +668,9 @@ overview("Init")
 # %% [markdown]
 # ### The habit, in Init's own answers
 #
-# That is the corpus. What has Init learned from it? We count first answers `stop()` at
-# decisions where stopping is wrong, by what is seen there: under both rules, and in nine
-# other cities.
+# So much for the corpus. What has Init learned from it? We count first answers `stop()`
+# at decisions where stopping is wrong, by what is seen there: under both rules, and in
+# nine other cities.
 
 # %% tags=["habit"]
 from sftrl_lite.tasks.base import read_answer
@@ -698,10 +704,11 @@ lines["absolute words, greedy"] = greedy
 #
 # ## SFT and RL from one Init
 #
-# The scale's own settings but two fifths of its compute, the same decisions for both,
-# compass points only, equal training compute by the paper's count. SFT imitates the right
-# answer of each decision; RL gets the verifier's reward and message. On the way little is
-# measured; that comes after, for all models alike.
+# Both methods use the scale's settings with two fifths of its compute, the same
+# decisions with compass points only, and equal training compute by the paper's count.
+# SFT imitates the right answer of each decision; RL gets the verifier's reward and
+# message. During training little is measured. Afterwards all models are evaluated
+# alike.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -716,12 +723,12 @@ folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
-# Then three more. *SFT, pushed* has ten times the learning rate at the same compute: does
-# what SFT keeps or loses depend on the rate? *Varied words, pushed* is SFT at that rate on
-# the same decisions, but the action vocabulary varies from one to the next (never the
-# shifted one): if SFT as such destroyed the choice of words, this run would lose it too.
-# *RL, random reward* is the same PPO on the same decisions with a random reward of mean
-# zero: its changes are not due to the verifier.
+# Three more runs follow. *SFT, pushed* has ten times the learning rate at the same
+# compute: does what SFT keeps or loses depend on the rate? *Varied words, pushed* is
+# SFT at that rate on the same decisions, but the action vocabulary varies from one to
+# the next (never the shifted one): if SFT as such destroyed the choice of words, this
+# run would lose it, too. *RL, random reward* is the same PPO on the same decisions with
+# a random reward of mean zero: its changes are not due to the verifier.
 
 # %%
 more = {
@@ -735,9 +742,9 @@ found_there.loc[high, "method"] = "sft-pushed"
 measured = pd.concat([measured, found_there])
 
 # %% [markdown]
-# What it took. Minutes are wall-clock of a run when it was trained, evaluations included,
-# beside the other runs of its cell on two cores. A second call of those cells only reads
-# the folder. Equal FLOPs are not equal numbers of updates.
+# The next table shows the cost. Minutes are the wall-clock time of a run, evaluations
+# included, while the other runs of its cell ran beside it on two cores. A second call
+# of those cells only reads the folder. Equal FLOPs are not equal numbers of updates.
 
 # %%
 from sftrl_lite.results.tables import cost_table
@@ -780,7 +787,7 @@ for rule in rules:
 # sense of this course only if it is ahead of Init *at its best decoding*: a gain at one
 # temperature alone is sharpening.
 #
-# Has the habit gone, and where?
+# Has the habit disappeared, and where?
 
 # %%
 left = {n: {f"{rule} words": 100 * wrong_stops(tests, played[n, rule, "paper"])["left"]
@@ -790,15 +797,15 @@ for name, row in left.items():
     print(f"{name:20} stops wrongly at a landmark on the left: {said}")
 
 # %% [markdown]
-# Read each row as a pair. Only absolute words were trained. Where the second number follows
-# the first, what was unlearned under compass points carries over to left and right.
+# Read each row as a pair. Only absolute words were trained. Where the second number
+# follows the first, the unlearning under compass points transfers to left and right.
 #
 # ## The figure of this chapter
 #
-# Accuracy by kind of step, then over all steps, then by the walk's protocol, at the paper's
-# decoding. Bars are Wilson 95 % intervals over answers; they treat the answers of one walk as
-# independent and say nothing about another seed. A model that has lost only the vocabulary
-# drops at turns under the relative rule and nowhere else.
+# The figure shows accuracy by kind of step, over all steps, and by the walk's protocol,
+# at the paper's decoding. Bars are Wilson 95 % intervals over answers; they treat the
+# answers of one walk as independent and say nothing about another seed. A model that
+# has lost only the vocabulary drops at turns under the relative rule and nowhere else.
 
 # %%
 from sftrl_lite.results.intervals import wilson
@@ -857,7 +864,7 @@ fig.suptitle(f"Lowest at turns under relative words: {min(turns, key=turns.get)}
 notebook.figure(fig, alt=told + "Right answers: " + "".join(map(in_words, rules)))
 
 # %% [markdown]
-# How much of a fall is the protocol's? The same answers, counted twice:
+# How much of a fall is due to the protocol? We count the same answers in both ways:
 
 # %%
 lines = {}
@@ -907,9 +914,9 @@ pd.DataFrame(used).fillna(0).sort_index().round(1)
 # %% [markdown]
 # Absolute words with the *right street* carry out the right instruction in the trained
 # vocabulary instead of the prompt's. The paper shows one such answer of SFT,
-# `turn_direction(northwest)` under the relative rule (its figure 21). Compare RL with RL on
-# a random reward: what both lose is not due to the verifier. Here is such an answer of SFT,
-# or of pushed SFT, if there is one:
+# `turn_direction(northwest)` under the relative rule (its figure 21). Compare RL with
+# RL on a random reward: a loss of both is not due to the verifier. Here is such an
+# answer of SFT, or of pushed SFT, if there is one:
 
 # %%
 old = {}
@@ -945,9 +952,9 @@ if len(rows):
     display(main_table(rows, STREETS))
 
 # %% [markdown]
-# Differences at the end, in points per step under relative words, paired by seed: over all
-# steps, and until the walk's first failure. If an interval contains 0, the
-# sign is open.
+# The next table shows differences at the end, in points per step under relative words,
+# paired by seed: over all steps, and until the walk's first failure. If an interval
+# contains 0, the sign is open.
 
 # %%
 if parts[0] in set(rows["experiment"]):
@@ -984,9 +991,10 @@ if len(rows):
 # | --- | --- | --- | --- |
 # | V-IRL-L, relative words, per step (figure 6) | 80.8 % | 91.8 % | 1.3 % |
 #
-# 11 B parameters, one run each, a thousand routes of New York. The captions call the
-# number per-step accuracy; the released evaluation plays 48 walks and ends each at its
-# first failure, so the column *per step until the walk fails* is the one to compare.
+# These are models of 11 B parameters, one run each, on a thousand routes of New York.
+# The captions call the number per-step accuracy; the released evaluation plays 48 walks
+# and ends each at its first failure, so the column *per step until the walk fails* is
+# the one to compare.
 #
 # ## The real data
 #
@@ -1032,8 +1040,9 @@ print("released arithmetic:",
       streets.task("all", official=True).instructions(streets.routes[0])[0])
 
 # %% [markdown]
-# Here is the walker who faces 350 and goes on at 10 again. An error in a folder is reported
-# in one line that names the file, the route and the field, before any training begins:
+# It has the walker of above, who faces 350 and goes on at 10. An error in a folder is
+# reported before any training begins, in one line that names the file, the route and
+# the field:
 
 # %%
 for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
@@ -1044,9 +1053,9 @@ for landmark, blocks in (("Café {old} is on your right", 2), ("Shuka", 1)):
         print(str(error).replace(str(place), place.name))
 
 # %% [markdown]
-# With pictures the folder has one more file, `gps_pano_mapping.pkl`: which photograph was
-# taken where. It is a *pickle*, and a pickle is a small program. Here is one that prints;
-# it could as well delete your files.
+# With pictures the folder has one more file, `gps_pano_mapping.pkl`: which photograph
+# was taken where. It is a *pickle*, and a pickle is a small program. This one prints.
+# It could just as well delete your files.
 
 # %% tags=["pickle"]
 import pickle
@@ -1073,8 +1082,9 @@ except DataError as error:
 #
 # An `Unpickler` asks `find_class` for every name that a pickle wants to use, before
 # anything is called. Dicts, tuples, floats and texts need no name. Write a reader that
-# refuses all names. The tests hand it pickles that really make a folder if they are run;
-# a list of forbidden modules does not stop them, and a check afterwards comes too late.
+# refuses all names. The tests give it pickles that really make a folder if they are
+# run. A list of forbidden modules does not stop them, and a check afterwards comes too
+# late.
 
 # %%
 def plain_load(data: bytes) -> object:
@@ -1151,8 +1161,9 @@ with notebook.exercise("7.6"):
 #
 # ## A place to play
 #
-# Walk yourself: a button for each action on offer, two tries at each step. Under the
-# relative rule, do you read the word or look at the map? Do you stop at landmarks?
+# Walk yourself. There is a button for each action on offer, and you have two tries at
+# each step. Under the relative rule, do you read the word or look at the map? Do you
+# stop at landmarks?
 
 # %%
 from sftrl_lite.course.walk_widgets import walk_viewer
@@ -1177,15 +1188,16 @@ walk_viewer(shifted, shifted.routes[6])
 # rate. The controls separate causes: varied words keep the supervised loss and change the
 # vocabulary; the random reward keeps RL's updates and removes the verifier.
 #
-# Last, the protocol. A walker that has lost only turns is still right at forward and stop,
-# but a protocol that ends each walk at its first failure, which is its first step, never
-# asks for them. A small number there does not mean that everything is lost.
+# Finally, consider the protocol. A walker that has lost only turns is still right at
+# forward and stop, but a protocol that ends each walk at its first failure, which is
+# its first step, never asks for them. A small number there does not mean that
+# everything is lost.
 #
 # What this chapter does *not* show:
 #
-# - *That SFT forgets how to walk.* Look at forward and stop. A single number per step, by
-#   the protocol of the walk, cannot tell a walker who lost one kind of word from one who
-#   lost everything.
+# - *That SFT forgets how to walk.* Look at forward and stop. A single number per step,
+#   by the protocol of the walk, does not distinguish a walker that lost one kind of
+#   word from one that lost everything.
 # - *That SFT must lose the words.* One control is SFT, too, at the pushed rate, with varied
 #   words on offer. Read its row before blaming the loss function.
 # - *That another base would change that.* Three other designs were tried on the development
@@ -1195,9 +1207,9 @@ walk_viewer(shifted, shifted.routes[6])
 #   relative rule is what both rules share.
 # - *That RL keeps the words because of its rewards.* Compare the random reward, and the
 #   number of updates.
-# - *A number to compare with 1.3 %.* The model, the streets and the histories are others.
-#   In our base's corpus one chat in five uses left and right; a base that had seen fewer
-#   would start lower.
+# - *A number to compare with 1.3 %.* The model, the streets and the histories differ
+#   from the paper's. In our base's corpus one chat in five uses left and right; a base
+#   that had seen fewer would start lower.
 #
 # ## Further reading
 #
