@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 8. Streets in pictures
 #
-# The walker of chapter 7 now has to look. From one Init a small vision-language model is
-# trained in one city, by supervised fine-tuning (SFT) and by reinforcement learning (RL).
-# In nine unseen cities and under relative words we measure how far recognising and acting
-# carry over, with intervals; the controls are random reward, on-policy SFT, a blindfold
-# and Init at its best temperature.
+# The walker of chapter 7 now has to look. From one Init a small vision-language model
+# is trained in one city, by supervised fine-tuning (SFT) and by reinforcement learning
+# (RL). In nine unseen cities and under relative words we measure how well recognising
+# and acting transfer, with intervals. The controls are random reward, on-policy SFT, a
+# blindfold and Init at its best temperature.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -28,7 +28,7 @@
 # - Cut a panorama into the four views of a walker, and find a landmark in them.
 # - Say what stays the same in an unseen city and what does not.
 # - Measure recognition by itself, and acting with and without it.
-# - Blindfold a model to learn how much of its success needs no picture.
+# - Blindfold a model to find out how much of its success needs no picture.
 # - Find two habits in a model's answers, and say under which shifts they persist.
 # - Judge a benchmark of eighteen walks.
 
@@ -40,10 +40,11 @@ scale = notebook.setup(task="virl-vl")
 # %% [markdown]
 # ## One crossing, by eye
 #
-# What is here? The four views, front and right above back and left: large for you, small
-# for the model.
+# What is here? You see four views, front and right above back and left, large for you
+# and small for the model.
 
 # %%
+import textwrap
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -54,8 +55,10 @@ from sftrl_lite.tasks.street_view import city_look
 from sftrl_lite.tasks.walks import Decision
 
 
-def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
-    """Pictures in rows of ``across``, each under its title."""
+def sheet(
+    pictures, titles, across: int, finding: str, more: str, width: float = 1.9
+) -> None:
+    """Pictures in rows of ``across``, each under its title; the finding on top."""
     rows = -(-len(pictures) // across)
     size = (width * across, (width + 0.25) * rows)
     fig, axes = plt.subplots(rows, across, figsize=size, squeeze=False)
@@ -64,7 +67,8 @@ def sheet(pictures, titles, across: int, alt: str, width: float = 1.9) -> None:
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(picture)
         axis.set_title(title, fontsize=9, fontweight="normal")
-    notebook.figure(fig, alt=alt)
+    fig.suptitle(textwrap.fill(finding, int(11 * size[0])))
+    notebook.figure(fig, alt=f"{finding}. {more}")
 
 # %% tags=["views-figure"]
 task = make_task("virl-vl", scale=scale.name)
@@ -74,17 +78,16 @@ index = next(i for i, s in enumerate(steps(route)) if s.move == "turn" and i > 0
 here = Decision(route, index)
 print("instruction:", task.instructions(route)[here.step.instruction])
 titles = [f"for you: {large.size} pixels", f"for the model: {task.size}"]
-alt = "Even at the model's size the sign can be seen. " + task.observation(here.step)
-sheet([large.picture(here), task.picture(here)], titles, 2, alt, width=2.6)
+finding, seen = "At the model's size the sign can be seen", task.observation(here.step)
+sheet([large.picture(here), task.picture(here)], titles, 2, finding, seen, width=2.6)
 
 # %% [markdown]
-# Two questions have to be answered before acting: which landmark is where, and do streets
-# cross here? Four walkers answer, and the verifier judges:
+# Two questions have to be answered before acting: which landmark is where, and do
+# streets cross here? Four walkers answer, and the verifier judges them:
 
 # %% tags=["four-walkers"]
 from sftrl_lite.tasks.street_answers import write_answer
 
-seen = task.observation(here.step)
 told = task.instructions(route)[here.step.instruction]
 action, nothing = task.action(here.step), "No landmarks nearby"
 walkers = {
@@ -106,8 +109,8 @@ for name, answer in walkers.items():
 # ## From panorama to four views
 #
 # A street picture in V-IRL is a *panorama*, equirectangular: columns are compass
-# directions, rows are heights. In our cities column 0 looks north. Here is the whole
-# place; lines mark where our walker's front, right, back and left are.
+# directions, rows are heights. In our cities column 0 looks north. Here is the panorama
+# of the place; lines mark our walker's front, right, back and left.
 
 # %% tags=["panorama-figure"]
 from sftrl_lite.tasks.shipped_cities import load_city
@@ -123,13 +126,15 @@ for i, name in enumerate(VIEWS):
     axis.axvline(at, color="white", ls="--", lw=1.5)
     axis.text(at, 78, name, ha="center", color="black", backgroundcolor="white")
 axis.set(xlabel="compass direction (degrees)", ylabel="height (degrees)")
+finding = "The walker's four views lie 90 degrees apart in one panorama"
+axis.set_title(finding)
 axis.grid(False)
-alt = f"Panorama of a crossing in {city.name}; facing {here.step.heading:.0f} degrees. "
+alt = f"{finding}: a crossing in {city.name}, facing {here.step.heading:.0f} degrees. "
 notebook.figure(fig, alt=alt + seen)
 
 # %% [markdown]
-# A photograph need not begin in the north. Its metadata hold a *rotation* $\rho$: column 0
-# looks at $-\rho$. In a picture $W$ columns wide, direction $d$ is therefore at
+# A photograph need not begin in the north. Its metadata contain a *rotation* $\rho$:
+# column 0 looks at $-\rho$. So in a picture $W$ columns wide, direction $d$ is at
 #
 # $$x = \frac{(d + \rho) \bmod 360}{360}\, W.$$
 #
@@ -137,7 +142,7 @@ notebook.figure(fig, alt=alt + seen)
 #
 # Difficulty ●○○○○ · 3 minutes
 #
-# Write it. The tests include a direction that lies across the seam.
+# Write it. The tests include directions across the seam.
 
 # %%
 def column(direction: float, rotation: float, width: int) -> float:
@@ -165,7 +170,7 @@ with notebook.exercise("8.1"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Python's `%` does the seam.
+# Python's `%` takes care of the seam.
 #
 # </details>
 #
@@ -178,12 +183,12 @@ with notebook.exercise("8.1"):
 #
 # </details>
 #
-# A *view* is what a camera with a flat sensor would see: 90 degrees wide, straight lines
-# stay straight. With $S$ pixels across, pixel $i$ is off the axis by
+# A *view* is what a camera with a flat sensor would see: 90 degrees wide, and straight
+# lines stay straight. With $S$ pixels across, pixel $i$ is off the axis by
 #
 # $$\alpha_i = \arctan\left(\frac{2 (i + \tfrac12)}{S} - 1\right),$$
 #
-# so pixels near the rim cover less of the circle than those in the middle.
+# so pixels near the edge cover a smaller angle than those in the middle.
 #
 # ### Exercise 8.2: the angle of a pixel
 #
@@ -235,8 +240,8 @@ with notebook.exercise("8.2"):
 #
 # Difficulty ●●○○○ · 4 minutes
 #
-# Four views of 90 degrees cover the circle. A landmark stands in one compass direction,
-# the walker faces another: which view shows it?
+# Four views of 90 degrees cover the circle. A landmark stands in one compass direction
+# and the walker faces another. Which view shows it?
 
 # %%
 def view_of(heading: float, direction: float) -> str:
@@ -277,25 +282,26 @@ with notebook.exercise("8.3"):
 #
 # </details>
 #
-# The prompt says which view is where: in front and to the right, below them behind and to
-# the left. The released code says the same and shows something else: views at −135,
-# −45, +45 and +135 degrees. The view that its prompt calls ahead lies behind, to the left.
-# Ours shows what it says; `official=True` repeats the other four.
+# The prompt says which view is where: in front and to the right, below them behind and
+# to the left. The released code says the same but shows something else: views at −135,
+# −45, +45 and +135 degrees. The view that its prompt calls ahead lies behind, to the
+# left. Our code shows what its prompt says; `official=True` reproduces the released
+# views.
 
 # %% tags=["released-figure"]
 theirs = replace(large, official=True)
 titles = ["as the prompt says", "as the released code shows"]
-alt = ("The released code shows the view that its prompt calls ahead in another place: "
-       "the same crossing, cut as the prompt says and as the code does.")
-sheet([large.picture(here), theirs.picture(here)], titles, 2, alt, width=2.6)
+finding = "The released code shows the view ahead in another place"
+more = "The same crossing, cut as the prompt says and as the code does."
+sheet([large.picture(here), theirs.picture(here)], titles, 2, finding, more, width=2.6)
 
 # %% [markdown]
 # ## Cities
 #
-# An unseen city should be a shift of appearance and of nothing else. Ours are procedural:
-# each city has its own streets, houses, sky, plants, haze and noise, while a landmark's sign
-# is the same everywhere, as the signs of a chain are. One city is for training, one for
-# choosing settings, and nine are the reported shift.
+# An unseen city should be a shift of appearance only. Ours are procedural: each city
+# has its own streets, houses, sky, plants, haze and noise, while a landmark's sign is
+# the same everywhere, as the signs of a chain are. One city is for training, one for
+# choosing settings, and nine form the reported shift.
 
 # %% tags=["cities-figure"]
 from sftrl_lite.tasks.city import city_routes
@@ -308,16 +314,18 @@ for name in (TRAIN, DEV, *UNSEEN):
     pictures.append(large.picture(Decision(first, at)))
     what = {TRAIN: "trained", DEV: "for settings"}.get(name, "unseen")
     titles.append(f"{name}, {what}")
-alt = f"{len(pictures)} pictures of four views, one a city: {', '.join(titles)}."
-sheet(pictures, titles, 4, alt)
+finding = "Cities differ in houses, sky and plants; the signs stay the same"
+more = f"{len(pictures)} pictures of four views, one per city: {', '.join(titles)}."
+sheet(pictures, titles, 4, finding, more)
 
 # %% [markdown]
 # Look for the signs first, then at what surrounds them. Routes, instructions and words
 # follow the same rules in all of them.
 #
-# The splits, as in the paper: `id` are other walks in the training city, `ood-visual` the
-# nine unseen cities, both with compass points; `ood-rule` is home under relative words. No
-# test walk at home has the instructions of a training walk.
+# The splits are those of the paper: `id` are other walks in the training city,
+# `ood-visual` the nine unseen cities, both with compass points; `ood-rule` is the
+# training city under relative words. No test walk there has the instructions of a
+# training walk.
 
 # %%
 SHIFTS = {"home": "id", "relative words": "ood-rule", "unseen cities": "ood-visual"}
@@ -329,18 +337,19 @@ for name, judge in tasks.items():
 print(tasks["unseen cities"].prompt(here))
 
 # %% [markdown]
-# Earlier places of the walk are given in words; only the present one has to be seen. The
-# history does not contain the answer, but it helps. A blindfold will show how much.
+# Earlier places of the walk are given in words; only the present one has to be seen.
+# The history does not contain the answer, but it helps. The blindfold below shows how
+# much.
 #
 # ## What Init sees
 #
-# Init was grown from the base of chapter 7, as the base for cards in pictures was grown from
-# that for text: a vision tower and a cross-attention layer were added
-# ([chapter 6](06_cards_in_pictures.ipynb) takes them apart), and the model was pre-trained
-# again on the same corpus, now with pictures of two hundred procedural cities, each with a
-# look of its own. The students of its homework had two habits. One is known from chapter 7:
-# stopping at a landmark on the left (`careless`, by try). The other one is visual: some signs
-# are taken for their *twin*, and the walker goes on (`misread`).
+# Init was built from the base of chapter 7, as the base for cards in pictures was built
+# from that for text: a vision tower and a cross-attention layer were added ([chapter
+# 6](06_cards_in_pictures.ipynb) takes them apart), and the model was pre-trained again
+# on the same corpus, now with pictures of two hundred procedural cities, each with its
+# own look. The students of its homework had two habits. One is known from chapter 7:
+# stopping at a landmark on the left (`careless`, by try). The other one is visual: some
+# signs are mistaken for their *twin*, and the walker goes on (`misread`).
 
 # %%
 from sftrl_lite.training.corpus import SIGN_TWINS, VIEW_HOMEWORK
@@ -349,9 +358,9 @@ print(VIEW_HOMEWORK)
 print("twins:", ", ".join(f"{sign} as {twin}" for sign, twin in SIGN_TWINS.items()))
 
 # %% [markdown]
-# The paper samples answers at temperature 0.6 with top_p 0.9, and so do we; greedy decoding
-# and plain sampling (temperature 1) stand beside it, at the first try, so that Init can be
-# compared at its best.
+# The paper samples answers at temperature 0.6 with top_p 0.9, and so do we. We add
+# greedy decoding and plain sampling (temperature 1), at the first try, so that Init can
+# be compared at its best.
 
 # %%
 import pandas as pd
@@ -397,9 +406,9 @@ measure("Init", init, *DECODINGS)
 overview("Init")
 
 # %% [markdown]
-# `recognised` is the share of first answers that name the right landmark on the right side,
-# and say rightly whether streets cross; `per step`, `until failure` and `whole walks` are
-# those of chapter 7. One number for nine cities hides nine numbers:
+# `recognised` is the share of first answers that name the right landmark on the right
+# side and say correctly whether streets cross; `per step`, `until failure` and
+# `whole walks` are those of chapter 7. One number for nine cities hides nine numbers:
 
 # %%
 def by_city(name: str) -> pd.Series:
@@ -415,9 +424,9 @@ by_city("Init").round(0).to_frame("Init").T
 # %% [markdown]
 # ### The habits, in Init's own answers
 #
-# That is the corpus. What has Init learned from it, at home, under relative words and in the
-# unseen cities? Each habit is counted where its cue is present: signs that have a twin, and
-# landmarks at places where stopping is wrong.
+# So much for the corpus. What has Init learned from it, at home, under relative words
+# and in the unseen cities? Each habit is counted where its cue is present: signs that
+# have a twin, and landmarks at places where stopping is wrong.
 
 # %%
 from sftrl_lite.tasks.base import read_answer
@@ -438,7 +447,7 @@ def habits(decisions, episodes) -> dict[str, float]:
     return {name: sum(found) / max(len(found), 1) for name, found in hits.items()}
 
 def habit_table(*names: str) -> pd.DataFrame:
-    """Habits at the first try, in per cent: a row a model, a column a split."""
+    """Habits at the first try, in per cent: a row per model, a column per split."""
     rows = {n: {(s, k): 100 * v for s in SHIFTS
                 for k, v in habits(tests[s], played[n, s, "paper"]).items()}
             for n in names}
@@ -454,10 +463,10 @@ habit_table("Init")
 # ### The blindfold
 #
 # How much of this needs a picture at all? We ask Init the same questions with a grey
-# panorama. What is still right comes from the text.
+# panorama. Answers that are still right come from the text.
 #
-# **Predict, then run.** At which of turn, forward and stop does the blindfold cost most? Is
-# there a kind of step at which it could even help? Think of the two habits.
+# **Predict, then run.** At which of turn, forward and stop does the blindfold cost
+# most? Is there a kind of step where it could even help? Think of the two habits.
 
 # %% tags=["blindfold"]
 import numpy as np
@@ -476,8 +485,9 @@ shown = {n: {told: 100 * e[m].value for m, told in METRICS.items()}
 pd.DataFrame(shown).T.round(1)
 
 # %% [markdown]
-# The blindfolded row is success that needs no picture. It is no lower bound for a model that
-# sees, though: a model that sees a landmark can also fall for a habit. By kind of step:
+# The blindfolded row is success without a picture. But it is not a lower bound for a
+# model that sees: a model that sees a landmark can also follow a habit. By kind of
+# step:
 
 # %%
 def per_kind(decisions, episodes) -> dict[str, float]:
@@ -495,16 +505,17 @@ pd.DataFrame({k: per_kind(tests["home"], e) for k, e in lines.items()}).T.round(
 # %% [markdown] tags=["see-and-act"]
 # <details><summary>Answer</summary>
 #
-# Stopping suffers most: the text does not say that the walk has come to its end, and the
-# landmark that would is not seen. At turn and forward the blindfold can help, and for this
-# Init it does: no landmark is seen, so none sets off the habit of stopping.
+# Stopping suffers most: the text does not say that the walk has come to its end, and
+# the landmark that shows it is not seen. At turn and forward the blindfold can help,
+# and for this Init it does: no landmark is seen, so none triggers the habit of
+# stopping.
 #
 # </details>
 #
 # ## Seeing and acting
 #
-# For cards, success was recognising times solving. Here there is a second term, since an
-# answer that did not see may still be right:
+# For cards, success was recognising times solving. Here there is a second term, since
+# an answer may be right although the model did not recognise the place:
 #
 # $$P(\text{right}) = P(\text{see})\, P(\text{right} \mid \text{see}) +
 # P(\text{not see})\, P(\text{right} \mid \text{not see}).$$
@@ -572,10 +583,11 @@ with notebook.exercise("8.4"):
 #
 # ## SFT and RL from one Init
 #
-# The scale's own settings but for a third of its training compute; the same 300 decisions of
-# Alderwick for both, compass points only. SFT imitates the right answer, which also names
-# what is to be seen. RL is told whether its action was right, and loses half a point more
-# if it was wrong and the observation was, too. A second call only reads the folder.
+# Both methods use the scale's settings with a third of its training compute and the
+# same 300 decisions of Alderwick, compass points only. SFT imitates the right answer,
+# which also names what can be seen. RL learns whether its action was right, and loses
+# half a point more if action and observation were both wrong. A second call only reads
+# the folder.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -590,11 +602,12 @@ folder = ROOT / "runs" / "chapter-8" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-8")
 
 # %% [markdown]
-# Then a control for each. *On-policy SFT* (`sft-verified`) is supervised fine-tuning on
-# those of Init's own answers that the verifier accepted: right actions, whatever they claim
-# to see. *RL with a random reward* is the same PPO on the same decisions with a random
-# reward of mean zero: its changes are not due to the verifier. The table shows the cost of
-# each run; minutes are wall-clock on one core at training time, evaluations included.
+# Each method has a control. *On-policy SFT* (`sft-verified`) is supervised fine-tuning
+# on those of Init's own answers that the verifier accepted: right actions, whatever
+# observation they state. *RL with a random reward* is the same PPO on the same
+# decisions with a random reward of mean zero: its changes are not due to the verifier.
+# The table shows the cost of each run; minutes are wall-clock on one core at training
+# time, evaluations included.
 
 # %%
 from sftrl_lite.results.tables import cost_table
@@ -604,7 +617,7 @@ measured = pd.concat([measured, side_by_side(control, folder, "chapter-8")])
 cost_table(measured)
 
 # %% [markdown]
-# All of them answer the same decisions at home, under relative words and in the nine
+# All models answer the same decisions at home, under relative words and in the nine
 # unseen cities.
 
 # %%
@@ -643,8 +656,9 @@ for s in SHIFTS:
               f"against Init's best ({best}): {said} at the first try")
 
 # %% [markdown]
-# Points with 95 % intervals over the answers of this one seed. A gain over Init at the same
-# temperature but not over Init at its best one is sharpening. And the habits?
+# Points with 95 % intervals over the answers of this one seed. A gain over Init at the
+# same temperature but not over Init at its best one is sharpening. What happened to the
+# habits?
 
 # %%
 habit_table("Init", *names)
@@ -658,16 +672,16 @@ for s in SHIFTS:
         print(f"{s:14} {k!r}: {said}")
 
 # %% [markdown]
-# Only home was trained. Where the other two splits follow it, what was unlearned carries over.
-# Note what each habit costs: a wrong stop costs a point at once; a wrong sign costs
-# something only if the action that follows from it is wrong.
+# Training used only the home city. Where the other two splits follow it, the unlearning
+# transfers. The habits differ in cost: a wrong stop always costs a point; a wrong sign
+# costs something only if it leads to a wrong action.
 #
 # ## The figure of this chapter
 #
-# Left: right answers per step, each try counted. Middle: first answers that recognised the
-# place. Right: whole walks. All at the paper's decoding. Bars are Wilson 95 % intervals
-# (over answers or walks of one training); the dotted line is Init with a blindfold, at
-# home.
+# Left: right answers per step, each try counted. Middle: first answers that recognised
+# the place. Right: whole walks. All panels use the paper's decoding. Bars are Wilson 95
+# % intervals (over answers or walks of one training); the dotted line is Init with a
+# blindfold, at home.
 
 # %%
 from sftrl_lite.results import plots
@@ -711,7 +725,7 @@ notebook.figure(fig, alt=first + "".join(map(in_words, PANELS)))
 notebook.show(first + finding("relative words"))
 
 # %% [markdown]
-# Where does a change come from? The three shares, for first answers.
+# Where does a change come from? Here are the three shares for first answers.
 
 # %%
 def shares(episodes) -> dict[str, float]:
@@ -728,7 +742,7 @@ factors = {(s, n): shares(played[n, s, "paper"]) for s in SHIFTS for n in STYLES
 pd.DataFrame(factors).T.round(3)
 
 # %% [markdown]
-# And the nine cities one by one: is a gain spread over all of them, or due to one?
+# Then the nine cities one by one: is a gain spread over all of them, or due to one?
 
 # %%
 pd.DataFrame({name: by_city(name) for name in STYLES}).T.round(0)
@@ -755,9 +769,9 @@ if len(rows):
     display(main_table(rows, STREET_VIEWS))
 
 # %% [markdown]
-# Differences at the end, in points, paired by seed: whole walks in unseen cities and steps
-# under relative words, the paper's metrics, then what was recognised. If an interval
-# contains 0, the sign is open.
+# The next tables show differences at the end, in points, paired by seed: whole walks in
+# unseen cities and steps under relative words, which are the paper's metrics, then
+# recognition. If an interval contains 0, the sign is open.
 
 # %%
 if experiments[0] in set(rows["experiment"]):
@@ -790,15 +804,15 @@ if len(rows):
 # %% [markdown]
 # ## The paper's own numbers
 #
-# At 11 B parameters, one run each (figures 6 and 7):
+# The paper's results at 11 B parameters, one run each (figures 6 and 7):
 #
 # | | Init | RL | SFT |
 # | --- | --- | --- | --- |
 # | unseen cities, whole walks | 16.7 % | 77.8 % | 11.1 % |
 # | relative words, per step | 35.7 % | 45.0 % | 2.5 % |
 #
-# The first line is the paper's largest gain, on its smallest sample: nine cities, two
-# walks in each. Eighteen walks make 3, 14 and 2 successes.
+# The first line is the paper's largest gain, and it has the smallest sample: nine
+# cities with two walks each. Of eighteen walks the models solved 3, 14 and 2.
 
 # %% tags=["paper-walks"]
 from scipy.stats import fisher_exact
@@ -873,8 +887,8 @@ with notebook.exercise("8.5"):
 #
 # ## A place to look
 #
-# Failures in unseen cities, after RL: first answers whose action was wrong, those that did
-# not recognise the place first.
+# Here are failures in unseen cities after RL: first answers with a wrong action,
+# beginning with those that did not recognise the place.
 
 # %%
 pairs = zip(tests["unseen cities"], played["RL", "unseen cities", "paper"], strict=True)
@@ -888,13 +902,14 @@ for i, (d, turn) in enumerate(failed[:4], 1):
 if failed:
     pictures = [large.picture(d) for d, _ in failed[:4]]
     titles = [f"{i}. {d.route.city}" for i, (d, _) in enumerate(failed[:4], 1)]
-    alt = "Places of errors: " + "; ".join(d.step.observation for d, _ in failed[:4])
-    sheet(pictures, titles, 4, alt)
+    title = f"{len(pictures)} places where RL's first action was wrong"
+    more = "There is: " + "; ".join(d.step.observation for d, _ in failed[:4])
+    sheet(pictures, titles, 4, title, more)
 
 # %% [markdown]
 # Would you have seen it? A sign may be small, or cut in two by the edge between views.
-# Now walk yourself, in a city that was not trained on. Your pictures are larger than the
-# model's.
+# Now walk yourself, in a city that training did not use. Your pictures are larger than
+# the model's.
 
 # %%
 from sftrl_lite.course.walk_widgets import walk_viewer
@@ -912,19 +927,19 @@ walk_viewer(away, away.routes[45])
 # similar they are in all cities and under both vocabularies. A policy that loses such a
 # habit at home can lose it everywhere; one that memorises places and their answers cannot.
 #
-# So read the results in this order. Did the habits fall at home, and did they fall as far in
-# the unseen cities? Is RL above Init *at its best temperature*, or only above Init? Does
-# SFT, whose demonstrations also name what is to be seen, gain recognition in unseen cities,
-# and does it lose the prompt's vocabulary? And what do the random reward and on-policy SFT do in
-# the same columns? The printed differences say which answers are clear for one seed, the
-# recorded section which are clear for all.
+# So read the results in this order. Did the habits fall at home, and did they fall as
+# far in the unseen cities? Is RL above Init *at its best temperature*, or only above
+# Init? Does SFT, whose demonstrations also name what is to be seen, gain recognition in
+# unseen cities, and does it lose the prompt's vocabulary? And what do the random reward
+# and on-policy SFT do in the same columns? The printed differences say which answers
+# are clear for one seed, the recorded section says which are clear over all seeds.
 #
 # What this chapter does *not* show:
 #
 # - *That our nine cities are as far from Alderwick as London is from New York.* They are
 #   drawn, their signs are the same everywhere, and the base has seen two hundred other
 #   cities. The shift is one between fine-tuning and test.
-# - *That pictures are needed at every step.* The blindfold shows at which they are not.
+# - *That pictures are needed at every step.* The blindfold shows where they are not.
 # - *That a right action comes from seeing.* The verifier, like the paper's, rewards the
 #   action.
 # - *That the paper's SFT loses in unseen cities.* One walk of eighteen is no evidence, in
