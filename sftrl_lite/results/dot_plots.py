@@ -26,5 +26,5 @@ def draw_dots(
     wide = 0.13 * (len(looks) - 1)
     given = as_given(table, "group") | dict(hue_order=list(looks), err_kws=dict(lw=1.4))
     sns.pointplot(**given, **look, dodge=wide, ax=axis)
-    axis.set(xlabel="", ylabel="", ylim=(-0.03, 1.03))
+    axis.set(xlabel="", ylabel="", ylim=(-0.04, 1.05))
     axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")

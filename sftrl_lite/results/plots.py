@@ -6,6 +6,7 @@ decodings are never averaged. Intervals over seeds hold the noise of seeds and o
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -321,7 +322,8 @@ def legend_below(figure: Figure) -> None:
         drawn |= dict(zip(labels, handles, strict=True))
     if drawn:
         room = 0.6 + 0.075 * max(map(len, drawn))  # inches of the widest entry
-        columns = max(int(figure.get_figwidth() / room), 1)
+        rows = math.ceil(len(drawn) / max(int(figure.get_figwidth() / room), 1))
+        columns = math.ceil(len(drawn) / rows)  # so that no row has a single entry
         figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=columns)
 
 

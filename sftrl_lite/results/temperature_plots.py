@@ -66,12 +66,13 @@ def temperature_curve(
     metric: str = "success@1",
     split: str = "ood-rule",
     methods: Sequence[str] = ("rl-ppo", "sft"),
-    ylabel: str = "solved at the first try",
+    ylabel: str = "",
 ) -> Figure:
     """Success against sampling temperature: Init, and each method at its last step.
 
     Args:
         table: rows in the form of the ledger; bars are 95 % intervals.
+        ylabel: what is measured; if empty, success at the first try, and on which split.
     """
     points = by_temperature(table, metric, split, methods)
     with plt.style.context(STYLE):
@@ -85,11 +86,21 @@ def temperature_curve(
         ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
         shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
         axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
-        axis.set_title(NAMES.get(split, split))
+        ylabel = ylabel or f"{NAMES.get(split, split)},\nsolved at the first try"
+        axis.set_title("\n".join(against_init(points)))
         axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
         axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         legend_below(figure)
     return figure
+
+
+def against_init(points: pd.DataFrame) -> list[str]:
+    """At how many temperatures a method ends above and below Init, from ``by_temperature``."""
+    said = []
+    for who, part in points[points["who"] != INIT].groupby("who", sort=False):
+        up, down = (part["above"] == 1).sum(), (part["above"] == -1).sum()
+        said.append(f"{LABELS[str(who)]} above Init at {up} and below it at {down} of {len(part)}")
+    return [*said[:-1], *(f"{last} temperatures" for last in said[-1:])]
 
 
 def temperature_alt(
@@ -100,13 +111,10 @@ def temperature_alt(
 ) -> str:
     """The figure of ``temperature_curve`` in words: what it shows, then its numbers."""
     points = by_temperature(table, metric, split, methods)
-    said, lines = [], []
+    lines = []
     for who, part in points.groupby("who", sort=False):
         label = LABELS.get(str(who), INIT)
         ways = zip(part["decoding"], part["mean"], strict=True)
         lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
-        if who != INIT:
-            up, down = (part["above"] == 1).sum(), (part["above"] == -1).sum()
-            said.append(f"{label} above Init at {up} and below it at {down} of {len(part)}")
-    finding = f"{'; '.join(said)} temperatures, by intervals clear of zero"
+    finding = f"{'; '.join(against_init(points))}, by intervals clear of zero"
     return f"{finding}. {NAMES.get(split, split)}, per cent solved: {'; '.join(lines)}."

@@ -56,8 +56,9 @@ def map_picture(
     for _, kind, x, y in city.landmarks:
         icon = sign(kind, board)
         left, top = at((x, y))
-        corner = round(left - board / 2), round(top - board / 2)
-        picture.paste(icon, corner, icon)
+        if inside(left, top, board / 2, board / 2):  # whole, or not at all
+            corner = round(left - board / 2), round(top - board / 2)
+            picture.paste(icon, corner, icon)
     named: set[str] = set()
     font = ImageFont.load_default(size=min(12 * unit, 26))
     for e, (_, _, name) in enumerate(city.streets):
