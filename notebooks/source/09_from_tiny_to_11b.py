@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 9. From tiny to 11B
 #
-# The code of chapters 1 to 8 trains Llama-3.2-11B-Vision when one flag changes. Whether a
-# run *fits* is a question of memory, which can be predicted before a weight is loaded. This
-# chapter takes the prediction apart, checks each part against a tiny model that really runs,
-# and marks the numbers that nobody has measured yet.
+# With one flag changed, the code of chapters 1 to 8 trains Llama-3.2-11B-Vision.
+# Whether a run *fits* is a question of memory, which can be predicted before any weight
+# is loaded. This chapter explains the prediction part by part, checks each part against
+# a tiny model that really runs, and marks the numbers that nobody has measured yet.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. No GPU and no download is needed, at any scale.
 #
@@ -45,9 +45,9 @@ scale = notebook.setup()
 # $$10.67 \cdot 10^9 \times (4 + 4 + 8)\ \text{bytes} = 171 \cdot 10^9\ \text{bytes} =
 # 159\ \text{GiB}.$$
 #
-# The largest GPU that most people ever rent has 80. And nothing has been computed yet. That
-# is the problem of this chapter; each of its techniques shrinks one factor of a product
-# like this one.
+# The largest GPU that most people ever rent has 80 GB. And nothing has been computed
+# yet. This is the problem of this chapter. Each of its techniques reduces one factor of
+# a product like this one.
 #
 # ### Exercise 9.1: static memory
 #
@@ -69,7 +69,7 @@ import random
 
 with notebook.exercise("9.1"):
     assert isinstance(static_gib(2**30), float | int), "GiB are one number"
-    assert static_gib(2**30) == 16, "4 + 4 + 8 bytes a weight, and a GiB is 2**30"
+    assert static_gib(2**30) == 16, "4 + 4 + 8 bytes per weight, and a GiB is 2**30"
     assert abs(static_gib(10.67e9) - 159) < 0.5, "the whole 11B model"
     assert static_gib(0, 2**30) == 2, "frozen: the weight alone, in bfloat16"
     assert static_gib(2**30, 2**30, 0.5) == 16.5, "four bits are half a byte"
@@ -100,8 +100,9 @@ with notebook.exercise("9.1"):
 #
 # ## What changes, and what does not
 #
-# The model class, the prompts, the verifier, the rollout, the PPO step and the evaluation
-# are the same lines of code at every scale. A row of one table changes:
+# The model class, the prompts, the verifier, the rollout, the PPO step and the
+# evaluation are the same lines of code at every scale. Only the row of one table
+# changes:
 
 # %%
 from dataclasses import asdict
@@ -117,15 +118,14 @@ for name, row in SCALES.items():
         "base": row.base.split("/")[-1], "trained by": row.adapter,
         "vision": row.vision, "picture": row.picture,
         "SFT rate": sft["lr"], "SFT batch": sft["batch"],
-        "RL rate": rl["lr"], "episodes a step": rl["problems"] * rl["samples"],
+        "RL rate": rl["lr"], "episodes per step": rl["problems"] * rl["samples"],
         "RL samples at temperature": rl["temperature"],
         "longest answer": rl["max_new_tokens"], "TFLOP a run": row.tflop,
     }
 pd.DataFrame(rows)
 
 # %% [markdown]
-# Let us build the tiny model, train it for one step, and count the bytes instead of
-# believing a formula.
+# Let us build the tiny model, train it for one step, and count the bytes.
 
 # %%
 import torch
@@ -153,9 +153,10 @@ print(f"{n:,} weights: {each}")
 # %% [markdown]
 # ## Why not train in bfloat16?
 #
-# bfloat16 has two bytes, and GPUs compute in it at full speed. With weights, gradients
-# and means in it, training would take 8 bytes a weight instead of 16. But it keeps only
-# eight significant bits. The distance from a number $x$ to the next larger one is
+# A bfloat16 number has two bytes, and GPUs compute with it at full speed. If weights,
+# gradients and means were stored in it, training would take 8 bytes per weight instead
+# of 16. But it keeps only eight significant bits. The distance from a number $x$ to the
+# next larger one is
 #
 # $$\Delta(x) = 2^{\lfloor \log_2 |x| \rfloor - 7},$$
 #
@@ -210,8 +211,9 @@ with notebook.exercise("9.2"):
 # Adam moves a weight by about the learning rate, and the paper's is $10^{-6}$. Let us
 # take twenty steps from random weights along a constant gradient.
 #
-# **Predict, then run.** Which share of the weights will differ after twenty steps at
-# $10^{-6}$, in bfloat16 and in float32? And from which rate on will bfloat16 move most?
+# **Predict, then run.** What share of the weights will differ after twenty steps at
+# $10^{-6}$, in bfloat16 and in float32? And from which rate on do most weights move in
+# bfloat16?
 
 # %% tags=["bfloat16"]
 def changed(lr: float, dtype: torch.dtype, steps: int = 20) -> float:
@@ -242,10 +244,10 @@ notebook.show(
 # %% [markdown] tags=["lora"]
 # <details><summary>Answer</summary>
 #
-# Half a gap at 0.02 is $6 \cdot 10^{-5}$. A step of $10^{-6}$ is far below it, and every step
-# is rounded away by itself: twenty of them do not add up. Only weights close to zero,
-# whose gap is small, move. At $10^{-4}$ one step is larger than half a typical gap. float32
-# has sixteen bits more, and all weights move at every rate.
+# Half a gap at 0.02 is $6 \cdot 10^{-5}$. A step of $10^{-6}$ is far below it, and each
+# step is rounded away on its own: twenty of them do not add up. Only weights close to
+# zero, whose gap is small, move. At $10^{-4}$ one step is larger than half a typical
+# gap. float32 has sixteen bits more, and all weights move at every rate.
 #
 # </details>
 #
@@ -257,7 +259,7 @@ notebook.show(
 # B: \text{out} \times r,$$
 #
 # with $r = 16$ where $W$ has thousands of rows. $B$ starts at zero, so training starts
-# at the base model. All of it:
+# at the base model. This is the whole method:
 
 # %%
 from torch import nn
@@ -350,9 +352,9 @@ with notebook.exercise("9.3"):
 #
 # ## QLoRA: freeze in four bits
 #
-# What is frozen need not be exact. QLoRA keeps it in *NF4*: 16 levels, placed where a
-# normal distribution has equal mass between them, and one scale for each block of 64
-# weights. A sketch of the idea on real weights of our tiny model:
+# Frozen weights need not be exact. QLoRA stores them in *NF4*: 16 levels, placed where
+# a normal distribution has equal mass between them, and one scale for each block of 64
+# weights. Here is a sketch of the idea on weights of our tiny model:
 
 # %% tags=["four-bits"]
 from scipy.stats import norm
@@ -361,7 +363,7 @@ levels = torch.tensor(norm.ppf((torch.arange(16) + 0.5) / 16), dtype=torch.float
 levels /= levels.abs().max()
 
 def four_bits(weight: torch.Tensor, block: int = 64) -> torch.Tensor:
-    """The weights as they come back from 4 bits with a scale a block."""
+    """The weights as they come back from 4 bits with a scale per block."""
     rows = weight.reshape(-1, block)
     size = rows.abs().amax(1, keepdim=True)
     nearest = (rows[..., None] / size[..., None] - levels).abs().argmin(-1)
@@ -370,23 +372,23 @@ def four_bits(weight: torch.Tensor, block: int = 64) -> torch.Tensor:
 frozen = ours.base.weight.detach()
 error = (four_bits(frozen) - frozen).norm() / frozen.norm()
 bits = 4 + 8 / 64 + 32 / (64 * 256)
-print(f"{bits:.3f} bits a weight; error {100 * error:.1f} % of the matrix's size")
+print(f"{bits:.3f} bits per weight; error {100 * error:.1f} % of the matrix's size")
 
 # %% [markdown] tags=["cache"]
 # bitsandbytes' levels differ slightly from these (one of them is exactly zero), and its
-# scales are quantised to 8 bits in turn: hence the 4.127. With the base in bfloat16, LoRA
-# needs 20.7 GiB before anything is computed, and QLoRA 8.6. Only the text model's layers
-# are quantised here; vision and embeddings are not.
+# scales are themselves quantised to 8 bits. This gives 4.127 bits per weight. With the
+# base in bfloat16, LoRA needs 20.7 GiB before anything is computed, and QLoRA 8.6. Only
+# the text model's layers are quantised here; vision and embeddings are not.
 #
 # ## Keys and values
 #
-# A rollout keeps a key and a value of each token in each layer of text:
+# A rollout caches a key and a value for each token in each text layer:
 #
-# $$\text{bytes a token} = 2 \times \text{layers} \times \text{key/value heads} \times
-# \text{head width} \times \text{bytes a number}.$$
+# $$\text{bytes per token} = 2 \times \text{layers} \times \text{key/value heads} \times
+# \text{head width} \times \text{bytes per number}.$$
 #
-# For 11B: $2 \cdot 32 \cdot 8 \cdot 128 \cdot 2 = 131072$, or 128 KiB *a token*. In the
-# eight other layers a picture's states are kept, once for the whole episode.
+# For 11B: $2 \cdot 32 \cdot 8 \cdot 128 \cdot 2 = 131072$, or 128 KiB *per token*. The
+# eight other layers cache a picture's keys and values, once for the whole episode.
 
 # %%
 from sftrl_lite.planning.workload import config_of
@@ -402,7 +404,7 @@ held = sum(cell.keys.nbytes + cell.values.nbytes for cell in kept)
 print(f"tiny: predicted {2 * 40 * token:,} bytes for two rows, held {held:,}")
 for tiles in (1, 4):
     token, picture = cache_bytes(config_of("full", "gp-vl", tiles), 2)
-    print(f"11B:  {token / 1024:.0f} KiB a token, {picture / 2**20:.0f} MiB a picture, "
+    print(f"11B:  {token / 1024:.0f} KiB per token, {picture / 2**20:.0f} MiB per picture, "
           f"tiles: {tiles}")
 
 # %% [markdown]
@@ -451,14 +453,14 @@ with notebook.exercise("9.4"):
 #
 # </details>
 #
-# Speed has the same cause. To generate one token, a GPU reads every weight and the whole
-# cache once, so its memory bandwidth is the limit. All rows of a batch share one reading of
-# the weights, and a batch of 64 costs little more than a single row.
+# Speed depends on the same numbers. To generate one token, a GPU reads every weight and
+# the whole cache once, so its memory bandwidth is the limit. All rows of a batch share
+# one reading of the weights, so a batch of 64 costs little more than a single row.
 #
 # ## Activations, and how to keep fewer
 #
-# The backward pass needs what the forward pass computed, so autograd keeps it. A hook that
-# sees each saved tensor measures how much.
+# The backward pass needs what the forward pass computed, so autograd keeps it. A hook
+# on each saved tensor measures how much.
 
 # %%
 from sftrl_lite.models.precision import checkpoint_layers
@@ -487,8 +489,8 @@ def measured(model) -> tuple[float, float]:
 # *Checkpointing* keeps only each layer's input, and computes the layer a second time when
 # the backward pass arrives there.
 #
-# **Predict, then run.** A backward pass costs twice a forward pass. By what factor do the
-# operations grow if every layer's forward pass is done twice?
+# **Predict, then run.** A backward pass costs twice a forward pass. By what factor does
+# the number of operations grow if every layer's forward pass is done twice?
 
 # %% tags=["checkpointing"]
 plain = measured(tiny)
@@ -511,10 +513,10 @@ print(f"{memory:.0%} of the memory for {work:.0%} of the operations")
 #
 # </details>
 #
-# There are two traps, both found by planning and then measured. transformers 5.23 does not
-# checkpoint Mllama's vision tower, so where it is trained we wrap its layers ourselves. And
-# switching checkpointing on marks the *inputs* of text and tower as needing gradients: a
-# frozen tower then keeps all its activations for nothing.
+# There are two traps. Both were found by planning and then measured. transformers 5.23
+# does not checkpoint Mllama's vision tower, so where it is trained we wrap its layers
+# ourselves. And switching checkpointing on marks the *inputs* of text and tower as
+# needing gradients: a frozen tower then keeps all its activations for nothing.
 
 # %%
 def tower_keeps(undo: bool) -> bool:
@@ -579,14 +581,15 @@ with notebook.exercise("9.5"):
 #
 # </details>
 #
-# In the 11B model a layer's activations take about twenty times its input, and there are 40
-# layers: $k = 1$ and $k = 2$ tie, and $k = 1$ is what everybody uses.
+# In the 11B model a layer's activations take about twenty times the memory of its
+# input, and there are 40 layers: $k = 1$ and $k = 2$ are equal, and $k = 1$ is common
+# practice.
 #
 # ## The plan: a step on tensors without content
 #
-# How does one predict the memory of 40 layers of somebody else's code? Not by a formula for
-# each kernel. We run the *very functions that train* on fake tensors, which have a shape and
-# a type but no content, and count how many bytes of them are alive. First a case that can
+# How can we predict the memory of 40 layers of library code? We use no formula for each
+# kernel. We run the *same functions that train* on fake tensors, which have a shape and
+# a type but no content, and count how many bytes are alive. First comes a case that can
 # be checked:
 
 # %% tags=["prediction"]
@@ -604,8 +607,8 @@ print(f"activations: predicted {predicted:.1f} MiB, kept {plain[0]:.1f} MiB, "
 print(f"operations of the pass: {(found.text + found.looks) / 1e9:.1f} GFLOP")
 
 # %% [markdown]
-# Then one that cannot be checked here: the plan of one 11B step. It runs on this CPU, and
-# nothing is downloaded:
+# Then comes one that cannot be checked here: the plan of one 11B step. It runs on this
+# CPU, and nothing is downloaded:
 
 # %%
 from sftrl_lite.planning.plan import make_plan
@@ -614,20 +617,25 @@ ask = Work("full", "gp-vl", "sft", "qlora", "frozen", tiles=1, batch=8)
 print(make_plan(ask))
 
 # %% [markdown]
-# The same from the command line, with a size of GPU to be judged:
+# This plan plays 64 episodes at once in its evaluations, and their cache is the largest
+# part: it needs a GPU of 80 GB. With 8 at once, as in the figure below, the same
+# training needs 13 GiB.
+# 
+# The same from the command line, for a GPU of a given size:
 #
 # ```sh
 # python -m sftrl_lite plan --scale full --task gp-vl --mode rl --adapter lora --memory 24
 # ```
 #
-# A training command makes this plan before it loads anything. If the GPU is too small, it
-# ends with one line: how much is missing, and what would fit.
+# A training command makes this plan before it loads anything. If the GPU is too small,
+# the command ends with one line: how much is missing, and what would fit.
 #
 # ## The figure of this chapter
 #
-# Plans of cards in pictures, one tile, vision frozen, evaluations included. SFT passes hold 8
-# answers, and its evaluations play 8 episodes at once; RL plays 8 or 64. Dashed lines are GPUs.
-# These are predictions, made by `python -m sftrl_lite.planning.fit`; what they leave out stands below.
+# The figure shows plans for cards in pictures, with one tile, vision frozen,
+# evaluations included. SFT passes hold 8 answers, and its evaluations play 8 episodes
+# at once; RL plays 8 or 64. Dashed lines are GPUs. These are predictions, made by
+# `python -m sftrl_lite.planning.fit`; their limits are listed below.
 
 # %% tags=["memory-figure"]
 from sftrl_lite.planning.plan import read_table
@@ -649,15 +657,17 @@ alt = f"{title}. Memory by part and GPUs: {sizes}. {gpus}."
 notebook.figure(memory_bars(bars, GPUS, title), alt=alt)
 
 # %% [markdown]
-# Three readings. Without an adapter, the gradients and means that Adam needs dwarf everything
-# else. With one, the frozen weights are the largest part, and four bits remove most of it.
-# What RL adds is the cache, which grows with the number of episodes played at once (a
-# choice), and the pictures and logits of an update.
+# The figure shows three things. Without an adapter, the gradients and means that Adam
+# needs are the largest part. With one, SFT's largest part is the frozen weights, and
+# four bits remove most of it. RL needs more because of its update: the pictures and
+# activations of sixteen episodes of up to five answers. This update is its highest
+# moment whether it plays 8 or 64 episodes at once, so the number of episodes at once
+# matters only where the cache exceeds it.
 #
 # ## A place to play
 #
-# What fits on a free Colab GPU? What do three more tiles cost? How many episodes may an
-# 80 GB GPU play?
+# What fits on a free Colab GPU? What do three more tiles cost? How many episodes can an
+# 80 GB GPU play at once?
 
 # %%
 from sftrl_lite.course.calculators import memory_view
@@ -686,23 +696,25 @@ memory_view(plans, GPUS)
 # `runs/init-SCALE-TASK`. SFT and RL both start there. `rl` first asks 32 problems and stops
 # with one line if most answers violate the format (`--anyway` goes on).
 #
-# - What a run does and takes is shown before it starts; `--price` turns hours into dollars.
-#   `steps.csv` in its folder gets a row a step, `--report-to` tells a tracker the same, and
-#   `--transcripts 20` writes down the same few answers every 20 steps.
+# - What a run does and costs is shown before it starts; `--price` turns hours into
+#   dollars. `steps.csv` in its folder gets a row per step, `--report-to` tells a
+#   tracker the same, and `--transcripts 20` writes down the same few answers every 20
+#   steps.
 # - The weights of `full` are gated: accept the licence on the Hub, then `hf auth login`.
 #   `make` keeps the Hub off; write `HF_HUB_OFFLINE=0` in front of a command.
-# - Only want to know whether it runs? `--load-format dummy` makes random weights of full
-#   size, and `python -m sftrl_lite.bench.gpu` measures memory, speed and the share of the
-#   GPU's peak that they reach, and compares a step with trl's.
+# - To find out only whether it runs, use `--load-format dummy`: it makes random weights
+#   of full size. `python -m sftrl_lite.bench.gpu` measures memory, speed and the share
+#   of the GPU's peak that is reached, and compares a step with trl's.
 # - A T4 has no bfloat16. It computes in float16, and gradients are scaled into its range.
-# - Eight GPUs share weights, gradients and means, 20 GiB on each. That is not all: each also
-#   holds a whole copy in 16 bits for rollouts, another 20, and the cache and activations of
-#   its batch, which brings it to the total of the table below. Init stays in main memory.
+# - Eight GPUs share weights, gradients and means, 20 GiB on each. Each also holds a
+#   whole copy in 16 bits for rollouts, another 20, and the cache and activations of its
+#   batch. This gives the total of the table below. Init stays in main memory.
 #
-# What fits where, by the plan, for a text task? The heaviest training that fits is named:
-# `none` trains all weights. Episodes at once are halved until it fits. GiB are those of one
-# GPU. Hours are the paper's compute for a run (at `t4` the scale's own) at an assumed 30 % of
-# the data sheet's operations; they are *planned* until somebody measures them, and say so.
+# What fits on which GPU, by the plan, for a text task? The table names the heaviest
+# training that fits: `none` trains all weights. The number of episodes at once is
+# halved until it fits. GiB are per GPU. Hours are the paper's compute for a run (at
+# `t4` the scale's own) at an assumed 30 % of the data sheet's operations; they are
+# marked *planned* until somebody measures them.
 
 # %%
 from sftrl_lite.planning.fit import hardware_table
@@ -712,9 +724,9 @@ table["hours"] = table["hours"].map("{:g}".format, na_action="ignore").fillna(""
 table
 
 # %% [markdown]
-# And the chapters? What they train at `t4`, one run after the other on one T4, takes these
-# minutes by the same plan. The two ends are answers as short as a demonstration and as long
-# as allowed; evaluations come on top.
+# And the chapters? By the same plan, their training at `t4`, one run after the other on
+# one T4, takes the minutes below. The lower number assumes answers as short as a
+# demonstration, the upper one answers as long as allowed. Evaluations are not included.
 
 # %%
 from sftrl_lite.planning.fit import chapter_table
@@ -722,15 +734,16 @@ from sftrl_lite.planning.fit import chapter_table
 pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 
 # %% [markdown]
-# What makes RL at `full` too large for a small GPU is the update: sixteen episodes of up to
-# five answers of 512 tokens go through it in one pass. Shorter answers would fit, but nothing
-# guarantees them.
+# RL at `full` is too large for a small GPU because of the update: sixteen episodes of
+# up to five answers of 512 tokens go through it in one pass. Shorter answers would fit,
+# but nothing guarantees them.
 #
 # ## What still differs from the paper
 #
-# `full` is the paper's size, not the paper's run. A list written by hand would soon be out of
-# date, so this one is generated from the table of scales and from the numbers of the paper
-# and of its released scripts. First what differs, with the scale's own adapter:
+# `full` is the paper's size, not the paper's run. A list written by hand would soon be
+# out of date, so the tables are generated from the scales and from the numbers of the
+# paper and its released scripts. The first shows what differs, with the scale's own
+# adapter:
 
 # %%
 from sftrl_lite.runs.paper import differences
@@ -740,20 +753,20 @@ beside = beside.map(lambda x: x if isinstance(x, str) else f"{x:g}")  # 5e-07, n
 beside[beside["same"] == "no"].drop(columns="same")
 
 # %% [markdown]
-# LoRA needs learning rates ten times as high. `--adapter none --vision trained` trains all
-# weights at the paper's rates. A step of RL is counted in episodes here and in turns there;
-# an episode has about four. And what is the same:
+# LoRA needs learning rates ten times as high. `--adapter none --vision trained` trains
+# all weights at the paper's rates. We count a step of RL in episodes, the paper counts
+# it in turns; an episode has about four. The second table shows what is the same:
 
 # %%
 beside[beside["same"] == "yes"].drop(columns="same")
 
 # %% [markdown]
-# What is measured does not change with the scale, either:
+# The measurements do not change with the scale, either:
 #
 # - *Decoding.* Evaluations sample at temperature 0.6 with `top_p` 0.9: the released
 #   evaluation passes no settings, so these are Llama's own. `--eval-temperature 0` is
 #   greedy, `--eval-temperature 1 --eval-top-p 1` plain sampling; `eval`, `sft` and `rl`
-#   know both flags. What RL samples with while it trains is another number,
+#   know both flags. RL's temperature in training is a different setting,
 #   `--temperature`.
 # - *Splits.* The same third of all hands is reserved for tests at every scale and seed,
 #   however many training hands are dealt. With `--data FOLDER`, a folder of real
@@ -775,22 +788,22 @@ else:
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# One flag is enough for the *code*. Memory depends on three choices: what is trained, in how
-# many bits the rest is stored, and how many episodes are processed at once. Each is a factor
-# of a product that one can work out on paper.
+# One flag is enough for the *code*. Memory depends on three choices: what is trained,
+# in how many bits the rest is stored, and how many episodes are processed at once. Each
+# is a factor of a product that can be worked out on paper.
 #
-# What was measured: bytes of weights, gradients, means, cache and activations of the tiny
-# models on a CPU. The plan is within 10 % of each of them, and a test keeps it there. The
-# share of bfloat16 weights that change was measured above, on random weights. One
-# measurement by others is close: a public notebook (see below) fine-tunes this very model in
-# four bits on a T4, with other kernels and two answers at a time, and records a peak of
-# 10.3 GiB.
+# What was measured here are the bytes of weights, gradients, means, cache and
+# activations of the tiny models on a CPU. The plan is within 10 % of each of them, and
+# a test checks that. The share of bfloat16 weights that change was measured above, on
+# random weights. One measurement by others is close: a public notebook (see below)
+# fine-tunes this very model in four bits on a T4, with other kernels and two answers at
+# a time, and records a peak of 10.3 GiB.
 #
 # What this chapter does *not* show:
 #
 # - *Memory on a GPU.* The plan adds 1 GiB for CUDA, an assumption. Kernels for attention
 #   differ from the CPU's, and an allocator that breaks memory into pieces can waste more.
-# - *Tokens of the real tokenizer.* It is gated as well: the plan counts 3.5 characters a
+# - *Tokens of the real tokenizer.* It is gated, too: the plan counts 3.5 characters per
 #   token. Sampled answers are planned at their longest, so most runs will take less.
 # - *Speed.* Operations are counted; seconds depend on the share of the peak that is reached.
 # - *That the paper's result holds at 11B with LoRA.* The paper trained all weights. A
