@@ -86,18 +86,18 @@ axis.legend(loc="center right", bbox_to_anchor=(1, 0.73))
 notebook.figure(fig, alt=f"{said}. Share solved against independent tries, 1 to 10.")
 
 # %% [markdown]
-# The mean promises far too much, because it does not know that tries at the same hand go
-# together: an easy hand that was failed is solved at the next try, a hard one is failed
-# again. So the right baseline for a verification budget is what *the same model* solves
-# with as many independent samples of each hand and no verifier in between. That is
-# pass@k of chapter 2. Where success within $k$ tries lies above it, the conversation
+# The mean promises far too much, because it ignores that tries at the same hand are
+# correlated: an easy hand that was failed is solved at the next try, a hard one is
+# failed again. So the right baseline for a verification budget is what *the same model*
+# solves with as many independent samples of each hand and no verifier in between. That
+# is pass@k of chapter 2. Where success within $k$ tries lies above it, the conversation
 # helps; where it lies below, the failed answers in the context do harm.
 #
 # ### Exercise 10.1: attempts or advice?
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# You know how many of $n$ independent samples of each hand were right, and which share
+# You know how many of $n$ independent samples of each hand were right, and what share
 # of hands was solved within $k$ tries *with* messages. Return what $k$ independent
 # attempts would solve (the mean pass@k) and what the conversation adds, both in points.
 
@@ -234,7 +234,7 @@ pd.DataFrame(by_try).T
 #
 # </details>
 #
-# A comparison without this selection takes *independent* samples of the very same hands:
+# A comparison without this selection takes *independent* samples of the same hands:
 
 # %%
 import torch
@@ -371,9 +371,10 @@ for (name, feedback), episodes in played.items():
 # ## Does the message teach?
 #
 # So far we asked what a message does at *inference*. In training, it might lead RL to
-# another policy. Recorded: RL with each verifier at equal compute. We report success
-# under the shifted rule at the *first* try, before any message, and within five tries;
-# then the differences from the binary verifier, paired by seed, in points.
+# another policy. We use recorded runs of RL with each verifier at equal compute. We
+# report success under the shifted rule at the *first* try, before any message, and
+# within five tries; then the differences from the binary verifier, paired by seed, in
+# points.
 
 # %%
 from sftrl_lite.results.claims import claims_table
@@ -402,11 +403,11 @@ pd.DataFrame(lines).T
 #
 # ## When do tries pay?
 #
-# The paper's figure 10: RL on cards with 1, 3, 5 and 10 verification iterations, at
-# equal compute, gains 0.48, 2.15, 2.99 and 5.99 points of success under the shifted
-# rule. This is one run for each budget, on one base, and each policy is tested at its
-# *own* budget, so that a larger budget also means more attempts in the test. We vary
-# what that leaves open:
+# In the paper's figure 10, RL on cards with 1, 3, 5 and 10 verification iterations
+# gains 0.48, 2.15, 2.99 and 5.99 points of success under the shifted rule, at equal
+# compute. This is one run for each budget, on one base, and each policy is tested at
+# its *own* budget, so that a larger budget also means more attempts in the test. We
+# vary what this leaves open:
 #
 # | what | values | because |
 # | --- | --- | --- |
@@ -451,9 +452,9 @@ def grown(regime: str, tries: int, at: int, split: str):
 # %% [markdown]
 # ## The figure of this chapter
 #
-# The map, as the paper reads it: shifted rule, each policy tested at its own budget.
-# One panel for each base and temperature; bars are 95 % intervals over seeds and
-# problems; the grey line is the paper's.
+# The map follows the paper's comparison: shifted rule, each policy tested at its own
+# budget. One panel for each base and temperature; bars are 95 % intervals over seeds
+# and problems; the grey line is the paper's.
 
 # %%
 PANELS = [(base, warm) for base in ("tiny-gp-l", "tiny-gp-l-hasty")
@@ -559,9 +560,9 @@ for split, told in (("ood-rule", "Shifted rule"), ("id", "Trained rule")):
 # %% [markdown]
 # *Rises* means that mean growth increases from each budget to the next, and that the
 # interval of last minus first is clear of zero. The paper's figure corresponds to the
-# line "Shifted rule, tested at own budget". Where growth rises there but not at a common
-# budget, the larger budget bought attempts, and no learning that shows at equal
-# attempts. All regimes, one by one:
+# line "Shifted rule, tested at own budget". Where growth rises there but not at a
+# common budget, the larger budget gave more attempts, but no learning that is visible
+# at equal attempts. Here are all regimes one by one:
 
 # %%
 with pd.option_context("display.max_colwidth", None):
@@ -570,9 +571,9 @@ with pd.option_context("display.max_colwidth", None):
         display(some if len(some) else "Not recorded yet.")
 
 # %% [markdown]
-# Equal compute and equal steps are different controls. With more tries a step costs more,
-# so equal compute means fewer updates. Cost of training, means over bases, temperatures
-# and messages:
+# Equal compute and equal steps are different controls. With more tries a step costs
+# more, so equal compute means fewer updates. The next table shows the cost of training,
+# as means over bases, temperatures and messages:
 
 # %%
 if len(tried):
@@ -581,8 +582,8 @@ if len(tried):
     display(tables.cost_table(tried.assign(method=length + ", tries " + budget)))
 
 # %% [markdown]
-# The claims about budgets and messages, with verdicts from their intervals, before and
-# after Holm's correction over all claims of the course (chapter 13):
+# These are the claims about budgets and messages, with verdicts from their intervals,
+# before and after Holm's correction over all claims of the course (chapter 13):
 
 # %%
 claims = claims_table()
@@ -593,7 +594,7 @@ with pd.option_context("display.max_colwidth", None):
 # ## Three cost measures
 #
 # Equal compute by *which* count? For $N$ parameters and $D$ training tokens, the paper
-# has (appendix C.3)
+# counts (appendix C.3)
 #
 # $$X_\text{RL} = 6 N D + 2 N \lambda D, \qquad \lambda = \frac{E\, d_i\, d_o}{D},$$
 #
@@ -669,11 +670,11 @@ for prompt, answer, epochs in ((q, a, scale.rl.epochs), (100, 50, 4), (300, 100,
           f"{1 / epochs:.2f} with one")
 
 # %% [markdown]
-# So 6 belongs to one set of lengths and is no constant of RL. The ledger has both counts
-# for every run: `flops_paper` with $\lambda = 6$, so that our axis is the paper's, and
-# `flops_cache` with the tokens that were actually sampled. For sampling, the paper's
-# count charges RL twelve operations per parameter and training token; with a cache it
-# would be two per sampled token. The paper's count is a handicap for RL.
+# So 6 belongs to one set of lengths and is not a constant of RL. The ledger has both
+# counts for every run: `flops_paper` with $\lambda = 6$, so that our axis is the
+# paper's, and `flops_cache` with the tokens that were actually sampled. For sampling,
+# the paper's count charges RL twelve operations per parameter and training token; with
+# a cache it would be two per sampled token. The paper's count is a handicap for RL.
 #
 # ### Exercise 10.4: equal cost
 #
@@ -734,10 +735,10 @@ with notebook.exercise("10.4"):
 #
 # </details>
 #
-# The recorded headline (paper, figure 5): success within five tries under the trained
-# rule (top) and the shifted one (bottom), against three cost measures. Minutes are
-# wall-clock on one core, evaluations included. Bands are 95 % intervals over seeds and
-# problems.
+# The figure shows the recorded headline (paper, figure 5): success within five tries
+# under the trained rule (top) and the shifted one (bottom), against three cost
+# measures. Minutes are wall-clock on one core, evaluations included. Bands are 95 %
+# intervals over seeds and problems.
 
 # %%
 from sftrl_lite.results.ledger import PAPER
@@ -766,7 +767,7 @@ def costs_figure() -> plt.Figure:
         for axis, (cost, name) in zip(row, COSTS.items(), strict=True):
             found = pd.concat([line(method, split, cost) for method in done])
             plots.draw_lines(axis, found, "cost")
-            axis.set(xlabel=name if split != "id" else "", ylabel="", ylim=(0, 1))
+            axis.set(xlabel=name if split != "id" else "", ylabel="", ylim=(0, 1.03))
             axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
         row[0].set_ylabel("trained rule" if split == "id" else "shifted rule")
     plots.legend_below(fig)
@@ -774,7 +775,7 @@ def costs_figure() -> plt.Figure:
 
 # %%
 def at_cost(method: str, split: str, cost: str, x: float) -> pd.DataFrame:
-    """A method's success at cost x, a line a seed, as ``measures.compare`` takes it."""
+    """A method's success at cost x, a line per seed, for ``measures.compare``."""
     lines = {}
     for seed, part in head[head["method"] == method].groupby("seed"):
         y = part[(part["metric"] == "success@5") & (part["split"] == split)]
@@ -817,13 +818,13 @@ if not lost:
     display(tables.cost_table(head))
 
 # %% [markdown]
-# The table shows what the axes hide: how many gradient updates the same compute buys
-# each method.
+# The table shows what the axes do not: how many gradient updates each method makes with
+# the same compute.
 #
 # ## A place to play
 #
-# Episodes of the last base with the leaky verifier, try by try. Find one where the hint
-# is used, and one where it is ignored.
+# Here are episodes of the last base with the leaky verifier, try by try. Find one where
+# the hint is used, and one where it is ignored.
 #
 # <details><summary>How to tell</summary>
 #
