@@ -39,8 +39,9 @@ scale = notebook.setup()
 # %% [markdown] tags=["group-teaches"]
 # ## Eight samples, by hand
 #
-# RL compares samples of the same hand: answers that earned more than the others become more
-# probable. Eight answers to one hand, 1 for solved:
+# RL compares samples of the same hand: answers that earned more than the others become
+# more probable. Here are three starts, with eight answers to one hand each; 1 means
+# solved:
 #
 # | start | answers | mean | what can be learned |
 # | --- | --- | --- | --- |
@@ -48,8 +49,8 @@ scale = notebook.setup()
 # | solves it sometimes | 0 1 0 0 1 0 0 0 | 0.25 | two answers stand out |
 # | always solves it | 1 1 1 1 1 1 1 1 | 1 | nothing: all alike |
 #
-# A group teaches only if it holds *both* a success and a failure. If each sample succeeds
-# with probability $p$, independently, a group of $G$ does so with probability
+# A group teaches only if it contains *both* a success and a failure. If each sample
+# succeeds with probability $p$, independently, a group of $G$ does so with probability
 #
 # $$1 - p^G - (1 - p)^G .$$
 #
@@ -106,7 +107,7 @@ with notebook.exercise("11.1"):
 #
 # **Predict, then run.** One policy solves every hand with probability 0.5. Another has the
 # same mean success, but solves half of the hands with probability 0.98 and the others with
-# 0.02. Eight samples a hand: how many of their groups teach?
+# 0.02. Eight samples per hand: how many of their groups teach?
 #
 # <details><summary>Answer</summary>
 #
@@ -136,16 +137,17 @@ axis.set(xlabel="probability p that a sample succeeds", ylabel="groups that teac
 axis.set_title(said.replace(" teach", "\nteach"))
 axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
 axis.legend(loc="lower center")
-notebook.figure(fig, alt=f"{said}. The window widens from 2 over 8 to 32 samples.")
+wider = "The window is wider for 8 samples than for 2, and for 32 than for 8."
+notebook.figure(fig, alt=f"{said}. {wider}")
 
 # %% [markdown]
 # ## The left edge: no SFT
 #
 # The paper also ran RL on the model as released, without a first SFT. It answered with
-# program code instead of the JSON format, and success stayed between 0 and 0.4 % at all three
-# learning rates (section 5.4, figure 9). Our Init already knows the format, so we have to go
-# further back, to the same network with *random* weights. What reward does one batch of its
-# answers earn, sampled at temperature 1 as in RL training?
+# program code instead of the JSON format, and success stayed between 0 and 0.4 % at all
+# three learning rates (section 5.4, figure 9). Our Init already knows the format, so we
+# have to go further back, to the same network with *random* weights. What reward does
+# one batch of its answers get, sampled at temperature 1 as in RL training?
 
 # %%
 import copy
@@ -188,17 +190,18 @@ for name, model in (("random weights", untrained), ("Init", base)):
 # gradient: no learning at all. PPO's baseline is learned. Its error moves the policy even then,
 # but with one try it is the same for all answers to a hand and favours none of them.
 #
-# A signal need not be about solving. An illegal answer earns -3, wrong numbers -2, a wrong value
-# -1 (and -1 more once no try is left), so a model that never solves a hand can still learn the
-# format.
+# A signal does not require a solved hand. An illegal answer earns -3, wrong numbers -2,
+# a wrong value -1 (and one point less when no try is left), so a model that never
+# solves a hand can still learn the format.
 #
 # ## SFT's own curve
 #
-# Now the right edge. From Init we run SFT on the solver's answers, at the higher learning rate
-# of chapter 3, and keep checkpoints. Success at the first try is measured on the training hands,
-# and on held-out hands under the trained, the development and the shifted rule, with the paper's
-# decoding (temperature 0.6, top_p 0.9). Entropy and signal describe what RL would sample from
-# that checkpoint: temperature 1, training hands.
+# Now we turn to the right edge. From Init we run SFT on the solver's answers, at the
+# higher learning rate of chapter 3, and keep checkpoints. Success at the first try is
+# measured on the training hands, and on held-out hands under the trained, the
+# development and the shifted rule, with the paper's decoding (temperature 0.6, top_p
+# 0.9). Entropy and signal describe what RL would sample from that checkpoint:
+# temperature 1, training hands.
 
 # %%
 from sftrl_lite.training.evaluate import distance, evaluate
@@ -261,11 +264,11 @@ table[["train", "id", "dev-rule", "ood-rule", "read ood-rule", "entropy",
 # the training set against held-out ones. `id` against `ood-rule` shows the cost of the shift.
 # `signal` is what RL would have to work with if it continued on the training hands.
 #
-# Jin et al. (2025) recorded this curve on the paper's own task with 11 B parameters: success
-# under the shifted rule rises from 0 to 17.5 % at step 140, then decays, to 6.9 % at step 1100.
-# Much of that rise is the *format*: at step 10 all answers are illegal, at step 50 fewer than
-# one in twenty. Our Init starts with the format, so that part of the rise has happened before
-# step 0.
+# Jin et al. (2025) recorded this curve on the paper's own task with 11 B parameters:
+# success under the shifted rule rises from 0 to 17.5 % at step 140, then decays, to 6.9
+# % at step 1100. Much of that rise is the *format*: at step 10 all answers are illegal,
+# at step 50 fewer than one in twenty. Our Init starts with the format, so that part of
+# the rise happened before step 0.
 #
 # ### Exercise 11.2: early stopping without the test split
 #
@@ -327,16 +330,16 @@ notebook.show(
     f"The development rule would stop SFT at step {by_dev} (shifted success "
     f"{table['ood-rule'][by_dev]:.1%}), the trained rule on held-out hands at step "
     f"{by_id} ({table['ood-rule'][by_id]:.1%}); the best was step {best} "
-    f"({table['ood-rule'][best]:.1%}). One seed, {size} hands a split."
+    f"({table['ood-rule'][best]:.1%}). One seed, {size} hands per split."
 )
 
 # %% [markdown]
 # ## RL from the first and the last checkpoint
 #
-# Eight steps of PPO from Init and from the last checkpoint, with the scale's settings, on the
-# hands of SFT. From the last one once more on *fresh* training hands. This is the control: if RL
-# gains more there, the training set was exhausted; if it gains as little, the policy is the
-# obstacle.
+# We run eight steps of PPO from Init and from the last checkpoint, with the scale's
+# settings, on the hands of SFT. From the last checkpoint we run it once more on *fresh*
+# training hands. This is the control: if RL gains more there, the training set was
+# exhausted; if it gains as little, the policy is the obstacle.
 
 # %% tags=["rl-from-both"]
 from sftrl_lite.training.rl import rl_step
@@ -369,9 +372,9 @@ both.rename_axis("SFT steps, RL on").astype(float).round(2)
 #
 # Difficulty ●●○○○ · 5 minutes
 #
-# "RL heals" needs a number. Of the points that SFT lost against Init, which share does RL
-# recover? 0: nothing, 1: all of it, more than 1: more than was lost. Where nothing was lost
-# the question has no answer: return `nan`.
+# "RL heals" needs a number. What share of the points that SFT lost against Init does RL
+# recover? 0 means nothing, 1 all of it, more than 1 more than was lost. Where nothing
+# was lost, there is no answer: return `nan`.
 
 # %%
 import math
@@ -431,7 +434,8 @@ notebook.show(
 # %% [markdown]
 # ## The recorded runs
 #
-# The same comparison over several seeds and with more compute (a third of the headline's):
+# This is the same comparison over several seeds and with more compute (a third of the
+# headline's):
 #
 # - `why`: RL from Init; `window`: RL after 8, 32, 128 and 512 steps of SFT from Init, on the
 #   hands of SFT;
@@ -453,7 +457,7 @@ for line in missing(NAMES, rows):
     notebook.show(line)
 
 def by_seed(metric, split, name, steps, at) -> pd.DataFrame:
-    """One line a seed, before RL (``start``) or after it (``end``)."""
+    """One line per seed, before RL (``start``) or after it (``end``)."""
     if name == "why" or (name, steps) == ("window", 0):
         name, steps = "why", 0
     return value(metric, name, split=split, at=at, warmup=steps)(rows)
@@ -503,10 +507,11 @@ for split in ("id", "ood-rule") if len(rows) else ():
 #
 # ## Both edges in one figure
 #
-# Left: what Jin et al. (2025) published for the 11 B model. Middle: our recorded runs, the same
-# two curves and the left edge from random weights. Right: the share of groups that differed in
-# reward during RL. All axes count steps of SFT before RL, on a logarithmic scale from the first
-# tick on; 0 is no SFT. Bars are 95 % intervals over seeds and problems.
+# The left panel shows what Jin et al. (2025) published for the 11 B model. The middle
+# one shows our recorded runs, the same two curves and the left edge from random
+# weights. The right one shows the share of groups that differed in reward during RL.
+# All axes count steps of SFT before RL, on a logarithmic scale from the first tick on;
+# 0 is no SFT. Bars are 95 % intervals over seeds and problems.
 
 # %%
 JIN_SFT = {0: 0, 90: 13.7, 140: 17.5, 200: 15.8, 300: 16.2, 400: 11.5, 500: 10.7,
@@ -555,7 +560,7 @@ for axis, title, marks in zip(axes, titles, ticks, strict=True):
     axis.set(title=title, xlabel="SFT steps before RL", ylim=(0, None), xlim=room)
     axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
 axes[0].set_ylabel("solved at the first try")
-axes[2].set_ylabel("groups that differ in reward")
+axes[2].set(ylabel="groups that differ in reward", ylim=(0, 1.03))
 plots.legend_below(fig)
 
 # %% tags=["window-figure"]
@@ -577,8 +582,8 @@ notebook.figure(fig, alt=f"{said}. Change by RL on the same hands, in points: {a
                 "at step 140, then falls to 6.8 %.")
 
 # %% [markdown]
-# The dotted grey line is a control without any training: Init at its best temperature. The
-# compute of these runs, without the SFT before them:
+# The dotted grey line is a control without any training: Init at its best temperature.
+# The next table shows the compute of these runs, without the SFT before them:
 
 # %%
 kinds = {"why": "RL from Init", **{name: kind for kind, name in ADDS.items()}}
@@ -592,17 +597,17 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ## What predicts RL's result?
 #
-# With compute for a single RL run, from which checkpoint should it start? SFT's own score is a
-# poor guide (Kang et al., 2025). Other predictors can be measured before any RL: entropy, which
-# bounds how much there is to select from; success and reading under either rule; the KL
-# divergence from Init.
+# With compute for a single RL run, from which checkpoint should it start? Kang et al.
+# (2025) report for large models that SFT's own score is a poor guide. Is it here? Other
+# predictors can also be measured before any RL: entropy, which bounds how much there is
+# to select from; success and reading under either rule; the KL divergence from Init.
 #
 # ### Exercise 11.4: rank correlation
 #
 # Difficulty ●●●○○ · 8 minutes
 #
-# With so few checkpoints we trust only the *order*. Spearman's coefficient is the correlation
-# of the ranks. Write it; equal values share the mean of their ranks.
+# With so few checkpoints we trust only the *order*. Spearman's coefficient is the
+# correlation of the ranks. Write it. Equal values get the mean of their ranks.
 
 # %%
 def rank_correlation(x: list[float], y: list[float]) -> float:
@@ -634,7 +639,8 @@ with notebook.exercise("11.4"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `pd.Series(x).rank()` shares ranks by itself; `.corr` correlates two series.
+# `pd.Series(x).rank()` gives equal values their mean rank; `.corr` correlates two
+# series.
 #
 # </details>
 #
@@ -647,10 +653,11 @@ with notebook.exercise("11.4"):
 #
 # </details>
 #
-# Now the recorded runs, RL on the same hands. `all`: over all runs. `within`: after subtracting
-# each checkpoint's mean, so that only runs from the same number of SFT steps are compared. The
-# first column has few independent points, one for each number of steps: anything that changes
-# monotonically with SFT correlates there.
+# The next table uses the recorded runs with RL on the same hands. `all` is over all
+# runs, `within` after subtracting each checkpoint's mean, so that only runs from the
+# same number of SFT steps are compared. The first column has few independent points,
+# one for each number of steps: anything that changes monotonically with SFT correlates
+# there.
 
 # %% tags=["predictors"]
 part = rows[rows["experiment"].isin(["why", "window"])]
@@ -660,7 +667,7 @@ ends = {"x": part[part["step"] == at.transform("min")],
         "y": part[part["step"] == at.transform("max")]}
 
 def pick(end: str, metric: str, split: str, decoding: str = ledger.PAPER) -> pd.Series:
-    """One number a run, by SFT steps and seed."""
+    """One number per run, by SFT steps and seed."""
     some, wanted = ends[end], {"metric": metric, "split": split, "decoding": decoding}
     kept = (some[list(wanted)] == pd.Series(wanted)).all(axis=1)
     return some[kept].set_index(["steps", "seed"])["value"].rename(end)
@@ -678,14 +685,14 @@ pd.DataFrame(predicted, index=["all", "within"]).T.round(2)
 # %% [markdown]
 # ## A place to play
 #
-# The live checkpoints: choose the two axes. Which measurement changes first, and which one
-# moves together with signal?
+# Choose two axes for the live checkpoints. Which measurement changes first, and which
+# one moves together with signal?
 #
 # <details><summary>Answer</summary>
 #
-# Draw each column against `SFT steps`. Signal has to follow success on the *training* hands:
-# as $p$ of a hand approaches 1, $1 - p^G - (1 - p)^G$ approaches 0 (exercise 11.1). Success on
-# held-out hands and reading are free to move otherwise.
+# Draw each column against `SFT steps`. Signal has to follow success on the *training*
+# hands: as $p$ of a hand approaches 1, $1 - p^G - (1 - p)^G$ approaches 0 (exercise
+# 11.1). Success on held-out hands and reading need not.
 #
 # </details>
 
@@ -734,11 +741,12 @@ explorer(live, as_html)
 #   may transfer is the measurement: signal and success, before spending compute on RL.
 # - *A left edge like the paper's.* Its base model knows language and arithmetic and lacks the
 #   format; ours, with random weights, lacks everything.
-# - *That longer RL would not recover more.* It is eight steps live, a third of the headline's
-#   compute in the recordings. A rare answer becomes more probable once it is sampled and
-#   rewarded.
-# - *That early stopping replaces RL.* SFT's curve stands beside RL's in the figure, but its best
-#   step is selected on the shifted rule itself; exercise 11.2 shows what a fair choice costs.
+# - *That longer RL would not recover more.* The live run has eight steps, the
+#   recordings a third of the headline's compute. A rare answer becomes more probable
+#   once it is sampled and rewarded.
+# - *That early stopping replaces RL.* SFT's curve is beside RL's in the figure, but its
+#   best step is selected on the shifted rule itself; exercise 11.2 shows what a fair
+#   choice costs.
 #
 # ## Further reading
 #
