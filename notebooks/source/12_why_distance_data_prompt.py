@@ -13,11 +13,12 @@
 # %% [markdown]
 # # 12. Why: distance, data, prompt
 #
-# Why does supervised fine-tuning (SFT) forget what reinforcement learning (RL) keeps? Three
-# explanations have been proposed: SFT moves the model further from Init, its data are
-# off-policy, its prompt never varies. We change one at a time, from the same Init, and compare
-# at *equal task success* instead of at the end of each run. Both counts of compute stand beside
-# every comparison, and Init at its best temperature is the control without training.
+# Why does supervised fine-tuning (SFT) forget what reinforcement learning (RL) keeps?
+# Three explanations have been proposed: SFT moves the model further from Init, its data
+# are off-policy, and its prompt never varies. We change one at a time, from the same
+# Init, and compare at *equal task success* instead of at the end of each run. Every
+# comparison gives both counts of compute, and Init at its best temperature is the
+# control without training.
 #
 # > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
 #
@@ -40,8 +41,8 @@ scale = notebook.setup()
 # %% [markdown]
 # ## Five answers, by hand
 #
-# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It often
-# gives the first of these two, and rarely the other, which happens to be the demonstration.
+# A model answers the hand 3, 5, 6, J (J = 10) in one of five ways. Two are right. It
+# often gives the first of these two, and rarely the second, which is the demonstration.
 
 # %%
 import math
@@ -89,9 +90,9 @@ print(f"keep what was right:       {kl(selected, init):.2f} nats, -log({mass:.2f
 #
 # Difficulty ●●●○○ · 8 minutes
 #
-# Init is right with probability $p$. What is the least $\mathrm{KL}(q \| p_0)$ of a $q$ that is
-# right with probability $s$? Within right and within wrong answers nothing needs to change,
-# so only two numbers count:
+# Init is right with probability $p$. What is the least $\mathrm{KL}(q \| p_0)$ of a $q$
+# that is right with probability $s$? The proportions within the right and within the
+# wrong answers need not change, so only two numbers count:
 #
 # $$s \log \frac{s}{p} + (1 - s) \log \frac{1 - s}{1 - p}, \qquad 0 \log 0 = 0 .$$
 
@@ -185,8 +186,8 @@ if len(long):
     display(cost_table(long))
 
 # %% [markdown]
-# Compare `KL` with `least KL` in each line. What lies beyond the least was not needed for more
-# right answers to held-out hands. What was it spent on?
+# Compare `KL` with `least KL` in each line. The excess was not needed for more right
+# answers to held-out hands. What was it spent on?
 #
 # <details><summary>Answer</summary>
 #
@@ -246,16 +247,17 @@ kinds = {"solver's": [(h, task.demonstration(h)) for h in hands],
          "own, verified": own[::4]}
 foreign = {name: mean_interval(surprise(base, pairs)) for name, pairs in kinds.items()}
 for name, e in foreign.items():
-    print(f"{name:18} {e.value:5.2f} nats an answer [{e.low:.2f}, {e.high:.2f}]")
+    print(f"{name:18} {e.value:5.2f} nats per answer [{e.low:.2f}, {e.high:.2f}]")
 
 # %% [markdown]
 # ### Exercise 12.2: a verifier makes data
 #
 # Difficulty ●●○○○ · 6 minutes
 #
-# Write the filter of rejection sampling. Given hands and several answers to each, return the
-# pairs of a hand and an answer that the task's verifier accepts as solved. An answer that was
-# sampled twice counts twice: so the data keep the model's own proportions.
+# Write the filter of rejection sampling. Given hands and several answers to each,
+# return the pairs of a hand and an answer that the task's verifier accepts as solved.
+# An answer that was sampled twice counts twice, so the data keep the model's own
+# proportions.
 
 # %%
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
@@ -320,11 +322,12 @@ with notebook.exercise("12.2"):
 #
 # ## One change: whose answers
 #
-# Now train. Two runs side by side, one seed: the same trainer, loss, learning rate, hands and
-# training compute; only the answers differ. By the paper's count SFT costs 6 N per training
-# token (N parameters); on-policy SFT costs 2 N more for each token that it samples, once. RL
-# costs 12 N for sampling on top of 6 N for *each* training token: the paper counts as if every
-# new token read its whole prefix again. With a KV cache RL, too, costs 2 N per sampled token.
+# Now we train two runs side by side with one seed. They have the same trainer, loss,
+# learning rate, hands and training compute; only the answers differ. By the paper's
+# count SFT costs 6 N per training token (N parameters); on-policy SFT costs 2 N more
+# for each token that it samples, once. RL costs 12 N for sampling on top of 6 N for
+# *each* training token: the paper counts as if every new token read its whole prefix
+# again. With a KV cache RL, too, costs 2 N per sampled token.
 
 # %%
 from sftrl_lite.files import ROOT
@@ -367,11 +370,11 @@ notebook.figure(fig, alt=plots.alt_text(live, methods=both))
 # %% [markdown] tags=["losses"]
 # ## Other remedies: the loss, a KL penalty
 #
-# If improbable tokens are the problem, one can also reduce their weight. Write $p$ for the
-# model's distribution at one position, $y$ for the demonstrated token, $\mathbb{1}_y$ for its
-# one-hot vector. SFT's gradient in the logits is $p - \mathbb{1}_y$ (chapter 3). As a policy
-# gradient, this is a reward of $1 / p_y$ for the token $y$: the rarer the token, the larger the
-# reward.
+# If improbable tokens are the problem, one can also reduce their weight. Let $p$ be the
+# model's distribution at one position, $y$ the demonstrated token, and $\mathbb{1}_y$
+# its one-hot vector. SFT's gradient in the logits is $p - \mathbb{1}_y$ (chapter 3). As
+# a policy gradient, this is a reward of $1 / p_y$ for the token $y$: the rarer the
+# token, the larger the reward.
 #
 # *Dynamic fine-tuning* (DFT; Wu et al., 2025) cancels that factor. It multiplies the loss by
 # $p_y$ and treats that factor as a constant:
@@ -445,9 +448,10 @@ with notebook.exercise("12.3"):
 #
 # Difficulty ●●●●○ · 15 minutes
 #
-# Now the whole loss, as a trainer would call it. `labels` repeats `input_ids`, with -100 at
-# every token that is not to be learned (prompt, padding); the logits at position $t$ predict
-# token $t + 1$. Run the model and Init, and return the mean over the answer's tokens of
+# Write the whole loss, as a trainer would call it. `labels` repeats `input_ids`, with
+# -100 at every token that is not to be learned (prompt, padding); the logits at
+# position $t$ predict token $t + 1$. Run the model and Init, and return the mean over
+# the answer's tokens of
 #
 # $$-\log p(y_t) + \beta\, \mathrm{KL}(p_0 \| p),$$
 #
@@ -522,9 +526,10 @@ with notebook.exercise("12.4"):
 #
 # </details>
 #
-# **Predict, then run.** Twenty updates on 16 demonstrations, with weights 0, 1 and 10. Which run
-# ends with the smallest negative log-likelihood of the demonstrations, which with the smallest
-# KL from Init, and what would a very large weight do?
+# **Predict, then run.** We make twenty updates on 16 demonstrations, with weights 0, 1
+# and 10. Which run ends with the smallest negative log-likelihood of the
+# demonstrations, and which with the smallest KL from Init? What would a very large
+# weight do?
 #
 # <details><summary>Answer</summary>
 #
@@ -557,7 +562,7 @@ for weight in (0.0, 1.0, 10.0) if scale.name == "tiny" else ():
         penalised_loss(logits, there, labels, weight).backward()
         optimiser.step()
     nll, both = (float(penalised_loss(logits, there, labels, w)) for w in (0.0, 1.0))
-    print(f"weight {weight:4}: nll {nll:.3f}, KL {both - nll:.3f} nats a token")
+    print(f"weight {weight:4}: nll {nll:.3f}, KL {both - nll:.3f} nats per token")
 
 # %% [markdown]
 # Both are methods of this package: `sft-dft` (trl's own loss) and `sft-kl`
@@ -568,9 +573,10 @@ for weight in (0.0, 1.0, 10.0) if scale.name == "tiny" else ():
 #
 # ## All of them at equal compute
 #
-# Recorded, several seeds, a third of the headline's compute by the paper's count. Per cent
-# solved at the paper's decoding unless the column says greedy; then the cost of the runs by both
-# counts, in updates, and in minutes.
+# These are recorded runs with several seeds and a third of the headline's compute by
+# the paper's count. The first table shows per cent solved, at the paper's decoding
+# unless the column says greedy. The second shows the cost of the runs by both counts,
+# in updates, and in minutes.
 
 # %%
 why = rows[rows["experiment"].isin(["why", "why-push"])]
@@ -596,10 +602,10 @@ if len(why):
 #
 # Difficulty ●●○○○ · 8 minutes
 #
-# Given a path's success on the task and under the shifted rule, return the latter where the
-# former *first* reaches a level, on the straight line between two checkpoints. A path that
-# starts at the level or above is there at its start; one that never reaches it has no answer:
-# `nan`.
+# Given a path's success on the task and under the shifted rule, return the latter where
+# the former *first* reaches a level, on the straight line between two checkpoints. For
+# a path that starts at or above the level, return its value at the start; for one that
+# never reaches the level, return `nan`.
 
 # %%
 def at_level(task: list[float], other: list[float], level: float) -> float:
@@ -675,7 +681,7 @@ whole = steps.groupby("method")["point"].transform("max")
 steps = steps[steps.groupby(["method", "seed"])["point"].transform("max") == whole]
 
 def path(method: str, metric: str, split: str) -> pd.DataFrame:
-    """One measure on the way: a row a seed, a column a checkpoint."""
+    """One measure on the way: a row per seed, a column per checkpoint."""
     kept = (steps["method"] == method) & (steps["metric"] == metric)
     part = steps[kept & (steps["split"] == split)]
     return part.pivot(index="seed", columns="point", values="value")
@@ -737,20 +743,21 @@ if len(steps):
     display(pd.DataFrame(written).T)
 
 # %% [markdown]
-# Each number is a difference in success under the shifted rule, in points, with its 95 %
-# interval, at equal values of what heads the column: the highest value that both paths reach,
-# seed by seed. *Vacuous*: one of the two never lies clearly above Init by that measure, so there
-# is no equal success to compare at, and little forgetting then means nothing. A dash: not
-# recorded (the early checkpoints have no FLOPs of their own). The first two columns are about
-# forgetting, the last two about compute. Does the gap between RL and on-policy SFT depend on how
-# sampling is counted?
+# Each number is a difference in success under the shifted rule, in points, with its 95
+# % interval, at equal values of the column's quantity: the highest value that both
+# paths reach, seed by seed. *Vacuous*: one of the two never lies clearly above Init by
+# that measure, so there is no equal success to compare at, and little forgetting then
+# means nothing. A dash means not recorded (the early checkpoints have no FLOPs of their
+# own). The first two columns are about forgetting, the last two about compute. Does the
+# gap between RL and on-policy SFT depend on how sampling is counted?
 #
 # <details><summary>How to tell</summary>
 #
-# Compare the line RL against on-policy SFT in the last two columns. The paper's count charges RL
-# 12 N for sampling each training token, on-policy SFT 2 N for each sampled one, once; with a
-# KV cache both pay 2 N a sampled token, and RL comes further for the same FLOPs. If the two
-# intervals are alike, the count does not matter for this comparison.
+# Compare the line RL against on-policy SFT in the last two columns. The paper's count
+# charges RL 12 N for sampling each training token, on-policy SFT 2 N for each sampled
+# one, once; with a KV cache both pay 2 N per sampled token, and RL gets further for the
+# same FLOPs. If the two intervals are alike, the count does not matter for this
+# comparison.
 #
 # </details>
 
@@ -802,6 +809,7 @@ if len(steps):
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes[0].set_ylabel("solved under the shifted rule")
+    fig.get_layout_engine().set(w_pad=0.2)  # inches, between the panels' last numbers
     plots.legend_below(fig)
 
 # %% tags=["equal-success-figure"]
@@ -815,11 +823,12 @@ if len(steps):
                     f"trained and the shifted rule: {'; '.join(said)}.")
 
 # %% [markdown]
-# A Pareto plot: success on the task against success under the shifted rule; up and to the right
-# is better. The task is the training hands on the left, and held-out hands under the trained
-# rule on the right. A path that runs to the right and *down* in the left panel memorises. The
-# stars are Init without training, sampled at several temperatures: a method that ends no higher
-# than the best star has done no more than sharpening could.
+# This is a Pareto plot of success on the task against success under the shifted rule;
+# up and to the right is better. On the left the task is the training hands, on the
+# right held-out hands under the trained rule. A path that runs to the right and *down*
+# in the left panel memorises. The stars are Init without training, sampled at several
+# temperatures: a method that ends no higher than the best star has done no more than
+# sharpening could.
 
 # %%
 penalty = at_equal["sft-kl", "sft"]["training success"]
@@ -893,8 +902,9 @@ with notebook.exercise("12.6"):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `ID_RULE.values(hand.cards)` are the old numbers; `solutions(numbers, hand.target)` is empty
-# if they cannot do it; `verify_formula(answer, numbers, hand.target).solved` judges.
+# `ID_RULE.values(hand.cards)` are the old numbers; `solutions(numbers, hand.target)` is
+# empty if they cannot make the target;
+# `verify_formula(answer, numbers, hand.target).solved` judges.
 #
 # </details>
 #
@@ -912,8 +922,8 @@ with notebook.exercise("12.6"):
 #
 # </details>
 #
-# The ledger has this measure as `fake`. Beside it stands success under the announced rule at the
-# first try, in per cent, by method, at the end of `why`:
+# The ledger has this measure as `fake`. The table compares it with success under the
+# announced rule at the first try, in per cent, by method, at the end of `why`:
 
 # %%
 fakes = why[(why["split"] == "ood-rule") & (why["step"] > 0)]
@@ -935,12 +945,13 @@ if len(fakes):
 #
 # ## Distance against forgetting
 #
-# Does KL predict what is lost under the shifted rule? We use every recorded run on cards in
-# text, one point for its end (and the early checkpoints of SFT at 1e-3). KL has a direction:
-# $\mathrm{KL}(\pi \| p_0)$ measures how improbable the model's answers are under Init, estimated
-# on the model's samples; $\mathrm{KL}(p_0 \| \pi)$ how improbable Init's answers have become
-# under the model, wrong ones included, estimated on Init's samples. RL's razor is about the
-# second, on the new task: here the trained rule, temperature 1.
+# Does KL predict what is lost under the shifted rule? We use every recorded run on
+# cards in text, with one point for its end (and the early checkpoints of SFT at 1e-3).
+# KL has a direction: $\mathrm{KL}(\pi \| p_0)$ measures how improbable the model's
+# answers are under Init, estimated on the model's samples; $\mathrm{KL}(p_0 \| \pi)$
+# how improbable Init's answers have become under the model, wrong ones included,
+# estimated on Init's samples. RL's razor is about the second, on the new task, which
+# here is the trained rule at temperature 1.
 
 # %%
 BESIDE = {"kl_init id 1": "KL(Init || model)", "kl id 1": "KL(model || Init)",
@@ -1046,8 +1057,8 @@ if several:
 #
 # ## A place to play
 #
-# Choose the two axes. Does KL under the *shifted* rule predict more than under the trained one?
-# Does it predict reading?
+# Choose two axes. Does KL under the *shifted* rule predict more than under the trained
+# one? Does it predict reading?
 #
 # <details><summary>How to tell</summary>
 #
@@ -1078,10 +1089,11 @@ if several:
 # %% [markdown]
 # ## How many weights changed?
 #
-# RL is reported to leave most weights of a large model exactly unchanged (Mukherjee et al.,
-# 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a change of less than about
-# 0.4 % of a weight is rounded away. We train in float32 and can count both ways; per cent of the
-# weights that take part in a text forward pass, at the end of `why`:
+# RL is reported to leave most weights of a large model exactly unchanged (Mukherjee et
+# al., 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a change of
+# less than about 0.4 % of a weight is rounded away. We train in float32 and can count
+# both ways. The table shows per cent of the weights that take part in a text forward
+# pass, at the end of `why`:
 
 # %% tags=["changed-weights"]
 names = {"changed": "float32", "changed_bf16": "rounded to bfloat16"}
@@ -1115,25 +1127,27 @@ for told, pair in RACES.items():
 pd.DataFrame(lines).T
 
 # %% [markdown]
-# Success under the shifted rule, judged by the intervals of the table above: `higher` or `lower`
-# where the interval is clear of zero; a dash is not recorded.
+# Success under the shifted rule, judged by the intervals of the table above: `higher`
+# or `lower` where the interval is clear of zero; a dash means not recorded.
 #
-# *Distance.* A correlation with KL is no cause: methods differ in many ways, and the fit runs
-# through groups. The penalty intervenes on distance directly; it is evidence only if its line is
-# not vacuous.
+# *Distance.* A correlation with KL does not show a cause: methods differ in many ways,
+# and the fit runs through groups. The penalty intervenes on distance directly; it is
+# evidence only if its line is not vacuous.
 #
-# *Data.* `sft-own` differs from SFT only in the style of the answers: one right answer to each
-# training hand. On-policy SFT goes further: up to eight of Init's own answers to a hand, none to
-# a hand that Init never solved. Where these lines are higher, "SFT memorises" is, here, a
-# statement about off-policy answers, not about cross-entropy. RL generates such data all the
-# time: it samples its own answers and weights them by reward. The line `RL` shows whether
-# repeating this adds anything to doing it once, and the FLOPs show at what cost.
+# *Data.* `sft-own` differs from SFT only in the style of the answers: one right answer
+# to each training hand. On-policy SFT goes further: up to eight of Init's own answers
+# to a hand, none to a hand that Init never solved. Where these lines are higher, "SFT
+# memorises" is, here, a statement about off-policy answers, not about cross-entropy. RL
+# generates such data all the time: it samples its own answers and weights them by
+# reward. The line `RL` shows whether repeating this is better than doing it once, and
+# the FLOPs show at what cost.
 #
-# For large models both sides have been reported. Self-distillation turns demonstrations into
-# on-policy data (the model, shown the demonstration, teaches itself without it) and forgets less
-# than SFT ([Self-Distillation Enables Continual Learning](https://arxiv.org/abs/2601.19897),
-# 2026). But dense self-distillation can also drift further and forget more than GRPO, on-policy
-# data notwithstanding (Wang et al., 2026): on-policy data alone need not suffice.
+# For large models there is evidence on both sides. Self-distillation turns
+# demonstrations into on-policy data (the model, shown the demonstration, teaches itself
+# without it) and forgets less than SFT ([Self-Distillation Enables Continual
+# Learning](https://arxiv.org/abs/2601.19897), 2026). But dense self-distillation can
+# also drift further and forget more than GRPO, although its data are on-policy (Wang et
+# al., 2026): on-policy data alone need not suffice.
 #
 # *Prompt.* With varied rules the model sees many rules in the same form. They change the data,
 # too: about 20 variants of each hand, each with a solver's answer.
@@ -1143,10 +1157,13 @@ pd.DataFrame(lines).T
 # - *That a KL penalty or DFT is weak or strong in general.* Each ran with one setting, untuned.
 # - *Paths between checkpoints.* They are assumed straight; the methods of `why` have only a
 #   start and an end.
-# - *Forgetting of other tasks.* The shifted rule is close to the trained one. RL's razor is
-#   about tasks that have nothing to do with the new one.
-# - *Anything about reasoning.* Lin et al. close the gap with reasoning steps in the answer. The
-#   tiny base has no such format; it would need another base.
+# - *Forgetting of other tasks.* The shifted rule is close to the trained one. RL's
+#   razor is about tasks that have nothing to do with the new one. Over a sequence of
+#   multimodal reasoning tasks, GRPO and GSPO still forget severely (Luo et al., 2026):
+#   a KL penalty is measured on the current task's data and does not limit the change on
+#   earlier tasks.
+# - *Anything about reasoning.* Lin et al. close the gap with reasoning steps in the
+#   answer. The tiny base has no such format; this would need another base.
 #
 # ## Further reading
 #
@@ -1161,6 +1178,8 @@ pd.DataFrame(lines).T
 #   environment (20 minutes).
 # - Wang et al. (2026), [Denser ≠ Better](https://arxiv.org/abs/2607.01763): where on-policy
 #   self-distillation forgets more than RL (20 minutes).
+# - Luo et al. (2026), [RL Forgets!](https://arxiv.org/abs/2607.04364): continual
+#   learning over several tasks (20 minutes).
 # - Mukherjee et al. (2025), [Reinforcement Learning Finetunes Small
 #   Subnetworks](https://arxiv.org/abs/2505.11711) (15 minutes).
 #
