@@ -275,7 +275,7 @@ def pretrain(
     ] = 2,
     **given: Any,
 ) -> None:
-    """Make a tiny base model from nothing (12 to 20 minutes on one core), and check it."""
+    """Train a tiny base model from scratch (12 to 20 minutes on one core), and check it."""
     from sftrl_lite.models.loading import load
     from sftrl_lite.training.pretrain import criteria, make_base
 

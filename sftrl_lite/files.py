@@ -130,7 +130,7 @@ def full_disk_in_one_line(folder: Path) -> Iterator[None]:
     """Whatever a library says when the disk is full, say it in one line.
 
     torch and safetensors write by themselves and raise errors of their own in which the
-    system's reason stands as text, or is the error that theirs came from.
+    system's reason is kept as text, or is the error that theirs came from.
 
     Raises:
         OSError: there is no room for what is being written to ``folder``.

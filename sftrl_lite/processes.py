@@ -1,4 +1,4 @@
-"""Processes that end when they should: when they are told to, and when who started them is gone."""
+"""Processes that end when they should: on request, and when their parent process is gone."""
 
 from __future__ import annotations
 

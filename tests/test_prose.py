@@ -10,10 +10,14 @@ jupytext = pytest.importorskip("jupytext")
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks/source").glob("[0-9]*.py"))
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "slides/README.md"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("slides/*.md")]
 PAGES += [ROOT / "results/README.md"]
 MODULES = sorted((ROOT / "sftrl_lite").rglob("*.py"))
 
+EACH = (
+    r"\b(nats|perplexity|rows?|lines?|panels?|bytes|bits|hands|answers|episodes|tokens|calls?|one)"
+    r" an? (answer|token|step|hand|seed|panel|split|weight|row|line|method|problem|run|update)\b"
+)
 NOT_THAT_BUT_THIS = [  # a sample of what is found, the pattern that finds its kind, what to say
     ("by imitation and by trial", r"imitation and by trial", "by SFT and by RL"),
     ("Much of that is choosing", r"that is choosing", "most of the gain is sharpening"),
@@ -46,6 +50,26 @@ NOT_THAT_BUT_THIS = [  # a sample of what is found, the pattern that finds its k
     ("the interval holds zero", r"\bhold(s|ing)? zero\b", "includes zero"),
     ("survives many looks", r"\bmany looks\b|\blooking often\b", "multiple testing"),
     ("a base bred for the task", r"\bbred\b", "designed for; pre-trained on"),
+    ("nats an answer, a row a step", EACH, "nats per answer"),
+    ("an interval that holds the noise", r"\bholds? (the noise|both sources)\b", "includes"),
+    ("made-up weights", r"\bmade-up (weights|values)\b", "random weights"),
+    ("Chance that one is right", r"\bchance (that|to)\b", "probability"),
+    ("On record, four claims hold", r"\bon record\b", "recorded claims that hold"),
+    ("who is alone differs most", r"\bwho is alone\b", "a sample that differs from all others"),
+    ("all that the model is told", r"\ball that the model (is told|reads)\b", "the whole prompt"),
+    ("the doing of the fine-tuning", r"\bthe doing of\b", "due to"),
+    ("the rail of a route", r"\brail of\b", "the steps of a route"),
+    ("a model from nothing", r"\b(model|train|base),? from nothing\b", "from scratch"),
+    ("rules drawn anew", r"\banew\b", "again; new"),
+    ("a right answer is paid in full", r"\bpaid (in full|like)\b", "gets the full reward"),
+    ("the last term is next to nothing", r"\bnext to nothing\b", "almost zero"),
+    ("Mind that the two differ", r"\bmind that\b", "note that"),
+    ("a reward that reaches the eye", r"\b(reach\w*|trains) the eye\b", "trains vision"),
+    ("written by somebody else", r"\bby somebody else\b", "by another writer"),
+    ("What it took.", r"\bwhat (it|they|the runs) took\b", "the cost"),
+    ("at the very problems", r"\bthe very (same|problems|split|functions)\b", "the same problems"),
+    ("whom does it punish", r"\bwhom\b", "which model"),
+    ("a team that looks often", r"\blooks often\b", "tests every checkpoint"),
 ]
 
 

@@ -699,7 +699,7 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
 #
 # Fine-tuning itself needs no code of ours: trl's `SFTTrainer` does it. `sft.train_sft`
 # calls it with the scale's settings and gives us a *hook*, a function that runs between
-# steps. Ours measures how many nats an answer now costs the model, for three sets: the
+# steps. Ours measures what an answer now costs the model, in nats, for three sets: the
 # demonstrations it trains on, the solver's answers to fresh hands under the same rule,
 # and *Init's own* right answers to those fresh hands, which do not enter the loss.
 #
@@ -831,10 +831,10 @@ table = train_and_watch(plan, folder, "chapter-3")
 # %% [markdown]
 # The monitor above is updated while the runs train. Its table shows each model's greedy
 # answers to the same six training hands after 0, 1, 2, 4, 8, ... steps. Follow a row
-# from left to right: a star says that the answer is, letter by letter, the one that the
-# solver drew for this hand. Some answers are starred at step 0 already: there the draw
-# happens to be what Init writes by itself. A star that *appears* and stays is a
-# memorised draw. Chapter 4 shows RL on the same hands.
+# from left to right: a star says that the answer is exactly the one that the solver
+# drew for this hand. Some answers are starred at step 0 already: there the draw happens
+# to be what Init writes by itself. A star that *appears* and stays is a memorised draw.
+# Chapter 4 shows RL on the same hands.
 #
 # `train` is the hands of the demonstrations, `id` fresh hands under the same rule,
 # `ood-rule` fresh hands under the shifted rule. All shares are of hands solved at the

@@ -1157,7 +1157,7 @@ if "vl-headline" in set(rows["experiment"]):
 
 # %% [markdown]
 # What the claims of chapter 13 say about cards in pictures, before and after Holm's
-# correction for the number of claims, and what the runs took:
+# correction for the number of claims, and what the runs cost:
 
 # %%
 from sftrl_lite.results.claims import claims_table

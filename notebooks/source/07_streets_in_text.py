@@ -973,7 +973,7 @@ if parts[0] in set(rows["experiment"]):
 
 # %% [markdown]
 # What the claims of chapter 13 say about streets in text, before and after Holm's correction
-# for the number of claims, and what the runs took:
+# for the number of claims, and what the runs cost:
 
 # %%
 from sftrl_lite.results.claims import claims_table

@@ -790,7 +790,7 @@ if experiments[0] in set(rows["experiment"]):
 
 # %% [markdown]
 # What the claims of chapter 13 say about streets in pictures, before and after Holm's
-# correction for the number of claims, and what the runs took:
+# correction for the number of claims, and what the runs cost:
 
 # %%
 from sftrl_lite.results.claims import claims_table

@@ -681,7 +681,7 @@ whole = steps.groupby("method")["point"].transform("max")
 steps = steps[steps.groupby(["method", "seed"])["point"].transform("max") == whole]
 
 def path(method: str, metric: str, split: str) -> pd.DataFrame:
-    """One measure on the way: a row per seed, a column per checkpoint."""
+    """One measure during training: a row per seed, a column per checkpoint."""
     kept = (steps["method"] == method) & (steps["metric"] == metric)
     part = steps[kept & (steps["split"] == split)]
     return part.pivot(index="seed", columns="point", values="value")

@@ -1,4 +1,4 @@
-"""How fast it is, on a CPU and on a GPU.
+"""Benchmarks on a CPU and on a GPU.
 
 May import: every room but course.
 """

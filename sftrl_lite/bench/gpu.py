@@ -1,4 +1,4 @@
-"""Memory and speed of a scale on this machine's GPU, with made-up weights, nothing to download:
+"""Memory and speed of a scale on this machine's GPU, with random weights, without downloads:
 
     python -m sftrl_lite.bench.gpu --scale full --adapter lora --task gp-vl --max-image-tiles 1
 
@@ -100,7 +100,7 @@ def measure(o: argparse.Namespace, adapter: str) -> Iterator[list[Figure]]:
     chosen |= dict(max_new_tokens=o.longest or scale.rl.max_new_tokens)
     whole = replace(scale.rl, **chosen, minibatch=min(scale.rl.minibatch, 8 * o.problems))
     short = replace(whole, max_new_tokens=o.tokens, tries=min(whole.tries, 2))
-    # made-up weights may come with a tokenizer of letters, whose prompts are longer
+    # random weights may come with a tokenizer of letters, whose prompts are longer
     task, rng = make_task(o.task, scale=o.scale), stream(0, "gpu bench")
     asked = [[ask(task, task.sample(rng))] for _ in range(8)]
     seen = shown_as(config_of(o.scale, o.task)) * o.task.endswith("-vl")

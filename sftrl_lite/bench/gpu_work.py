@@ -135,7 +135,7 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
 
 
 class ByChance(EachItsOwn):
-    """Made-up weights solve nothing: each problem has a coin that says when its episode is over.
+    """Random weights solve nothing, so a coin decides for each problem when its episode ends.
 
     A coin each, so that how long an episode lasts does not depend on those that are played beside
     it.

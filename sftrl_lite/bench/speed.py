@@ -1,4 +1,4 @@
-"""How fast the parts are, and trl's on the same work: ``python -m sftrl_lite.bench.speed``.
+"""Speed of the parts, and of trl on the same work: ``python -m sftrl_lite.bench.speed``.
 
 Rivals run in one process, one after the other in each round, from the same weights and
 with the same problems, samples, tries and answer length; a figure is the median round.

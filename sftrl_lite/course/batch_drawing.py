@@ -1,4 +1,4 @@
-"""A drawing of packed episodes: which tokens are actions, where values are read, what was paid."""
+"""A drawing of packed episodes: which tokens are actions, where values are read, rewards."""
 
 from __future__ import annotations
 

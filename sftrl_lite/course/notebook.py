@@ -127,7 +127,7 @@ def show(text: str) -> None:
 def figure(fig: Figure, alt: str) -> None:
     """Display a figure with a text for readers who cannot see it, then close it.
 
-    The alternative text stands in the page itself (HTML) and in the metadata of the
+    The alternative text is in the page itself (HTML) and in the metadata of the
     image, where nbconvert looks for it.
 
     Raises:

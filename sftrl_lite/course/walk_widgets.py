@@ -27,14 +27,14 @@ def map_html(route: Route, index: int | None = None, width: int = 560) -> str:
     """
     if route.city not in LOOKS:
         return f"<p>No map of {html.escape(route.city)}.</p>"
-    rail, shown = steps(route), route
-    what = f"route {route.name}, {len(route.legs)} legs, {len(rail)} steps"
+    trajectory, shown = steps(route), route
+    what = f"route {route.name}, {len(route.legs)} legs, {len(trajectory)} steps"
     if index is not None:
-        here = rail[index]
+        here = trajectory[index]
         walked = route.legs[: here.instruction // 2]
         shown = replace(route, legs=(*walked, Leg(here.heading, here.place, None)))
         facing = ABSOLUTE.word(0, here.heading)
-        what = f"walked to step {index + 1} of {len(rail)}, facing {facing}"
+        what = f"walked to step {index + 1} of {len(trajectory)}, facing {facing}"
     alt = f"Map of {route.city}: {what}."
     drawn = map_picture(load_city(route.city), shown, width, around=route)
     return picture_html(drawn, alt, width)

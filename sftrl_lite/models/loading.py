@@ -199,7 +199,7 @@ def _read_adapter(
 
 
 def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
-    whole = config.dtype in (None, torch.float32)  # somebody kept all digits: so do we
+    whole = config.dtype in (None, torch.float32)  # all digits were kept, so we keep them
     compute = precision()[0]
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         base,

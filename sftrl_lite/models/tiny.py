@@ -61,7 +61,7 @@ def make_tokenizer(pieces: list[str], pictures: bool = False) -> PreTrainedToken
 
     Args:
         pieces: texts, longest match first; duplicates are ignored.
-        pictures: add the image token, behind all others as Mllama wants it: text can ask
+        pictures: add the image token, after all others as Mllama requires: text can ask
             to look, but the model can never say it.
     """
     special = [PAD, BOS, EOT, UNK, USER, ASSISTANT]
@@ -101,7 +101,7 @@ def make_processor(
 
 
 def tiny_config(vocab_size: int, picture: int = 0) -> MllamaConfig:
-    """Mllama at 0.8 M parameters: width 128, 4 self-attention layers, 1 cross-attention.
+    """Mllama at 0.95 M parameters: width 128, 4 self-attention layers, 1 cross-attention.
 
     Four query heads share one key/value head, the 4:1 ratio of the 11B model.
 

@@ -1,7 +1,7 @@
 """What a model sees: pictures to pixels, pixels to the states that text attends to.
 
 A vision tower and a projector turn a picture into V states of the text model's width. In
-Mllama some layers of the text model attend to them; in SmolVLM they stand among the words. The
+Mllama some layers of the text model attend to them; in SmolVLM they are among the words. The
 states depend on the picture alone, so a picture is encoded once and shared by all samples
 of its group, all turns of an episode and all answer tokens of an update.
 """
@@ -38,7 +38,7 @@ def vision_modules(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def has_cross_attention(model: PreTrainedModel) -> bool:
-    """Whether text attends to pictures through cross-attention; else they stand in the text."""
+    """Whether text attends to pictures through cross-attention; else they are in the text."""
     return hasattr(model.config.get_text_config(), "cross_attention_layers")
 
 
@@ -103,8 +103,8 @@ def look(
 ) -> dict[str, Tensor]:
     """The model's inputs for texts that show pictures.
 
-    The one place where kinds of models differ. With cross-attention the states stand beside the
-    text. Otherwise they stand in it, in the place of the first V image tokens of each row (a
+    The one place where kinds of models differ. With cross-attention the states are beside the
+    text. Otherwise they are in it, in the place of the first V image tokens of each row (a
     model may say that token too, and then it is a word).
 
     Args:

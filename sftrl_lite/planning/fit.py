@@ -66,7 +66,7 @@ def duration(
 
 
 def spanned(ends: Iterable[float], digits: int = 1) -> str:
-    """Two ends in words; one where they are alike."""
+    """A range in words; one number where both ends are equal."""
     return " to ".join(dict.fromkeys(f"{end:,.{digits}f}" for end in ends))
 
 
@@ -271,7 +271,7 @@ def hardware_table(task: str = "gp-l") -> list[dict[str, Any]]:
 
 
 def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
-    """GiB that ``bench.gpu`` measured for such work on such a GPU; 0: nobody has yet."""
+    """GiB that ``bench.gpu`` measured for such work on such a GPU; 0: not measured yet."""
     path, work = path or ROOT / "results" / "gpu.csv", plan.work
     if not path.exists():
         return 0.0

@@ -37,8 +37,8 @@ class Claim:
     """``first`` minus ``second`` lies above ``margin`` (sign 1) or below it (sign -1).
 
     Args:
-        source: who says so; arXiv number.
-        chapter: where the figure or table stands.
+        source: the arXiv number of the paper.
+        chapter: the chapter with the figure or table.
         margin: in points; above 0 with sign -1 it says "larger by less than that".
         since: what ``first`` and ``second`` each started from, if their growth is compared.
         unit: per cent if empty: shares become points.
@@ -75,7 +75,7 @@ TASKS = {  # chapter, prefix of its experiments, metric
     "streets in pictures": (8, "virl-vl-", "per_step"),
 }
 Options = dict[str, Any]  # of ``value``, by name
-NO_RISE = 5.0  # points that a coin-paid learner may gain; fixed before it was recorded
+NO_RISE = 5.0  # points that randomly rewarded RL may gain; fixed before it was recorded
 
 
 def stages(rows: pd.DataFrame) -> list[int]:

@@ -42,7 +42,7 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """What the headline rows show, with their own numbers and no more than they say."""
+    """What the headline rows show, in one sentence with their numbers."""
 
     def ends(method: str, split: str, metric: str = "success@1", decoding: str = PAPER) -> str:
         way = [measured(table, metric, method, split, at, decoding) for at in ("start", "end")]

@@ -89,7 +89,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def power(
     p1: float, p2: float, n: int, alpha: float = 0.05, seeds: int = 1, spread: float = 0.0
 ) -> float:
-    """Chance to tell share p1 from p2 at level ``alpha`` (normal approximation).
+    """Probability to distinguish share p1 from p2 at level ``alpha`` (normal approximation).
 
     Args:
         n: episodes a side and seed.
@@ -144,13 +144,13 @@ def contrast(
     """Weighted sum of quantities that were measured at the same seeds: its mean over seeds.
 
     Hierarchical bootstrap: resample seeds, and within each seed its problems (binomial). The
-    values that are seen hold the problems' noise already, so they are first shrunk towards their
+    values that are seen already include the problems' noise, so they are first shrunk towards their
     mean until seeds and problems together vary as much as what was seen (Davison and Hinkley
     1997, section 3.8); where seeds differ by less than the problems' noise alone, that noise is
     what remains. The interval is Student's with the bootstrap's standard error; its degrees of
     freedom are Satterthwaite's (1946): seeds - 1, and more the more of the noise is the problems'.
 
-    Problems count as drawn anew for each seed and quantity. Two methods that face the same
+    Problems count as drawn independently for each seed and quantity. Two methods that face the same
     problems differ by less noise than that, so their interval is rather too wide. Simulated with
     5 or 8 seeds it covers 94 to 98.5 %; p-values below 0.001 come up to three times too often with
     5 seeds, and as often as they should with 8.
@@ -201,7 +201,7 @@ def contrast(
 
 
 def over_seeds(values: ArrayLike, counts: ArrayLike | None = None) -> Tested:
-    """Mean of one value a seed, with a 95 % interval that holds both sources of noise.
+    """Mean of one value per seed, with a 95 % interval that includes both sources of noise.
 
     Args:
         values: (seeds,).

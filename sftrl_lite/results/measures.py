@@ -38,7 +38,7 @@ def at_decoding(rows: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
 
 
 def problems(rows: pd.DataFrame) -> np.ndarray | None:
-    """How many problems stand behind rows; None if one of them is no share of problems."""
+    """How many problems the rows are from; None if one of them is not a share of problems."""
     other = rows["metric"].isin(NATS) | (rows["decoding"] == "")
     return None if other.any() else rows["n"].to_numpy(int)
 
@@ -89,7 +89,7 @@ def measured(
 def best_start(rows: pd.DataFrame, metric: str, method: str, split: str) -> pd.DataFrame:
     """Init at its best temperature: of all recorded decodings that with the largest mean.
 
-    It is picked after looking and at the very problems that are reported, which favours Init.
+    It is picked after looking, on the reported problems, which favours Init.
 
     Returns:
         as ``measured``; empty if fewer than two decodings are recorded.

@@ -1,12 +1,11 @@
 """Figures that more than one chapter shows, in one house style.
 
 Each function shows values at one decoding, the paper's unless told otherwise: rows of several
-decodings are never averaged. Intervals over seeds hold the noise of seeds and of problems.
+decodings are never averaged. Intervals over seeds include the noise of seeds and of problems.
 """
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -81,7 +80,7 @@ def over_seeds(table: pd.DataFrame, decoding: str = PAPER) -> pd.DataFrame:
     """Mean and 95 % interval of each metric over seeds, at one decoding.
 
     One seed keeps the interval over its own problems (Wilson), which says nothing about the next
-    seed. That of several holds both sources of noise (``intervals.over_seeds``).
+    seed. That of several includes both sources of noise (``intervals.over_seeds``).
 
     Returns:
         columns method, tries, point, split, metric, mean, low, high, seeds, n.
@@ -236,7 +235,7 @@ def curves(
     Args:
         table: rows in the form of the ledger; bands are 95 % intervals.
         accounting: ``flops_paper`` or ``flops_cache``.
-        titles: what each panel shows, in a sentence; it stands above the split's name.
+        titles: what each panel shows, in a sentence; it is placed above the split's name.
     """
     table = table[table["method"].isin(methods)]
     summary = over_seeds(table[table["metric"].isin([metric, accounting])], decoding)
@@ -322,8 +321,8 @@ def legend_below(figure: Figure) -> None:
         drawn |= dict(zip(labels, handles, strict=True))
     if drawn:
         room = 0.6 + 0.075 * max(map(len, drawn))  # inches of the widest entry
-        rows = math.ceil(len(drawn) / max(int(figure.get_figwidth() / room), 1))
-        columns = math.ceil(len(drawn) / rows)  # so that no row has a single entry
+        rows = -(-len(drawn) // max(int(figure.get_figwidth() / room), 1))
+        columns = -(-len(drawn) // rows)  # rows of about equal length
         figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=columns)
 
 

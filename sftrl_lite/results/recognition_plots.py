@@ -72,7 +72,7 @@ def recognition_path(
     Args:
         table: rows in the form of the ledger, with the metric ``recognised``.
         metric: the share on the vertical axis.
-        title: what the figure shows, in a sentence; it stands above the splits' names.
+        title: what the figure shows, in a sentence; it is placed above the splits' names.
     """
     points = paths(table, metric, splits, decoding)
     with plt.style.context(STYLE):
@@ -186,7 +186,7 @@ def progress(
 
 
 def upto(points: pd.DataFrame, share: float) -> pd.DataFrame:
-    """The evaluations until ``share``; those that fall just behind it count as on it."""
+    """The evaluations until ``share``; those shortly after it are included."""
     return points[points["share"] <= share + 0.05]
 
 

@@ -41,7 +41,7 @@ Each run is done again by its command, with `--seed` and one of the seeds beside
 experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
 one core a run, on machines that did other work as well."""
 CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
-difference paired by seed with its 95 % interval, which holds the noise of seeds and of problems
+difference paired by seed with its 95 % interval, which includes the noise of seeds and of problems
 (`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval
 alone; `open`: it includes zero. `p (Holm)` is corrected for the number of recorded claims, and
 `after Holm` is what the verdict becomes at 5 %. `Init at its best temperature` was picked among
@@ -75,7 +75,7 @@ def task_block(name: str, columns: Columns, what: str) -> str:
         name: prefix of its experiments ``headline``, ``push``, ``controls`` and, for cards in
             text, ``grpo``.
         columns: as for ``main_table``.
-        what: what the columns stand for, a sentence.
+        what: what the columns mean, a sentence.
     """
     parts = [f"{name}{part}" for part in ("headline", "push", "controls")]
     parts += [] if name else ["grpo"]
@@ -91,7 +91,7 @@ def task_block(name: str, columns: Columns, what: str) -> str:
             f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
             f"problems per seed and split. {what} {DECODED}",
             *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
-            markdown(cost_table(rows), "what it took, mean over seeds"),
+            markdown(cost_table(rows), "cost, mean over seeds"),
             *missing(parts, rows),
             f"Made by {made_by(set(rows['experiment']))}, written here by "
             "`python -m sftrl_lite report`.",
@@ -114,7 +114,7 @@ def tries_block() -> str:
                 for m, name in readings.items()
             ),
             "Points over Init under the shifted rule, paired by seed, with 95 % intervals.",
-            markdown(spent.rename(columns={"seeds": "runs"}), "what it took, mean over runs"),
+            markdown(spent.rename(columns={"seeds": "runs"}), "cost, mean over runs"),
             *missing(TRIES, rows),
             f"Made by {made_by(TRIES)}.",
         ]
@@ -150,7 +150,7 @@ def block() -> str:
 
 
 def ledger_page() -> str:
-    """results/README.md: every configuration that was run, and what it took.
+    """results/README.md: every configuration that was run, and its cost.
 
     A run's minutes are those until its last row, evaluations included.
     """
@@ -189,7 +189,7 @@ def recorded(*experiments: str) -> pd.DataFrame:
 
 
 def blocks() -> dict[str, str]:
-    """What stands between the marks of README.md and docs/results.md, by the marks' name.
+    """The text between the marks of README.md and docs/results.md, by the marks' name.
 
     Raises:
         ValueError: the ledger is empty.
@@ -214,10 +214,10 @@ def blocks() -> dict[str, str]:
 
 
 def fill(text: str, content: dict[str, str]) -> str:
-    """A page with its marked parts written anew.
+    """A page with its marked parts replaced.
 
     Raises:
-        ValueError: a mark without its other end, or with a name that nothing stands for.
+        ValueError: a mark without its other end, or with an unknown name.
     """
     for name in re.findall("<!-- ([a-z-]+):begin -->", text):
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"

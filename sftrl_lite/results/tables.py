@@ -235,7 +235,7 @@ def tries_table(rows: pd.DataFrame, metric: str = "success@{}") -> pd.DataFrame:
     """OOD growth over Init, in points: a line a regime, a column a budget of tries.
 
     Args:
-        metric: what is judged; braces stand for the run's own budget.
+        metric: what is judged; braces are replaced by the run's own budget.
     """
     lines: dict[str, dict[str, Any]] = {}
     for (regime, tries), part in regimes(rows).groupby(["regime", "tries"], sort=False):

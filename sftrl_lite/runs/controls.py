@@ -71,7 +71,7 @@ class Answered:
 def vary_rules(
     task: Task[Problem], problems: Sequence[Problem], seed: int, n: int
 ) -> list[tuple[Task[Problem], Problem]]:
-    """The same problems under rules drawn anew (never a held-out rule), each with its task."""
+    """The same problems under new random rules (never a held-out rule), each with its task."""
     rng = stream(seed, "varied rules")
     varied: list[tuple[Task[Problem], Problem]] = []
     while len(varied) < n:

@@ -17,7 +17,7 @@ from sftrl_lite.training.compute import LAMBDA
 TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")  # the paper's; what else is registered is not here
 RL, SFT = "released RL script", "released SFT script"
 
-# Setting, what the paper has (of one task a number, or one for each task), and where it says so.
+# Setting, the paper's value (one number, or one for each task), and its source.
 # Rates are those of Adam; TFLOP are the ends of the axes, in the paper's count.
 PAPER: dict[str, tuple[Any, str]] = {
     "trained": ("none, trained", "section 4: every component, at one rate"),

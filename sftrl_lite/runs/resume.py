@@ -43,7 +43,7 @@ def folder_of(run: Run, experiment: str = "") -> str:
 
 
 def is_done(out: Path) -> bool:
-    """Whether ``out`` holds the result of a run, the whole of it.
+    """Whether ``out`` contains the complete result of a run.
 
     Raises:
         OSError, ValueError: it holds something else in its place.
@@ -170,7 +170,7 @@ def resume(learner: Any, out: Path, most: int = 0) -> tuple[int, int, list[float
     """Load the checkpoint in ``out`` if there is one.
 
     Args:
-        most: steps that the run has at most; 0: nobody knows.
+        most: steps that the run has at most; 0: unknown.
 
     Returns:
         tokens trained and generated, and ``rl_step``'s signal since the last evaluation.

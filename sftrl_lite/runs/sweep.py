@@ -36,7 +36,7 @@ Named = tuple[str, Run]  # an experiment and a run of it
 
 
 def read_sweep(path: Path) -> list[Named]:
-    """The runs that a sweep file stands for, in its order, each once.
+    """The runs that a sweep file describes, in its order, each once.
 
     Raises:
         FileNotFoundError: no such file.
@@ -109,7 +109,7 @@ def missing(wanted: list[Named], record: Path = ledger.LEDGER) -> list[Named]:
 def sweep(
     path: Path, jobs: int = 1, record: Path = ledger.LEDGER, runs: Path = Path("runs")
 ) -> tuple[int, int]:
-    """Do what is missing of a sweep file, ``jobs`` runs at a time, one thread each.
+    """Do the missing runs of a sweep file, ``jobs`` runs at a time, one thread each.
 
     Args:
         record: ledger that finished runs are appended to.

@@ -244,7 +244,7 @@ def _container(text: str, start: int, inner: dict[int, Span]) -> tuple[Span, int
 def read_answer(text: str, key: str = "formula") -> dict | None:
     """The answer object in ``text``, None when there is none.
 
-    JSON as models write it is accepted, whatever stands around it; ``docs/answers.md`` has the
+    JSON as models write it is accepted, whatever surrounds it; ``docs/answers.md`` has the
     table. Of several objects with the ``key`` the last counts that lies in no other, because
     models think aloud first and conclude last. Linear time; text beyond ``MAX_ANSWER``
     characters is not read.

@@ -67,7 +67,7 @@ class Style:
         heights: lowest and highest house, in metres.
         width: from the middle of a street to its houses, in metres.
         furniture: one of ``FURNITURE``.
-        plant: colour of what stands along the streets.
+        plant: colour of the plants along the streets.
         haze: how fast the horizon's colour swallows what is far, 0 to 1.
         noise: standard deviation of the camera's noise, in grey levels.
     """

@@ -14,7 +14,7 @@ FURNITURE = ("trees", "conifers", "lamps", "palms", "awnings", "none")
 
 
 def random_style(rng: random.Random) -> Style:
-    """Any look, for a base's corpus; the shipped looks are not made so."""
+    """A random look, for a base's corpus; the shipped looks are made otherwise."""
 
     def colour(light: tuple[float, float], grey: float = 1.0) -> str:
         hue, strength = rng.random(), grey * rng.uniform(0.05, 0.8)

@@ -152,7 +152,7 @@ class GeneralPoints:
         return list(found.values())
 
     def vary(self, rng: random.Random, hand: Hand) -> tuple[GeneralPoints, Hand]:
-        """The same cards under a house rule drawn anew, never a held-out one.
+        """The same cards under a new random house rule, never a held-out one.
 
         Raises:
             ValueError: they cannot be solved under that rule, or count there as a test hand does.

@@ -205,11 +205,11 @@ class Navigation:
         With pictures the last observation is left to be seen. The released code tells in
         words whether it is an intersection; ``official`` does too.
         """
-        rail = steps(decision.route)[: decision.index + 1]
-        told, now = self.instructions(decision.route), self.observation(rail[-1])
+        taken = steps(decision.route)[: decision.index + 1]
+        told, now = self.instructions(decision.route), self.observation(taken[-1])
         if self.look:
-            now = f"{SEEN}; {INTERSECTION}" if self.official and rail[-1].intersection else SEEN
-        past = [(self.observation(step), self.action(step)) for step in rail[:-1]]
+            now = f"{SEEN}; {INTERSECTION}" if self.official and taken[-1].intersection else SEEN
+        past = [(self.observation(step), self.action(step)) for step in taken[:-1]]
         history = [*past, (now, "")]
         if self.template is not None:
             return self.template.fill(instructions=told, actions=self.actions, history=history)
@@ -261,7 +261,7 @@ class Navigation:
         seen = found.get("current observation")
         saw = _same(seen, self.observation(step))
         kind = self._judge(found.get("action"), step)
-        # The released code's right observation lacks the intersection, so whoever reports
+        # The released code's right observation lacks the intersection, so a model that reports
         # one and errs is told that there is none; nothing else is compared there.
         claims = isinstance(seen, str) and "intersection" in seen
         misread = claims if self.official else not saw

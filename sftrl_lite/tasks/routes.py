@@ -139,21 +139,21 @@ class Step:
 
 @lru_cache(maxsize=8192)
 def steps(route: Route) -> tuple[Step, ...]:
-    """The rail of a route, from the first turn to the stop.
+    """The steps of a route, from the first turn to the stop.
 
     Each leg has two instructions: to turn, then to move forward. Stopping belongs to the
     last one. The destination is not announced as an intersection.
     """
-    rail, heading, here, seen = [], route.heading, route.start, None
+    trajectory, heading, here, seen = [], route.heading, route.start, None
     for i, leg in enumerate(route.legs):
-        rail.append(Step(here, heading, "turn", leg.heading, seen, i > 0, 2 * i))
-        rail += [
+        trajectory.append(Step(here, heading, "turn", leg.heading, seen, i > 0, 2 * i))
+        trajectory += [
             Step(place, leg.heading, "forward", leg.heading, landmark, False, 2 * i + 1)
             for place, landmark in leg.between
         ]
         heading, here, seen = leg.heading, leg.end, leg.landmark
-    rail.append(Step(here, heading, "stop", heading, seen, False, 2 * len(route.legs) - 1))
-    return tuple(rail)
+    trajectory.append(Step(here, heading, "stop", heading, seen, False, 2 * len(route.legs) - 1))
+    return tuple(trajectory)
 
 
 def bearing(a: Place, b: Place) -> float:

@@ -106,7 +106,7 @@ UNSEEN = tuple(name for name in LOOKS if name not in (TRAIN, DEV))
 
 
 def make_shipped(name: str) -> City:
-    """A shipped city, made anew."""
+    """A shipped city, generated again."""
     routes, look = LOOKS[name]
     return make_city(name, 1 + tuple(LOOKS).index(name), _style(look), routes)
 

@@ -22,7 +22,7 @@ def map_picture(
 ) -> Image.Image:
     """The city from above, north up; with a route only its surroundings. For people only.
 
-    A ring marks the start of a route, a filled disc its end; a legend below says so, and an
+    A ring marks the start of a route, a filled disc its end; a legend below explains this, and an
     arrow points north. The background is opaque: it reads the same on a light and on a dark page.
 
     Args:

@@ -178,7 +178,7 @@ def verify_formula(
         target: number to make.
         feedback: one of ``FEEDBACK``; sets the message, never the reward.
         cards: the ranks in the picture, where there is one. An answer whose ``cards`` are
-            others, in any order, has misread the hand: it is not solved, and pays 1.5
+            others, in any order, has misread the hand: it is not solved, and costs 1.5
             on top of what its formula costs (paper, appendix A.3; the released code pays
             1.5 instead of the formula's cost, which makes misreading a refuge).
 

@@ -35,7 +35,7 @@ def route_success(
 ) -> dict[str, tuple[int, int]]:
     """Walks from their decisions, as (hits, number) for ``intervals.wilson``.
 
-    ``route``: walks of which every decision was solved within its tries. ``decision``:
+    ``route``: walks in which every decision was solved within its tries. ``decision``:
     decisions so solved. ``per_step``: answers that were right, each try counted.
     ``walk_per_step``: the same over the decisions that a walk reaches which ends at its
     first failure; this is the number that the released code reports.

@@ -1,4 +1,4 @@
-"""What the tiny base models read: our stand-in for the web.
+"""The corpora of the tiny base models: our substitute for the web.
 
 Chats with a verifier, by students who are careful in some answers and careless in others, under
 every rule and every look alike. A model of such a corpus has both modes; reinforcement learning
@@ -48,7 +48,7 @@ class Corpus:
         elsewhere: the same for other first cards, as a share of ``careless``.
         tries: answers a student may give before the chat ends.
         common_rule: share of chats under the commonest house rule, J=Q=K=10.
-        face: share of hands dealt so that they hold a face card.
+        face: share of hands dealt so that they contain a face card.
         suits: suit sets of the pictures, one drawn for each chat; none: hands in text.
         misread: probability that a student takes the second card of a picture for its twin if it
             has one (``TWINS``), answer by answer as for ``careless``.

@@ -44,7 +44,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows only; the buffer is made anew at the next token."""
+        """Keep these rows only; the buffer is allocated again at the next token."""
         super().batch_select_indices(indices)
         self.buffers = None
 

@@ -192,7 +192,7 @@ def make_rollout_model(model: PreTrainedModel) -> PreTrainedModel:
     """The model that plays: ``model`` itself, or a copy to be made before ``model`` is split.
 
     Split weights are gathered layer by layer in every forward pass. That is right for training,
-    where a pass holds thousands of tokens, and hopeless for generation, where it holds one a
+    where a pass holds thousands of tokens, and hopeless for generation, where it has one per
     row. So answers are generated from a whole copy that ``sync_weights`` brings up to date. It is
     in the number format that it computes in: the copy of an 11B model takes 20 GiB of each GPU,
     not 40.

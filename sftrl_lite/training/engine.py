@@ -81,7 +81,7 @@ def text_config(model: PreTrainedModel) -> LlamaConfig:
 def text_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """The weights of the ``LlamaForCausalLM`` that gives a model's logits in text, one by one.
 
-    Cross-attention layers are left aside and the others numbered anew. Adapters are merged, in
+    Cross-attention layers are left aside and the others renumbered. Adapters are merged, in
     float32. Rows of the embedding beyond the vocabulary, as of Mllama's image token, are cut
     off: a text does not hold them, and the head cannot say them.
 
@@ -116,7 +116,7 @@ def text_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 def write_text(model: PreTrainedModel, folder: Path) -> None:
     """Write ``text_config`` and ``text_weights`` to a folder, in the format of products.
 
-    Merged weights are rounded by chance (``rollout_copy.dithered``): the nearest number of 16 bits
+    Merged weights are rounded at random (``rollout_copy.dithered``): the nearest number of 16 bits
     would often be Init's.
     """
     kind, made = hardware().format, {}

@@ -22,7 +22,7 @@ from sftrl_lite.training.static_decoding import ROOMS
 
 
 def pass_at_k(correct: int, samples: int, k: int) -> float:
-    """Chance that at least one of k answers is right, from ``correct`` of ``samples``.
+    """Probability that at least one of k answers is right, from ``correct`` of ``samples``.
 
     The unbiased estimate 1 - C(samples-correct, k) / C(samples, k) (Chen et al. 2021,
     equation 1).

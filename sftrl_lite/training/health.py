@@ -60,7 +60,7 @@ def check_health(model: PreTrainedModel, step: int, losses: Iterable[float] = ()
 
 
 class Healthy(TrainerCallback):
-    """``check_health`` after every step of a trainer; stands before the callbacks that save."""
+    """``check_health`` after every step of a trainer; runs before the callbacks that save."""
 
     def on_step_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any

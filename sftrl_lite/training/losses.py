@@ -49,7 +49,7 @@ def group_advantages(returns: Tensor, played: Tensor, group: int, scale: bool = 
     """GRPO's baseline: each return minus the mean of its group at the same turn.
 
     Args:
-        returns: (B, T) rewards to go; episodes of one problem stand together.
+        returns: (B, T) rewards to go; episodes of one problem are adjacent.
         played: (B, T) bool, whether that turn took place.
         group: samples per problem; B is a multiple of it.
         scale: also divide by the group's standard deviation (Shao et al. 2024,

@@ -1,4 +1,4 @@
-"""The tiny base models: what they are before anyone fine-tunes them.
+"""The tiny base models: what they are before fine-tuning.
 
 Stage one is a *textbook*: solved problems under many announced rules. Stage two is *homework*:
 the same problems by students who are often careless (``corpus``). The bases for pictures grow
@@ -127,7 +127,7 @@ def learn(
     """Next-token training; yields the loss of each step from ``start`` on.
 
     The learning rate warms up over 50 steps and then falls linearly to a tenth.
-    Padding stands on the right, where causal attention cannot see it: no mask needed.
+    Padding is on the right, where causal attention cannot see it: no mask needed.
     """
     model.train()
     for step in range(start, stage.steps):
@@ -146,7 +146,7 @@ def learn(
 
 
 def newborn(task: str) -> tuple[PreTrainedModel, Processor]:
-    """The untrained base of a task: from nothing, or for pictures grown from the text base.
+    """The untrained base of a task: from scratch, or for pictures extended from the text base.
 
     Growing keeps every weight of the text model. What is new starts at random, and the gates of
     cross-attention, which Mllama starts at zero so that a trained text model is not

@@ -11,7 +11,7 @@ They differ in the baseline inside the advantage A_t: PPO learns it (a value hea
 the last prompt token of each turn), GRPO takes the mean of the group of samples of the
 same problem. The rest, ratio and clip, is shared. REINFORCE takes the mean of the whole batch
 and has neither ratio nor clip: it is right for the first update of a batch only, so that
-``minibatch`` has to hold all episodes and ``epochs`` to be 1.
+``minibatch`` has to contain all episodes and ``epochs`` to be 1.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ MERGED = 0.5  # of the free memory may go to a copy of the weights; caches need 
 
 
 def dithered(weight: Tensor, like: Tensor, chance: torch.Generator) -> Tensor:
-    """A float32 weight in the format of ``like``, rounded up or down by chance: right on average.
+    """A float32 weight in the format of ``like``, rounded up or down at random: right on average.
 
     Two 16-bit numbers near 0.02 lie 1e-4 apart (bfloat16). A step of RL changes a merged weight by
     less, so rounding to the nearest would give back the base; like this, of a change by a tenth of

@@ -224,7 +224,7 @@ def answered(
 
 
 def hear(processor: Processor, live: Sequence[Episode], eot: int) -> None:
-    """Put the verifier's message behind each live episode's answer."""
+    """Append the verifier's message to each live episode's answer."""
     _, blocks = chats.replies(processor, [e.turns[-1].verdict.message for e in live])
     for episode, block in zip(live, blocks, strict=True):
         # an answer cut off at max_new_tokens is closed for the model

@@ -161,7 +161,7 @@ class Collator:
     """Rows of ``chats.demonstrated``, with pictures or without, to a batch.
 
     trl's own collator leaves Mllama's cross-attention mask at the prompt's length (trl 1.16),
-    and decodes every picture anew at every step.
+    and decodes every picture again at every step.
     """
 
     model: PreTrainedModel

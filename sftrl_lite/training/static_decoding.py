@@ -84,7 +84,7 @@ def across_layers(model: PreTrainedModel) -> Sequence[int]:
 
 
 def room_for(model: PreTrainedModel, like: Sequence[Any], rows: int, columns: int) -> Room:
-    """The model's room, made anew only where it is too small or of another shape.
+    """The model's room, allocated again only where it is too small or of another shape.
 
     Args:
         like: the layers of a cache that has read a prompt; those that hold pictures keep their
@@ -210,7 +210,7 @@ class StaticDecoder(Decoder):
                 self.tiles = reader.tiles[:1].repeat(self.rows, 1, 1)
             self.tiles[rows] = reader.tiles.repeat_interleave(times, 0)
             self.full = self.full and reader.full
-        reader.cache.layers = []  # their memory is free now, whoever still has the reader
+        reader.cache.layers = []  # their memory is free now, even if the reader is still referenced
         self.play([*self.live, *free])
 
     def feed(self, rows: Sequence[Sequence[int]], pixels: Pixels | None = None) -> torch.Tensor:

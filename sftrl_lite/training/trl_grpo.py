@@ -1,7 +1,7 @@
 """The library way: the same episodes, trained by trl's ``GRPOTrainer``.
 
 What this course does in ``rollouts`` and ``rl``, written as a user of trl would: plain
-``generate`` for each turn, which reads the whole chat anew at every try, and one reward
+``generate`` for each turn, which reads the whole chat again at every try, and one reward
 per episode. It is here to be compared with our loop, in its curves and in its speed.
 Pictures need ``MllamaGRPOTrainer``, because trl 1.16 does not know Mllama's tensors.
 """
