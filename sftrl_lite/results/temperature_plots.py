@@ -100,7 +100,7 @@ def against_init(points: pd.DataFrame) -> list[str]:
     for who, part in points[points["who"] != INIT].groupby("who", sort=False):
         up, down = (part["above"] == 1).sum(), (part["above"] == -1).sum()
         said.append(f"{LABELS[str(who)]} above Init at {up} and below it at {down} of {len(part)}")
-    return [*said[:-1], *(f"{last} temperatures" for last in said[-1:])]
+    return said
 
 
 def temperature_alt(
@@ -116,5 +116,5 @@ def temperature_alt(
         label = LABELS.get(str(who), INIT)
         ways = zip(part["decoding"], part["mean"], strict=True)
         lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
-    finding = f"{'; '.join(against_init(points))}, by intervals clear of zero"
+    finding = f"{'; '.join(against_init(points))} temperatures, by intervals clear of zero"
     return f"{finding}. {NAMES.get(split, split)}, per cent solved: {'; '.join(lines)}."
