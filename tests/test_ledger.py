@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import subprocess
 
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
-from sftrl_lite.runs import sweep
+from sftrl_lite.runs import run_config, sweep
 from sftrl_lite.runs.run_config import Run
 
 # Every line break that str.splitlines knows, and what a spreadsheet may take for something else
@@ -38,6 +40,10 @@ def row(**fields):
     return dataclasses.replace(usual, **fields)
 
 
+def save(rows, path):
+    path.write_bytes(ledger.text(rows).encode())
+
+
 def back(path):
     return [ledger.Row(**line) for line in ledger.read(path).to_dict("records")]
 
@@ -50,7 +56,7 @@ def test_text_that_looks_like_a_number_stays_text(write, text, tmp_path):
     wanted = [row(seed=seed, **dict.fromkeys(TEXT, text)) for seed in (0, 1)]
     path = tmp_path / "ledger.csv"
     if write == "save":
-        ledger.save(wanted, path)
+        save(wanted, path)
     else:
         for one in wanted:
             ledger.append([one], path)
@@ -68,14 +74,14 @@ ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 def test_any_text_survives(tmp_path, texts):
     path = tmp_path / "ledger.csv"
     wanted = [row(experiment=text, command=texts[i - 1]) for i, text in enumerate(texts)]
-    ledger.save(wanted[:1], path)
+    save(wanted[:1], path)
     ledger.append(wanted, path)
     assert back(path) == list(dict.fromkeys(wanted))
 
 
 def test_a_last_line_without_its_end_stays_a_line_of_its_own(tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.save([row()], path)
+    save([row()], path)
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     ledger.append([row(), row(seed=1)], path)
     assert back(path) == [row(), row(seed=1)]
@@ -84,7 +90,7 @@ def test_a_last_line_without_its_end_stays_a_line_of_its_own(tmp_path):
 @pytest.mark.parametrize("left", [1, 40, 90])
 def test_a_row_that_is_cut_off_is_damage(left, tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.save([row(), row(seed=1)], path)
+    save([row(), row(seed=1)], path)
     last = path.read_bytes().splitlines()[-1]
     path.write_bytes(
         path.read_bytes().removesuffix(last + b"\n") + last[: min(left, len(last) // 2)]
@@ -98,7 +104,7 @@ def test_a_row_that_is_cut_off_is_damage(left, tmp_path):
 
 def test_numbers_stay_numbers(tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.save([row(value=math.nan, low=-math.inf, high=1.0, minutes=3.0), row(value=2.0)], path)
+    save([row(value=math.nan, low=-math.inf, high=1.0, minutes=3.0), row(value=2.0)], path)
     first, second = back(path)
     assert math.isnan(first.value) and first.low == -math.inf and first.high == 1.0
     assert type(first.value) is type(second.value) is float and second.value == 2.0
@@ -111,7 +117,7 @@ def test_numbers_stay_numbers(tmp_path):
 def test_an_empty_ledger_has_the_same_columns_and_kinds(tmp_path):
     path = tmp_path / "ledger.csv"
     none = ledger.read(path)
-    ledger.save([row()], path)
+    save([row()], path)
     one = ledger.read(path)
     assert len(none) == 0 and list(none.columns) == list(one.columns) == ledger.COLUMNS
     assert none.dtypes.to_dict() == one.dtypes.to_dict()
@@ -122,7 +128,7 @@ def test_an_empty_ledger_has_the_same_columns_and_kinds(tmp_path):
 )
 def test_a_damaged_value_is_one_line(column, value, tmp_path):
     path = tmp_path / "ledger.csv"
-    ledger.save([row(), row(seed=1)], path)
+    save([row(), row(seed=1)], path)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[1, column] = value
     table.to_csv(path, index=False)
@@ -131,11 +137,75 @@ def test_a_damaged_value_is_one_line(column, value, tmp_path):
     assert str(error.value).startswith(f"{path} is damaged: ") and "\n" not in str(error.value)
 
 
+# --- which commit ----------------------------------------------------------------------
+
+
+def git(at, *words):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    done = subprocess.run(
+        ["git", "-C", at, *who, *words], env=clean, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Make a folder with a copy of the package, in a repository that holds it if ``tracked``."""
+
+    def make(name, tracked):
+        top = tmp_path.resolve() / name
+        (top / "sftrl_lite").mkdir(parents=True)
+        (top / "results").mkdir()
+        git(top, "init", "-q")
+        (top / "README").write_text(name)
+        if not tracked:
+            git(top, "add", ".")
+        for file in ("sftrl_lite/__init__.py", "results/ledger.csv"):
+            (top / file).write_text(name)
+        if tracked:
+            git(top, "add", ".")
+        git(top, "commit", "-q", "-m", name)
+        return top
+
+    return make
+
+
+def test_the_commit_is_that_of_this_repository(copy, monkeypatch):
+    here, other = copy("here", True), copy("other", True)
+    monkeypatch.setattr(run_config, "ROOT", here)
+    name = git(here, "rev-parse", "--short=7", "HEAD")
+    assert run_config.commit() == name != git(other, "rev-parse", "--short=7", "HEAD")
+    for variable in ("GIT_DIR", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(variable, str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert run_config.commit() == name
+    (here / "results" / "ledger.csv").write_text("a row more")
+    assert run_config.commit() == name
+    (here / "sftrl_lite" / "__init__.py").write_text("changed")
+    assert run_config.commit() == f"{name}+"
+
+
+def test_there_is_no_commit_where_the_repository_is_anothers(copy, tmp_path, monkeypatch):
+    top, around = copy("top", False), copy("around", True)
+    monkeypatch.setattr(run_config, "ROOT", top)  # beside their files, and not among them
+    assert git(top, "rev-parse", "HEAD") and run_config.commit() == ""
+    inner = around / "vendor"
+    (inner / "sftrl_lite").mkdir(parents=True)
+    (inner / "sftrl_lite" / "__init__.py").touch()
+    git(around, "add", ".")
+    git(around, "commit", "-q", "-m", "vendored")
+    monkeypatch.setattr(run_config, "ROOT", inner)
+    assert run_config.commit() == ""
+    monkeypatch.setattr(run_config, "ROOT", tmp_path / "nowhere")
+    assert run_config.commit() == ""
+
+
 @pytest.fixture
 def old(tmp_path):
     """A ledger as it was before rows said how they were decoded."""
     path = tmp_path / "ledger.csv"
-    ledger.save([row(experiment="headline")], path)
+    save([row(experiment="headline")], path)
     pd.read_csv(path, dtype=str).drop(columns="decoding").to_csv(path, index=False)
     return path
 
