@@ -117,7 +117,7 @@ def test_log_probabilities_are_those_of_plain_transformers(kept, loaded):
         assert torch.allclose(row[turn.start : turn.end], expected, atol=1e-3)
 
 
-def test_a_step_of_sft_and_one_of_rl(loaded, problem, tmp_path):
+def test_sft_and_a_step_of_rl(loaded, problem, tmp_path):
     model, tokenizer = loaded
     frozen = model.model.layers[0].mlp.up_proj.base_layer.weight.clone()
     rows, _ = training_rows(tokenizer, TASK, [problem])
@@ -129,7 +129,8 @@ def test_a_step_of_sft_and_one_of_rl(loaded, problem, tmp_path):
 
     before = loss()
     how = SFTSettings(1e-3, batch=1, hands=1)
-    train_sft(model, tokenizer, rows, how, tmp_path, 0, steps=1, progress=False)
+    # the first of two steps is at the rate 0, where warm-up begins
+    train_sft(model, tokenizer, rows, how, tmp_path, 0, steps=2, progress=False)
     assert loss() < before
     learner = new_learner(model, settings := replace(
         get_scale("small").rl, lr=1e-4, problems=1, samples=2, minibatch=2, tries=1,
