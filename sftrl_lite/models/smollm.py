@@ -103,7 +103,7 @@ def _obtain() -> None:
     print(f"{FOLDER}: SmolLM2-135M-Instruct from {source}", file=sys.stderr)
 
 
-def keep(place: str, file: dict[str, str], folder: Path) -> None:
+def keep(place: str, file: dict[str, Any], folder: Path) -> None:
     """Load model and tokenizer and save them as safetensors in float32, with their sums.
 
     Args:
@@ -111,9 +111,10 @@ def keep(place: str, file: dict[str, str], folder: Path) -> None:
         file: the GGUF file in it, as the keyword of ``from_pretrained``; empty: its own weights.
     """
     (logging.disable_progress_bar if file else logging.enable_progress_bar)()
-    options: dict[str, Any] = dict(trust_remote_code=False, **file)
-    tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options)
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **file)
+    model = AutoModelForCausalLM.from_pretrained(
+        place, trust_remote_code=False, dtype=torch.float32, **file
+    )
     plain = AutoModelForCausalLM.from_config(smollm_config(), dtype=torch.float32)
     plain.load_state_dict(model.state_dict())  # without the marks of a quantised model
     plain.generation_config = model.generation_config
