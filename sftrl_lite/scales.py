@@ -166,15 +166,16 @@ SCALES = {
         rates=(("gp-vl", 1e-4, 3e-5), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
         ready=True,
     ),
-    # A language model that nobody made for this: SmolLM2-135M-Instruct (``models.smollm``).
+    # A language model that nobody made for this: SmolLM2-135M-Instruct (``models.smollm``). Sizes
+    # are what one core computes in about an hour; rates are first guesses, compared with no others.
     "small": Scale(
         name="small",
         base="runs/SmolLM2-135M-Instruct",
         memory=0,
-        tflop=200.0,
+        tflop=100.0,
         sft=SFTSettings(lr=2e-5, batch=8, hands=300),
-        rl=RLSettings(lr=2e-6, problems=4, samples=8, minibatch=16, max_new_tokens=64),
-        init=InitSettings(lr=5e-4, batch=8, every=10, most=200, problems=32),
+        rl=RLSettings(lr=1e-5, problems=4, samples=4, minibatch=8, max_new_tokens=64),
+        init=InitSettings(lr=1e-3, batch=8, every=8, most=96, problems=32),
         eval_episodes=100,
         picture=0,
         adapter="lora",

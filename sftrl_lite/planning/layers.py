@@ -12,7 +12,8 @@ from transformers import PreTrainedConfig
 
 def depths(config: PreTrainedConfig) -> dict[str, int]:
     """How many layers of each kind a model has."""
-    text, tower = config.get_text_config(), getattr(config, "vision_config", None)
+    text: Any = config.get_text_config()
+    tower: Any = getattr(config, "vision_config", None)
     across = len(getattr(text, "cross_attention_layers", ()))
     found = {"text": text.num_hidden_layers - across}
     if tower:
@@ -28,7 +29,8 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     The first layer stays one of text: cross-attention layers come right after it.
     """
     config = copy.deepcopy(config)
-    text, tower = config.get_text_config(), getattr(config, "vision_config", None)
+    text: Any = config.get_text_config()
+    tower: Any = getattr(config, "vision_config", None)
     text.num_hidden_layers = layers["text"] + layers.get("across", 0)
     if tower:
         tower.num_hidden_layers, deep = layers["tower"], tower.num_hidden_layers
