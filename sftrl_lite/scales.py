@@ -70,12 +70,13 @@ class Scale:
     ``base`` is a folder of this repository or a model id of the Hub; ``memory`` the
     GiB of accelerator memory that the row is meant for (0: none); ``tflop`` the training
     compute of a run, SFT or RL alike, in teraflop of the paper's count; ``picture`` the width
-    and height of a picture in pixels; ``adapter`` and ``vision`` what is trained (the paper
-    trains everything, on eight GPUs); ``init`` how the shared Init is made of it, and ``ready``
-    that it is an Init already; ``inits`` the paper's checkpoint that a task starts from;
-    ``rates`` the learning rates of tasks that need others than ``sft`` and ``rl`` have, and
-    ``computes`` their ``tflop`` likewise. Rates are those for all weights: an adapter takes
-    ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for SFT and RL).
+    and height of a picture in pixels (0: its model reads text only); ``adapter`` and ``vision``
+    what is trained (the paper trains everything, on eight GPUs); ``init`` how the shared Init is
+    made of it, and ``ready`` that it is an Init already; ``inits`` the paper's checkpoint that a
+    task starts from; ``rates`` the learning rates of tasks that need others than ``sft`` and
+    ``rl`` have, and ``computes`` their ``tflop`` likewise. Rates are those for all weights: an
+    adapter takes ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for
+    SFT and RL).
     """
 
     name: str
@@ -166,6 +167,20 @@ SCALES = {
         picture=80,
         rates=(("gp-vl", 1e-4, 3e-5), ("virl-l", 1e-4, 1e-4), ("virl-vl", 1e-4, 1e-4)),
         ready=True,
+    ),
+    # A language model that nobody made for this: SmolLM2-135M-Instruct (``models.smollm``). Sizes
+    # are what one core computes in about an hour; rates are first guesses, compared with no others.
+    "small": Scale(
+        name="small",
+        base="runs/SmolLM2-135M-Instruct",
+        memory=0,
+        tflop=100.0,
+        sft=SFTSettings(lr=2e-5, batch=8, hands=300),
+        rl=RLSettings(lr=1e-5, problems=4, samples=4, minibatch=8, max_new_tokens=64),
+        init=InitSettings(lr=1e-3, batch=8, every=8, most=96, problems=32),
+        eval_episodes=100,
+        picture=0,
+        adapter="lora",
     ),
     "t4": Scale(
         name="t4",

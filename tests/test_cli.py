@@ -38,8 +38,8 @@ def call(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["rl", "--scale", "huge"], "unknown scale 'huge'; choose tiny, t4, full"),
-        (["run", "--scale", "huge"], "unknown scale 'huge'; choose tiny, t4, full"),
+        (["rl", "--scale", "huge"], "unknown scale 'huge'; choose tiny, small, t4, full"),
+        (["run", "--scale", "huge"], "unknown scale 'huge'; choose tiny, small, t4, full"),
         (["sft", "--experiment", "../x"], "'../x' is no name for an experiment"),
         (["sft", "--task", "chess"], "unknown task 'chess'; choose gp-l"),
         (["rl", "--method", "dpo"], "unknown method 'dpo'"),

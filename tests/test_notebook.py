@@ -70,6 +70,13 @@ def test_setup_of_a_scale_for_gpus_without_one_is_one_line(name, monkeypatch):
         notebook.setup()
 
 
+def test_a_chapter_of_pictures_at_a_scale_of_text_is_one_line(monkeypatch):
+    monkeypatch.setenv("SFTRL_SCALE", "small")
+    with pytest.raises(RuntimeError, match="pictures, and the model of scale small reads text"):
+        notebook.setup(task="gp-vl")
+    assert notebook.setup(task="virl-l").name == "small"
+
+
 def test_exercise_not_done(capsys):
     with notebook.exercise("1.1"):
         raise NotImplementedError

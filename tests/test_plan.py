@@ -14,6 +14,7 @@ from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask
 from sftrl_lite.models.loading import load
 from sftrl_lite.models.precision import checkpoint_layers
+from sftrl_lite.models.smollm import smollm_config
 from sftrl_lite.models.tiny import small_config, tiny_config
 from sftrl_lite.models.vision import encode, states_of_picture
 from sftrl_lite.planning import fit, measure, plan, workload
@@ -193,6 +194,16 @@ def test_smolvlm_is_planned():
     assert not found.missing(GPUS["T4"])
 
 
+def test_a_model_of_text_is_planned():
+    """Its embeddings are its head as well, and count once; it has no tower."""
+    found = make_plan(Work("small", "virl-l", "eval", adapter="none"))
+    assert found.parameters == 134_515_008
+    assert found.parts["weights"] == 4 * 134_515_008 / 2**30
+    assert not any(size for name, size in found.parts.items() if "pictures" in name)
+    with pytest.raises(ValueError, match="scale small reads text only"):
+        make_plan(Work("small", "gp-vl"))
+
+
 def test_longer_prompts_and_answers_take_more():
     plain = Work("full", "gp-l", "eval")
     long, short = replace(plain, prompt_tokens=400), replace(plain, answer_tokens=40)
@@ -211,6 +222,11 @@ def middling(kind):
         text.num_hidden_layers, text.cross_attention_layers = 9, [2, 4, 6]
         eyes.num_hidden_layers, eyes.num_global_layers = 9, 4
         eyes.intermediate_layers_indices, eyes.vision_output_dim = [1, 2, 4, 5, 7], 64 * 6
+        return config
+    if kind == "llama":
+        config = smollm_config()
+        config.num_hidden_layers, config.hidden_size, config.vocab_size = 5, 144, 300
+        config.head_dim = 16
         return config
     config = small_config()
     text, eyes = config.text_config, config.vision_config
@@ -232,12 +248,15 @@ def forget():
         ("mllama", ("rl", "none", "trained")),
         ("mllama", ("sft", "lora", "frozen")),
         ("smolvlm", ("rl", "lora", "frozen")),
+        ("llama", ("rl", "lora", "trained")),
+        ("llama", ("sft", "none", "trained")),
     ],
 )
 def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
     for module in measure, plan, workload:
         monkeypatch.setattr(module, "config_of", lambda *_: middling(kind))
-    work = Work("t4", "gp-vl", *chosen, together=4, answer_tokens=30)
+    task = "gp-l" if kind == "llama" else "gp-vl"
+    work = Work("t4", task, *chosen, together=4, answer_tokens=30)
     layers = depths(middling(kind))
     forget()
     found = extrapolated(partial(measured, work), layers)

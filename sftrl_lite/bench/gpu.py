@@ -124,7 +124,7 @@ def measure(o: argparse.Namespace, adapter: str) -> Iterator[list[Figure]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and append to results/gpu.csv."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", default="full", help="tiny, t4 or full")
+    parser.add_argument("--scale", default="full", help="a row of the table of scales")
     parser.add_argument("--task", default="gp-l", help="gp-l, gp-vl, virl-l, virl-vl")
     parser.add_argument("--adapter", default="", help="none, lora or qlora; empty: all that fit")
     parser.add_argument("--vision", default="frozen", help="frozen or trained")

@@ -36,11 +36,14 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
         the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
 
     Raises:
-        RuntimeError: a row for GPUs, and there is none.
+        RuntimeError: a row for GPUs, and there is none; pictures for a row of text.
     """
     scale = get_scale()
     if scale.memory and not hardware().gpu:
         raise RuntimeError(f"{scale.name} needs a CUDA GPU and none was found; unset SFTRL_SCALE")
+    if task.endswith("-vl") and not scale.picture:
+        wrong = f"this chapter shows pictures, and the model of scale {scale.name} reads text only"
+        raise RuntimeError(f"{wrong}; unset SFTRL_SCALE")
     seed_all(seed)
     if STYLE.exists():
         plt.style.use(STYLE)

@@ -3,7 +3,7 @@
 ``tiny`` and ``full`` are the same class, ``MllamaForConditionalGeneration``: the 11B model
 from the Hub, or a model of about a million parameters made here from a config. Text tasks
 send no image, and Mllama then skips its cross-attention layers. ``t4`` is a SmolVLM2; what
-differs is in ``vision.look``.
+differs is in ``vision.look``. ``small`` is a SmolLM2, which reads text only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
     Idefics3Processor,
@@ -31,7 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from sftrl_lite.files import whole
-from sftrl_lite.models import adapters, chats
+from sftrl_lite.models import adapters, chats, smollm
 from sftrl_lite.models.checkpoints import (
     SUMS,
     check_shards,
@@ -42,7 +41,7 @@ from sftrl_lite.models.checkpoints import (
 )
 from sftrl_lite.models.precision import device, hardware, in_float32, precision
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, full_config, make_processor, make_tokenizer
-from sftrl_lite.models.vision import IMAGE, Processor, limit_tiles
+from sftrl_lite.models.vision import IMAGE, Processor, auto_class, limit_tiles
 from sftrl_lite.processes import first_line
 from sftrl_lite.scales import ADAPTERS, VISION
 
@@ -98,6 +97,7 @@ def _read(
     base: str, adapter: str, tiles: int, dummy: bool, worn: tuple[Path, ...] = ()
 ) -> tuple[PreTrainedModel, Processor]:
     """``load`` as saved; ``worn`` are the adapters that come after ``base``."""
+    smollm.obtain(base)
     folder = find(base)
     # a download of 21 GB shows how far it is; what lies here is read in a moment
     (logging.disable_progress_bar if folder else logging.enable_progress_bar)()
@@ -201,7 +201,7 @@ def _read_adapter(
 def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
     whole = config.dtype in (None, torch.float32)  # all digits were kept, so we keep them
     compute = precision()[0]
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = auto_class(config).from_pretrained(
         base,
         output_loading_info=True,
         trust_remote_code=False,
@@ -222,7 +222,7 @@ def _weights(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTraine
 def _dummy(base: str | Path, config: PreTrainedConfig, nf4: bool) -> PreTrainedModel:
     """Random weights of the right size, on the device."""
     with device():
-        model = AutoModelForImageTextToText.from_config(config, dtype=precision()[0])
+        model = auto_class(config).from_config(config, dtype=precision()[0])
     if nf4:
         adapters.to_nf4(model, precision()[0])
     return model

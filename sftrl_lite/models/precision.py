@@ -125,8 +125,9 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     older: Any = getattr(model, "gradient_checkpointing_enable", None)  # its name before 5.23
     getattr(model, "activation_checkpointing_enable", older)({"use_reentrant": False})
     model.disable_input_require_grads()
-    tower = getattr(model.model.vision_model, "transformer", None)
-    both = (tower, model.model.vision_model.global_transformer) if tower else ()
+    sees = getattr(model.model, "vision_model", None)  # a model of text has none
+    tower = getattr(sees, "transformer", None)
+    both = (tower, sees.global_transformer) if sees and tower else ()
     for layer in (layer for part in both for layer in part.layers):
         trained = any(weight.requires_grad for weight in layer.parameters())
         if trained and not isinstance(layer.forward, partial):

@@ -33,10 +33,11 @@ BOS, EOT, PAD, UNK = (
 USER = "<|start_header_id|>user<|end_header_id|>\n\n"
 ASSISTANT = "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
-# Pictures become states that text attends to (mllama), or tokens among its own (the others).
+# Pictures become states that text attends to (mllama), tokens among its own (smolvlm, idefics3),
+# or nothing (llama).
 LIKE_11B = ("meta-llama/Llama-3.2-11B-Vision", "tianzhechu/")  # of one shape
 LIKE_500M = ("HuggingFaceTB/SmolVLM2-500M", "HuggingFaceTB/SmolVLM-500M")  # of another
-KINDS = ("mllama", "smolvlm", "idefics3")
+KINDS = ("mllama", "smolvlm", "idefics3", "llama")
 
 # Llama's chat form, plus the markers that let trl find the assistant's own tokens.
 CHAT_TEMPLATE = (

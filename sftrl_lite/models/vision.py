@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     Idefics3Processor,
     MllamaProcessor,
     PreTrainedConfig,
@@ -32,6 +34,11 @@ PATCHES = 2**15  # encoded at a time
 VISION_MODULES = ("vision_model", "multi_modal_projector", "connector")  # in Mllama or SmolVLM
 
 
+def auto_class(config: PreTrainedConfig) -> Any:
+    """What makes a model of its numbers: one that sees, or one that reads text only."""
+    return AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+
+
 def vision_modules(model: PreTrainedModel) -> list[nn.Module]:
     """The parts that only pictures pass through: vision tower and projector."""
     return [getattr(model.model, name) for name in VISION_MODULES if hasattr(model.model, name)]
@@ -43,8 +50,9 @@ def has_cross_attention(model: PreTrainedModel) -> bool:
 
 
 def states_of_picture(config: PreTrainedConfig) -> int:
-    """V: how many states a picture becomes."""
-    tower = config.vision_config
+    """V: how many states a picture becomes; 0 for a model that reads text only."""
+    if (tower := getattr(config, "vision_config", None)) is None:
+        return 0
     patches = (tower.image_size // tower.patch_size) ** 2
     if config.model_type == "mllama":
         return (patches + 1) * tower.max_num_tiles

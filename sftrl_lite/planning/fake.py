@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
-from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from sftrl_lite.models import adapters
@@ -22,6 +22,7 @@ from sftrl_lite.models.precision import PRETEND, checkpoint_layers, hardware, in
 from sftrl_lite.models.vision import (
     PATCHES,
     Pixels,
+    auto_class,
     encode,
     has_cross_attention,
     states_of_picture,
@@ -102,7 +103,8 @@ def format_of(config: PreTrainedConfig, work: Work) -> torch.dtype:
 def nothing(config: PreTrainedConfig, work: Work) -> PreTrainedModel:
     """The model of ``work``, ready for training, on torch's device of no content."""
     with torch.device("meta"), no_init_weights():
-        model = AutoModelForImageTextToText.from_config(config, dtype=format_of(config, work))
+        model = auto_class(config).from_config(config, dtype=format_of(config, work))
+        model.tie_weights()  # undone by making it of nothing
         if work.adapter != "none":
             adapters.add(model, vision=work.seeing)
         elif not work.seeing:
@@ -119,6 +121,7 @@ def fake(config: PreTrainedConfig, work: Work) -> Iterator[PreTrainedModel]:
     model = nothing(config, work)
     with as_on_gpu(on_gpu), FakeTensorMode(allow_non_fake_inputs=True):
         model.to_empty(device="cpu")
+        model.tie_weights()
         for weight in model.parameters():  # gradients are counted elsewhere
             if weight.requires_grad:
                 weight.register_post_accumulate_grad_hook(lambda w: setattr(w, "grad", None))
@@ -167,7 +170,8 @@ def encode_whole(model: PreTrainedModel, pixels: Pixels) -> Tensor:
 
 def few_pictures(config: PreTrainedConfig, number: int) -> int:
     """How many of so many pictures ``encode`` takes at a time."""
-    tower = config.vision_config
+    if (tower := getattr(config, "vision_config", None)) is None:
+        return number
     patches = (tower.image_size // tower.patch_size) ** 2 * getattr(tower, "max_num_tiles", 1)
     return min(number, max(PATCHES // patches, 1))
 

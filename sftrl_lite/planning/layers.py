@@ -12,9 +12,12 @@ from transformers import PreTrainedConfig
 
 def depths(config: PreTrainedConfig) -> dict[str, int]:
     """How many layers of each kind a model has."""
-    text, tower = config.get_text_config(), config.vision_config
+    text: Any = config.get_text_config()
+    tower: Any = getattr(config, "vision_config", None)
     across = len(getattr(text, "cross_attention_layers", ()))
-    found = {"text": text.num_hidden_layers - across, "tower": tower.num_hidden_layers}
+    found = {"text": text.num_hidden_layers - across}
+    if tower:
+        found["tower"] = tower.num_hidden_layers
     if across:
         found |= {"across": across, "overview": tower.num_global_layers}
     return found
@@ -26,9 +29,11 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     The first layer stays one of text: cross-attention layers come right after it.
     """
     config = copy.deepcopy(config)
-    text, tower = config.get_text_config(), config.vision_config
+    text: Any = config.get_text_config()
+    tower: Any = getattr(config, "vision_config", None)
     text.num_hidden_layers = layers["text"] + layers.get("across", 0)
-    tower.num_hidden_layers, deep = layers["tower"], tower.num_hidden_layers
+    if tower:
+        tower.num_hidden_layers, deep = layers["tower"], tower.num_hidden_layers
     if "across" in layers:
         text.cross_attention_layers = list(range(1, 1 + layers["across"]))
         tower.num_global_layers = layers["overview"]

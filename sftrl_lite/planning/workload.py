@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from sftrl_lite.files import ROOT
 from sftrl_lite.models.checkpoints import find
+from sftrl_lite.models.smollm import FOLDER, smollm_config
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, LIKE_500M, full_config, small_config
 from sftrl_lite.models.vision import states_of_picture
 from sftrl_lite.scales import ADAPTERS, SCALES, VISION, Scale, get_scale
@@ -110,12 +111,14 @@ def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig
         config = full_config()
     elif base.startswith(LIKE_500M):
         config = small_config()
+    elif base == FOLDER:
+        config = smollm_config()
     else:
         raise ValueError(f"no plan for {base}: its numbers are not known here")
     if config.model_type not in KINDS:
         raise ValueError(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
-    tower = config.vision_config
     if config.model_type == "mllama":
+        tower = config.vision_config
         tower.max_num_tiles = min(tiles or 4, tower.max_num_tiles)
         ratios = tower.supported_aspect_ratios
         tower.supported_aspect_ratios = [r for r in ratios if r[0] * r[1] <= tower.max_num_tiles]
@@ -128,8 +131,9 @@ def states_bytes(config: PreTrainedConfig, size: int) -> int:
 
 
 def pixel_bytes(config: PreTrainedConfig) -> int:
-    """Bytes of a picture as the image processor gives it."""
-    tower = config.vision_config
+    """Bytes of a picture as the image processor gives it; 0 where there is none."""
+    if (tower := getattr(config, "vision_config", None)) is None:
+        return 0
     area = tower.image_size**2
     return 12 * area * tower.max_num_tiles if config.model_type == "mllama" else 20 * area
 

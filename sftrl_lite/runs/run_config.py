@@ -26,8 +26,9 @@ from typing import Any
 
 from sftrl_lite.files import ROOT, digest
 from sftrl_lite.models.checkpoints import SUMS, find
+from sftrl_lite.models.smollm import obtain
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.scales import ADAPTERS, VISION, RLSettings, Scale, get_scale
+from sftrl_lite.scales import ADAPTERS, SCALES, VISION, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.base import Task
 from sftrl_lite.tasks.registry import budget, make_task, reported
 
@@ -83,7 +84,7 @@ class Run:
     )
     seed: int = said(0, "chooses problems, order and samples")
     task: str = said("gp-l", "cards: gp-l, in pictures gp-vl; streets: virl-l, virl-vl")
-    scale: Scale = said("tiny", "tiny, t4 or full")  # a name is looked up in the table
+    scale: Scale = said("tiny", ", ".join(SCALES))  # a name is looked up in the table
     base: str = said("", "Init: a folder, a Hub id, or init (the paper's); empty: the scale's")
     lr: float = said(0.0, "learning rate; 0: the scale's")
     steps: int = said(0, "training steps; 0: until --tflop is spent")
@@ -240,6 +241,7 @@ class Run:
     def hash(self) -> str:
         """Eight characters that change when any deciding field, or Init itself, does."""
         run = self.filled()
+        obtain(run.base)  # its sums count
         sums = (find(run.base) or Path(run.base)) / SUMS
         init = sums.read_text("utf-8", "replace") if sums.is_file() else ""  # damaged: said later
         usual = defaults()  # what is left out, so that a later field leaves old hashes alone

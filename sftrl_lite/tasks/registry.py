@@ -115,8 +115,8 @@ def make_task(
         options: of the task, ``feedback="reason"`` for instance.
 
     Raises:
-        ValueError: unknown task or split, a folder for a task without streets, a template that
-            lacks a place.
+        ValueError: unknown task or split, pictures for a scale of text, a folder for a task
+            without streets, a template that lacks a place.
         FileNotFoundError: the folder or one of its files is missing.
     """
     if name not in TASKS:
@@ -133,6 +133,9 @@ def make_task(
         raise ValueError(f"task {name} shows no pictures, of the release's kind or another")
     if prompt:
         options["template"] = template_for(name, prompt)
+    if pictures and not get_scale(scale).picture:
+        wrong = f"task {name} shows pictures, and the model of scale {get_scale(scale).name}"
+        raise ValueError(f"{wrong} reads text only")
     if pictures:
         usual = entry.release if picture else {"size": get_scale(scale).picture}
         options = {**usual, **options}

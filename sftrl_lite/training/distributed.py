@@ -274,7 +274,9 @@ def shard(model: PreTrainedModel) -> None:
     kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
     inner = model.model
     parts = [m for m in model.modules() if type(m).__name__ in (model._no_split_modules or ())]
-    parts += [inner.vision_model, inner.multi_modal_projector, inner.language_model, model.lm_head]
+    names = ("vision_model", "multi_modal_projector", "language_model")
+    parts += [getattr(inner, name) for name in names if hasattr(inner, name)]
+    parts += [model.lm_head]
     for part in parts:
         unit = fully_shard(part.float(), mesh=mesh, mp_policy=kept)
         unit.set_gradient_divide_factor(1.0)
