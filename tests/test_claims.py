@@ -295,7 +295,8 @@ def test_all_shifts_of_the_paper_are_claimed():
 
 def test_costs_are_those_of_whole_runs():
     lines = []
-    for method, seed, total in (("sft", 0, 2e12), ("sft", 1, 4e12), ("sft", 7, 3e12), ("rl-ppo", 0, 6e12)):
+    runs = [("sft", 0, 2e12), ("sft", 1, 4e12), ("sft", 7, 3e12), ("rl-ppo", 0, 6e12)]
+    for method, seed, total in runs:
         same = dict(experiment="headline", split="train", config_hash=f"{method}{seed}")
         for point in (0, 1):
             spent = dict(flops_paper=total, flops_cache=total / 2, updates=100 * (seed + 1))
