@@ -424,6 +424,20 @@ def test_incomplete_walks_are_refused():
         route_success([*problems, problems[0]], [good] * 7)
 
 
+def test_a_walk_that_is_cut_off_does_not_count():
+    """The curve over temperatures takes 300 of 500 decisions, which may end amid a walk."""
+    task, good, bad = navigation("id"), played(1), played(0, 0)
+    problems = decisions([ROUTE, replace(ROUTE, name="001")])
+    assert task.metrics(problems, [good] * 12)["route"] == (2, 2)
+    for cut in (7, 11):
+        counts = task.metrics(problems[:cut], [*[good] * 6, *[bad] * (cut - 6)])
+        assert counts == {"route": (1, 1), "walk_per_step": (6, 6)}
+    # no whole walk; not its beginning; other decisions between; one twice
+    for no_walks in (problems[:5], problems[1:], problems[::2], [*problems[:6]] * 2):
+        assert task.metrics(no_walks, [good] * len(no_walks)) == {}
+    assert task.metrics([], []) == {}
+
+
 def test_the_first_turn_hides_everything_else():
     """A policy that only lost the relative words: right wherever it need not turn."""
     task = navigation("ood-rule")

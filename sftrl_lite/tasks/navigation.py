@@ -28,7 +28,6 @@ both over all decisions and over those that such a walk reaches.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -72,7 +71,7 @@ from sftrl_lite.tasks.street_answers import (
     write_answer,
 )
 from sftrl_lite.tasks.street_view import Look, city_look, four_views
-from sftrl_lite.tasks.walks import Decision, decisions, route_success
+from sftrl_lite.tasks.walks import Decision, decisions, route_success, whole_walks
 
 
 @dataclass(frozen=True)
@@ -171,12 +170,10 @@ class Navigation:
     def metrics(
         self, problems: Sequence[Decision], episodes: Sequence[Any]
     ) -> dict[str, tuple[int, int]]:
-        """``route_success``, where the problems are whole walks."""
-        whole = Counter(decision.route for decision in problems)
-        walks = len(set(problems)) == len(problems)
-        if not walks or any(n < len(steps(route)) for route, n in whole.items()):
+        """``route_success`` of whole walks; the last may be cut off, and does not count."""
+        if not (n := whole_walks(problems)):
             return {}
-        figures = route_success(problems, episodes)
+        figures = route_success(problems[:n], episodes[:n])
         return {name: figures[name] for name in ("route", "walk_per_step")}
 
     def instructions(self, route: Route) -> tuple[str, ...]:

@@ -30,6 +30,23 @@ def decisions(routes: Sequence[Route]) -> list[Decision]:
 # --- whole walks -------------------------------------------------------------------------
 
 
+def whole_walks(played: Sequence[Decision]) -> int:
+    """How many decisions, from the first on, are whole walks, one after the other.
+
+    The last walk may be cut off. 0 where another one is, or where a decision comes twice.
+    """
+    n = 0
+    while n < len(played):
+        route = played[n].route
+        walk = played[n : n + len(steps(route))]
+        if [(d.route, d.index) for d in walk] != [(route, i) for i in range(len(walk))]:
+            return 0
+        if len(walk) < len(steps(route)):
+            break
+        n += len(walk)
+    return n if len(set(played[:n])) == n else 0
+
+
 def route_success(
     played: Sequence[Decision], episodes: Sequence[Any]
 ) -> dict[str, tuple[int, int]]:
