@@ -126,6 +126,8 @@ def test_init_at_its_best_temperature_has_the_largest_mean():
     one = rows[rows["decoding"] == PAPER]
     assert best_start(one, "success", "rl-ppo", "ood-rule").empty  # nothing to choose from
     assert best_start(rows, "success", "sft", "ood-rule").empty
+    partly = rows[(rows["decoding"] != "0.3") | (rows["seed"] == 0)]  # its mean would be 0.65
+    assert "0.3" not in best_start(partly, "success", "rl-ppo", "ood-rule")["decoding"].tolist()
 
 
 def test_seeds_are_paired_and_others_left_out():

@@ -89,7 +89,8 @@ def measured(
 def best_start(rows: pd.DataFrame, metric: str, method: str, split: str) -> pd.DataFrame:
     """Init at its best temperature: of all recorded decodings that with the largest mean.
 
-    It is picked after looking, on the reported problems, which favours Init.
+    It is picked after looking, on the reported problems, which favours Init. A decoding that
+    some of the seeds lack is left out: its mean is over other runs.
 
     Returns:
         as ``measured``; empty if fewer than two decodings are recorded.
@@ -97,6 +98,8 @@ def best_start(rows: pd.DataFrame, metric: str, method: str, split: str) -> pd.D
     kept = (rows["method"] == method) & (rows["metric"] == metric) & (rows["split"] == split)
     decodings = rows.loc[kept, "decoding"].unique()
     ways = [measured(rows, metric, method, split, "start", way) for way in decodings]
+    most = max(map(len, ways), default=0)
+    ways = [way for way in ways if len(way) == most]
     best = max(ways, key=lambda way: way["value"].mean(), default=rows.iloc[:0])
     return best if len(ways) > 1 else best.iloc[:0]
 
