@@ -1,9 +1,11 @@
 """Kill commands at random moments and compare what they end with: ``python tests/kills.py``.
 
-Each command is done once undisturbed. Then it is started, killed by SIGKILL after a random time and
-started again, until it ends, and again from the beginning, until there were as many kills as asked
-for. Rows, weights, best weights and ledger have to be those of the undisturbed run. ``run`` and
-``sweep`` train in processes of their own, which have to be gone soon after their parent is killed.
+Each command is done once undisturbed. Then it is started, killed by SIGKILL after a random share of
+the work that takes and started again, until it ends, and again from the beginning, until there were
+as many kills as asked for. Work is counted in seconds of a processor, so that moments are spread
+alike on a busy machine. Rows, weights, best weights and ledger have to be those of the undisturbed
+run. ``run`` and ``sweep`` train in processes of their own, which have to be gone soon after their
+parent is killed.
 
 It works in a copy of the package, with its own ledger, and is resumable itself: a second call with
 the same ``--folder`` goes on. The runs are as short as they can be; most of the time is Python's
@@ -11,17 +13,23 @@ start.
 """
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE = dict(name="tiny", tflop=0.004, eval_episodes=4)
@@ -44,7 +52,7 @@ COMMANDS = {
     "run": "run --out runs/headline",
     "sweep": "sweep short.toml --jobs 2",
 }
-PATIENCE = 20.0  # seconds that the workers of a killed parent have
+PATIENCE, WAIT = 20.0, 600.0  # seconds of work and of time that workers of a killed parent have
 MINUTES = {"minutes", "seconds"}  # columns that may differ
 
 
@@ -58,7 +66,7 @@ def prepare(place: Path) -> None:
     (place / "short.toml").write_text(SWEEP)
 
 
-def start(verb: str, place: Path) -> subprocess.Popen:
+def start(verb: str, place: Path, said: IO[str]) -> subprocess.Popen:
     """The command, in a group of processes of its own."""
     where = os.pathsep.join([str(ROOT / "tests" / "small_scale"), str(place)])
     told = dict(PYTHONPATH=where, SFTRL_TEST_SCALE=json.dumps(SCALE), OMP_NUM_THREADS="1")
@@ -68,7 +76,7 @@ def start(verb: str, place: Path) -> subprocess.Popen:
         cwd=place,
         env=os.environ | told,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=said,
         text=True,
         start_new_session=True,
     )
@@ -93,8 +101,8 @@ def outcome(place: Path) -> dict[str, object]:
 
 def gone(group: int) -> bool:
     """Whether all processes of a group end in time; what is left is killed."""
-    end = time.time() + PATIENCE
-    while time.time() < end:
+    begun, end = work(group), time.time() + WAIT
+    while work(group) < begun + PATIENCE and time.time() < end:
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
@@ -104,17 +112,34 @@ def gone(group: int) -> bool:
     return False
 
 
-def until_killed(verb: str, place: Path, seconds: float) -> tuple[int, bool]:
-    """Start the command, kill it after some seconds; its status, and whether nobody is left."""
-    process = start(verb, place)
-    try:
-        _, said = process.communicate(timeout=seconds)
-        if process.returncode:
-            raise SystemExit(f"{verb} ended by itself with {process.returncode}: {said[-2000:]}")
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    return process.returncode, gone(process.pid)
+def work(group: int) -> float:
+    """Seconds of a processor that the living processes of a group took."""
+    taken = 0.0
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getpgid(process.pid) == group:
+                taken += sum(process.cpu_times()[:2])
+    return taken
+
+
+def until_killed(verb: str, place: Path, seconds: float) -> tuple[int, bool, float]:
+    """Start the command, kill it after some work.
+
+    Returns:
+        its status, whether nobody is left, and how much work was seen.
+    """
+    seen = 0.0
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = start(verb, place, said)
+        while process.poll() is None:
+            if (now := work(process.pid)) >= seconds:
+                process.kill()
+            seen = max(seen, now)
+            time.sleep(0.1)
+        if process.returncode not in (0, -signal.SIGKILL):
+            said.seek(0)
+            raise SystemExit(f"{verb} ended with {process.returncode}: {said.read()[-2000:]}")
+    return process.returncode, gone(process.pid), seen
 
 
 def trial(verb: str, folder: Path, kills: int, rng: random.Random) -> dict[str, float]:
@@ -124,15 +149,12 @@ def trial(verb: str, folder: Path, kills: int, rng: random.Random) -> dict[str, 
         state = json.loads(note.read_text())
     else:
         prepare(want)
-        began = time.time()
-        until_killed(verb, want, 3600)
-        state = dict(seconds=round(time.time() - began, 1), kills=0, ends=0, differ=0, left=0)
+        *_, seconds = until_killed(verb, want, math.inf)
+        state = dict(seconds=round(seconds, 1), kills=0, ends=0, differ=0, left=0)
         prepare(cut)
     while state["kills"] < kills or not state["ends"]:
-        enough = state["kills"] >= kills
-        status, alone = until_killed(
-            verb, cut, 3600 if enough else rng.uniform(0.3, 1.0) * state["seconds"]
-        )
+        share = math.inf if state["kills"] >= kills else rng.uniform(0.2, 1.0)
+        status, alone, _ = until_killed(verb, cut, share * state["seconds"])
         state["left"] += not alone
         if status:
             state["kills"] += 1

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 import torch
-from conftest import LengthTask, make_seeing, small_scale
+from conftest import LengthTask, PictureTask, make_seeing, small_scale
 from safetensors.torch import load_file
 
 from sftrl_lite import scales
@@ -18,10 +18,13 @@ from sftrl_lite.runs import execute
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import read_rows
 from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks.card_pictures import Look
 from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.tasks.hands import Hand
 from sftrl_lite.training import distributed, rl, updates
+from sftrl_lite.training.evaluate import distance, evaluate
 from sftrl_lite.training.rollouts import rollout
+from sftrl_lite.training.sft_examples import verified
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
@@ -112,6 +115,7 @@ HANDS = [
     Hand(("9", "9", "8", "7", "2"), DEV_RULE, 24),
     Hand(("4", "4", "10", "J"), ID_RULE, 13),
 ]
+SHOWN = [dataclasses.replace(h, suits=("♠",) * len(h.cards), look=Look()) for h in HANDS]
 SETTINGS = dataclasses.replace(
     scales.SCALES["tiny"].rl,
     problems=3,  # one process has two of them, the other one
@@ -173,15 +177,44 @@ def test_processes_with_different_numbers_of_groups_end(base, pretended, tmp_pat
     assert [(tmp_path / name).read_text() for name in "01"] == ["2", "4"]
 
 
+def few_problems(bases, out):
+    """Fewer problems than processes: one alone, and one that is left for a last batch."""
+    found = {}
+    for name, task, problems in (("text", "gp-l", HANDS), ("pictures", "gp-vl", SHOWN)):
+        model, processor = loading.load(bases[task])
+        judge = (LengthTask if name == "text" else PictureTask)()
+        for n in (1, 4):
+            options = dict(tries=2, max_new_tokens=4, batch=3)
+            shares, played = evaluate(model, processor, judge, problems[:n], **options)
+            found[name, n] = shares, [e.ids for e in played]
+        if name == "text":
+            far = distance(model, model, distributed.split_between_processes(played[:1]), 0)
+            found["distance"] = far, []
+            found["verified"] = verified(model, processor, judge, HANDS[:1], 0, max_new_tokens=4)
+    torch.save(found, out / f"few{distributed.world()}{distributed.rank()}.pt")
+
+
+@pytest.mark.parametrize("pretended", ["", "bf16"])
+def test_fewer_problems_than_processes(bases, pretended, tmp_path, monkeypatch):
+    monkeypatch.setenv(precision.PRETEND, pretended)
+    few_problems(bases, tmp_path)
+    launch(few_problems, 2, bases, tmp_path)
+    want, *found = (torch.load(tmp_path / f"few{n}.pt", weights_only=False) for n in (10, 20, 21))
+    assert len(want["text", 4][1]) == 4 and want["verified"][0]
+    assert found == [want, want]
+
+
 # --- whole runs ------------------------------------------------------------------------
 
 FEW = dict(problems=3, samples=2, minibatch=2, max_new_tokens=5)
 FIELDS = dict(scale=small_scale(picture=40, sft=dict(batch=4), rl=FEW))
 FIELDS |= dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
+ONE = dict(hands=1, eval_episodes=1, final_episodes=1)  # of each: fewer than processes
 RUNS = {
     "rl": Run("rl-ppo", splits=("id",), **FIELDS),
     "sft": Run("sft", splits=("id",), **FIELDS),
     "pictures": Run("rl-grpo", task="gp-vl", splits=("ood-visual",), **FIELDS),
+    "few": Run("sft", splits=("id",), **FIELDS | ONE, pass_samples=1),
 }
 
 
