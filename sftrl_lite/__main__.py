@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sftrl_lite.processes import listen, one_line
+
+if __name__ == "__main__":
+    listen()  # what is imported below takes a second or two
+
 import math
 import sys
 from dataclasses import replace
@@ -12,7 +17,6 @@ from typing import Annotated, Any
 
 import typer
 
-from sftrl_lite.processes import one_line
 from sftrl_lite.runs.options import listed, takes
 from sftrl_lite.runs.run_config import METHODS, Run
 from sftrl_lite.scales import get_scale

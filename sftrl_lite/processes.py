@@ -9,8 +9,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import NoReturn
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = "interrupted; the same command continues"
 
 
@@ -25,19 +27,49 @@ class Interrupted(BaseException):
 STOPS = (KeyboardInterrupt, Interrupted)  # in a notebook, in a command
 
 
+def leave(number: int, frame: FrameType | None = None) -> NoReturn:
+    """End the process at once, with the line of ``Interrupted``, as if it were killed."""
+    os.write(2, f"{INTERRUPTED}\n".encode())  # print may have been interrupted itself
+    os._exit(128 + number)
+
+
+def listen() -> None:
+    """Let Ctrl-C and SIGTERM be one line from now on, where no ``interruptible`` says more.
+
+    For the first and last moments of a command, its imports and its end.
+    """
+    for number in SIGNALS:
+        signal.signal(number, leave)
+
+
+def importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported in ``frame``.
+
+    What is raised there may be lost in a callback, or come out as a module that is broken.
+    """
+    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``Interrupted`` at Ctrl-C or SIGTERM; a second one ends the process at once."""
+    """Raise ``Interrupted`` at Ctrl-C or SIGTERM; a second one ends the process at once.
+
+    So does the first in the middle of an import.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals are not its business
         yield
         return
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         for again in before:
             signal.signal(again, signal.SIG_DFL)
+        if importing(frame):
+            leave(number)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:

@@ -201,7 +201,9 @@ def test_fewer_problems_than_processes(bases, pretended, tmp_path, monkeypatch):
     launch(few_problems, 2, bases, tmp_path)
     want, *found = (torch.load(tmp_path / f"few{n}.pt", weights_only=False) for n in (10, 20, 21))
     assert len(want["text", 4][1]) == 4 and want["verified"][0]
-    assert found == [want, want]
+    assert found[0] == found[1] and found[0].keys() == want.keys()
+    if not pretended:  # in 16 bits what a row gives depends on how many stand beside it
+        assert found[0] == want
 
 
 # --- whole runs ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from conftest import small_scale
 from kills import gone, outcome
 from test_distributed import launch
 
+from sftrl_lite.files import ROOT
 from sftrl_lite.models import loading
 from sftrl_lite.processes import INTERRUPTED, Interrupted, interruptible, one_line
 from sftrl_lite.results import ledger
@@ -49,6 +50,37 @@ def test_an_interrupted_command_is_one_line(number, capsys):
     assert stop.value.code == 128 + number
     assert capsys.readouterr().err == f"{INTERRUPTED}\n"
     assert signal.getsignal(number) == before
+
+
+HOOK = """
+import os, sys
+
+left, begun = {left}, False
+
+def count(event, args):
+    global left, begun
+    if event == "import":
+        begun = begun or args[0] == "typer"  # the first of all that the command line needs
+        left -= begun
+        if begun and left == 0:
+            os.kill(os.getpid(), {number})
+
+sys.addaudithook(count)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("imports", [1, 30, 300, 1000, 2000])
+def test_a_command_that_still_imports_is_interrupted_in_one_line(imports, number, tmp_path):
+    """From the first second on, and in libraries that it needs later."""
+    (tmp_path / "sitecustomize.py").write_text(HOOK.format(left=imports, number=int(number)))
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    words = [sys.executable, "-m", "sftrl_lite", "rl", "--out", str(tmp_path / "r")]
+    done = subprocess.run(
+        words, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"{INTERRUPTED}\n")
+    assert not (tmp_path / "r").exists()
 
 
 def test_no_except_takes_an_interrupt_for_an_error():
