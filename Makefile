@@ -82,6 +82,8 @@ clean:  ## remove .venv and caches; keep runs, data and results
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "setup: '$(PYTHON)' is not Python 3.11 or newer; name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null 2>&1 || \
+		{ .venv/bin/python -c '' 2>/dev/null && test -n "$$(ls .venv/lib*/python*/site-packages 2>/dev/null)" && \
+		echo "setup: .venv holds packages and has no pip, which it needs: uv pip install pip" >&2 && exit 1; } || \
 		"$(PYTHON)" -m venv --clear .venv >/dev/null 2>&1 || \
 		{ echo "setup: $(PYTHON) cannot create .venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into .venv, once; this takes some minutes (log: .venv/install.log)"

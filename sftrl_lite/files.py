@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]  # of the repository
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room: on the disk, in the quota, in a file
 TORCH_FULL = ("unexpected pos ", "PytorchStreamWriter failed")  # torch's words for the same
+SUM = ".sha256"  # ends the name of a file that holds another's sum
 SEAL = 32  # bytes of a SHA-256
 
 
@@ -89,6 +90,33 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
         path.unlink(missing_ok=True)
+
+
+def write_summed(path: Path, content: bytes) -> None:
+    """Write a file that ``check_summed`` can check, as whole as ``whole`` makes it.
+
+    ``NAME.sha256`` beside it lists what it was and what it is to be: killed between the two
+    writes, it is one of them.
+    """
+    with whole(path) as draft:
+        draft.write_bytes(content)
+        sums = [sha256(file) for file in (path, draft) if file.exists()]
+        with whole(path.with_suffix(SUM)) as note:
+            note.write_text("\n".join(sums), "utf-8")
+
+
+def check_summed(path: Path, advice: str) -> None:
+    """Whether a file is what ``write_summed`` wrote, as far as that is noted.
+
+    Args:
+        advice: what to do if it is not.
+
+    Raises:
+        ValueError: it has changed since.
+    """
+    note = path.with_suffix(SUM)
+    if path.is_file() and note.is_file() and sha256(path).encode() not in note.read_bytes().split():
+        raise ValueError(f"{path} is damaged ({note.name} has another SHA-256); {advice}")
 
 
 def seal(path: Path) -> None:

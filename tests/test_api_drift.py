@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from sftrl_lite.models.tiny import tiny_config
+from sftrl_lite.training.decoding import name_of_cache
+from sftrl_lite.training.forward import pack, policy
+from sftrl_lite.training.rollouts import rollout
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "sftrl_lite").rglob("*.py")) + sorted(
@@ -114,6 +117,28 @@ def test_configuration_is_understood():
     config = tiny_config(100, picture=80)
     for ours in (config.text_config, config.vision_config):
         assert set(vars(ours)) <= set(vars(type(ours)()))
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_nothing_is_called_by_a_name_that_will_go(random_model, tokenizer, length_task, hands):
+    """Answers with a cache, and a forward pass with gradients."""
+    for static in (False, True):
+        played = rollout(random_model, tokenizer, length_task, hands, tries=2, static=static)
+    logps, *_ = policy(random_model, pack(played, 0, random_model.device))
+    logps.sum().backward()
+    random_model.zero_grad(set_to_none=True)
+
+
+def test_a_model_gets_its_cache_by_the_name_that_it_knows():
+    class Old:
+        def forward(self, input_ids=None, past_key_values=None):
+            """As up to transformers 5.23."""
+
+    class New:
+        def forward(self, input_ids=None, cache=None):
+            """As from 5.24 on."""
+
+    assert name_of_cache(Old()) == "past_key_values" and name_of_cache(New()) == "cache"
 
 
 def test_the_course_uses_both_trainers():

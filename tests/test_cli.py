@@ -1,7 +1,7 @@
 """The command line: what it prints, and one clear line for what it refuses."""
 
 import json
-import shlex
+import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 
@@ -10,6 +10,9 @@ import pytest
 from sftrl_lite import __main__
 from sftrl_lite.runs import execute
 from sftrl_lite.runs.run_config import Run, command
+
+# What a shell reads as something else, in a name of a folder or an experiment
+ODD = [" ", "  ", "'", '"', "$HOME", "`id`", "$(id)", "*", "; id #", "&", "~", "%", "!", "é"]
 
 
 @pytest.fixture
@@ -138,9 +141,12 @@ def test_a_plan_is_a_table_and_says_what_is_missing(call):
         Run("sft", eval_temperature=1.0, eval_top_p=1.0, curve_episodes=0, pass_samples=0),
         Run("rl-grpo", warmup=2, fresh=True, temperature=0.5, splits=("id",), eval_tries=(1, 5)),
         Run("rl-random", task="virl-vl", final_episodes=7, eval_temperature=0.0),
+        *(Run("sft", base=f"models/a{odd}b") for odd in ODD),
     ],
 )
 def test_a_recorded_command_makes_the_same_run(made, call, monkeypatch):
+    """Read by a shell, whatever stands in it."""
+    name = made.base.removeprefix("models/") or "tried"
     found = []
 
     def train(run, *args, **options):
@@ -148,8 +154,13 @@ def test_a_recorded_command_makes_the_same_run(made, call, monkeypatch):
         raise SystemExit(0)
 
     monkeypatch.setattr(execute, "train", train)
-    python, dash_m, module, *args = shlex.split(command(made.filled(), "tried"))
-    assert (python, dash_m, module) == ("python", "-m", "sftrl_lite")
+    tell = "python() { for word; do printf '%s\\0' \"$word\"; done; }\n"
+    told = subprocess.run(
+        ["sh", "-c", tell + command(made.filled(), name)], capture_output=True, check=True
+    )
+    assert not told.stderr
+    dash_m, module, *args = told.stdout.decode().split("\0")[:-1]
+    assert (dash_m, module) == ("-m", "sftrl_lite")
     assert call(*args)[0] == 0
     ((run, experiment),) = found
-    assert run.filled() == made.filled() and run.hash == made.hash and experiment == "tried"
+    assert run.filled() == made.filled() and run.hash == made.hash and experiment == name

@@ -15,6 +15,7 @@ from sftrl_lite.results import ledger
 from sftrl_lite.runs import execute, init
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.run_config import Run
+from sftrl_lite.runs.watch import Log, Watch
 from sftrl_lite.tasks.panoramas import Panoramas, read_mapping
 from sftrl_lite.tasks.street_data import read_streets
 
@@ -153,21 +154,22 @@ def cut(base, tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch, pytest.raises(Stopped):
             patch.setattr(execute, "suspend", stop)
-            train(run, out, progress=tell, anyway=True)
+            train(run, out, progress=tell, anyway=True, watch=Watch(transcripts=1))
         assert (out / "checkpoint.pt").exists() or list(out.glob("trainer/checkpoint-2"))
         return run, out
 
     return make
 
 
-UNREAD = ("best", "best.json", "rows.sha256")  # by a run that goes on
+UNREAD = ("best", "best.json")  # by a run that goes on
+UNNOTED = ["rows.sha256 absent", "steps.sha256 absent", "transcripts.sha256 absent"]
 
 
 @pytest.mark.parametrize("method", ["rl-ppo", "sft"])
 def test_a_run_that_goes_on(method, cut, tmp_path):
     run, out = cut(method)
     # without a checkpoint it starts again, and comes to the same numbers
-    fine = ["checkpoint.pt absent"]
+    fine = ["checkpoint.pt absent", *UNNOTED]
     check(out, lambda copy: train(run, copy, anyway=True), tmp_path / "runs", UNREAD, fine)
     train(run, out, anyway=True)
 
@@ -175,12 +177,51 @@ def test_a_run_that_goes_on(method, cut, tmp_path):
 def test_a_run_that_is_done(base, tmp_path):
     run, out = Run("sft", base=str(base), **FIELDS), tmp_path / "r"
     train(run, out)
-    check(out, lambda copy: train(run, copy), tmp_path, (*UNREAD, "steps.csv"))
+    check(
+        out,
+        lambda copy: train(run, copy),
+        tmp_path,
+        (*UNREAD, "steps.csv", "steps.sha256"),
+        UNNOTED,
+    )
     shutil.rmtree(out / "model")
     (out / "model").mkdir()
     with pytest.raises(OSError, match=r"model: no checkpoint here .SHA256SUMS is missing"):
         train(run, out)
     assert list((out / "model").iterdir()) == []
+
+
+def other_digits(path, every=1):
+    """The content of a file with another digit, for some of its digits."""
+    content = path.read_bytes()
+    for place in [i for i, byte in enumerate(content) if chr(byte).isdigit()][::every]:
+        yield content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def refused(path, read, every=1):
+    """Whether each other digit in a file is noticed, with a line that names the file."""
+    before = path.read_bytes()
+    for content in other_digits(path, every):
+        path.write_bytes(content)
+        with pytest.raises(ValueError) as caught:
+            read()
+        said = str(caught.value)
+        assert path.name in said or f"{path.parent} holds a" in said, said
+        assert path.read_bytes() == content
+    path.write_bytes(before)
+
+
+def test_another_digit_in_what_a_run_goes_on_from(cut):
+    """It is a number like any other, so that nothing but a sum can tell."""
+    run, out = cut("rl-ppo")
+    for name, every in (("rows.csv", 211), ("config.json", 1)):
+        refused(out / name, lambda: train(run, out, anyway=True), every)
+    for name, every in (("steps.csv", 5), ("transcripts.jsonl", 99)):
+        refused(out / name, lambda: Log(out, Watch(), {}), every)
+    train(run, out, anyway=True)
+    (measured,) = out.parent.glob("init-*.csv")
+    other = Run("rl-ppo", base=run.base, **FIELDS | {"lr": 1e-5})
+    refused(measured, lambda: train(other, out.parent / "other", anyway=True), 499)
 
 
 def test_any_bit_of_a_checkpoint(cut):
@@ -216,6 +257,7 @@ def test_an_init_and_its_making(base, tmp_path, monkeypatch):
     made = tmp_path / "init"
     init.make_init(run, made)
     check(made, lambda copy: init.make_init(run, copy), tmp_path)
+    refused(made / "init.json", lambda: init.make_init(run, made), 9)
 
     def tell(level):
         if level["step"] == 2:
@@ -237,9 +279,10 @@ def test_an_init_and_its_making(base, tmp_path, monkeypatch):
             making.rename(copy)
             making.mkdir()
 
+    refused(making / "levels.json", lambda: init.read_levels(making))
     kept = making.rename(tmp_path / "kept")
     making.mkdir()
-    check(kept, go_on, tmp_path, fine=["config.json absent"])
+    check(kept, go_on, tmp_path, fine=["config.json absent", "levels.sha256 absent"])
 
 
 # --- data ------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.training.sft_examples import verified
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
+processes.set_forkserver_preload(["sftrl_lite.runs.execute"])  # torch and trl are imported once
 
 
 def launch(work, n, *args):
@@ -39,6 +39,7 @@ def launch(work, n, *args):
     for rank in range(n):
         where = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n)
         where |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, GLOO_SOCKET_IFNAME="lo")
+        where[precision.PRETEND] = os.environ.get(precision.PRETEND, "")  # else the server's
         started.append(processes.Process(target=alone, args=(where, work, *args)))
         started[-1].start()
     for process in started:

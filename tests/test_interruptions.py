@@ -29,7 +29,7 @@ from sftrl_lite.runs.recorder import Recorder, read_rows
 from sftrl_lite.runs.run_config import Run
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sftrl_lite.runs"])  # torch and trl are imported once
+processes.set_forkserver_preload(["sftrl_lite.runs.execute"])  # torch and trl are imported once
 
 FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=5)
 FIELDS = dict(scale=small_scale(sft=dict(batch=4), rl=FEW))
@@ -89,7 +89,7 @@ def test_a_run_killed_at_random_moments_ends_the_same(method, touches, base, tmp
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert start(run, whole / "run", whole / "l.csv") == 0
     want = outcome(whole)
-    kept = ["config.json", "model", "rows.csv", "rows.sha256", "steps.csv"]
+    kept = ["config.json", "model", "rows.csv", "rows.sha256", "steps.csv", "steps.sha256"]
     assert want[-1] == ["best", "best.json", *kept]
     assert len(want[4]) == len(want[0])
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import subprocess
 
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
-from sftrl_lite.runs import sweep
+from sftrl_lite.runs import run_config, sweep
 from sftrl_lite.runs.run_config import Run
 
 # Every line break that str.splitlines knows, and what a spreadsheet may take for something else
@@ -129,6 +131,70 @@ def test_a_damaged_value_is_one_line(column, value, tmp_path):
     with pytest.raises(ValueError) as error:
         ledger.read(path)
     assert str(error.value).startswith(f"{path} is damaged: ") and "\n" not in str(error.value)
+
+
+# --- which commit ----------------------------------------------------------------------
+
+
+def git(at, *words):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    done = subprocess.run(
+        ["git", "-C", at, *who, *words], env=clean, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Make a folder with a copy of the package, in a repository that holds it if ``tracked``."""
+
+    def make(name, tracked):
+        top = tmp_path.resolve() / name
+        (top / "sftrl_lite").mkdir(parents=True)
+        (top / "results").mkdir()
+        git(top, "init", "-q")
+        (top / "README").write_text(name)
+        if not tracked:
+            git(top, "add", ".")
+        for file in ("sftrl_lite/__init__.py", "results/ledger.csv"):
+            (top / file).write_text(name)
+        if tracked:
+            git(top, "add", ".")
+        git(top, "commit", "-q", "-m", name)
+        return top
+
+    return make
+
+
+def test_the_commit_is_that_of_this_repository(copy, monkeypatch):
+    here, other = copy("here", True), copy("other", True)
+    monkeypatch.setattr(run_config, "ROOT", here)
+    name = git(here, "rev-parse", "--short=7", "HEAD")
+    assert run_config.commit() == name != git(other, "rev-parse", "--short=7", "HEAD")
+    for variable in ("GIT_DIR", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(variable, str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert run_config.commit() == name
+    (here / "results" / "ledger.csv").write_text("a row more")
+    assert run_config.commit() == name
+    (here / "sftrl_lite" / "__init__.py").write_text("changed")
+    assert run_config.commit() == f"{name}+"
+
+
+def test_there_is_no_commit_where_the_repository_is_anothers(copy, tmp_path, monkeypatch):
+    top, around = copy("top", False), copy("around", True)
+    monkeypatch.setattr(run_config, "ROOT", top)  # beside their files, and not among them
+    assert git(top, "rev-parse", "HEAD") and run_config.commit() == ""
+    inner = around / "vendor"
+    (inner / "sftrl_lite").mkdir(parents=True)
+    (inner / "sftrl_lite" / "__init__.py").touch()
+    git(around, "add", ".")
+    git(around, "commit", "-q", "-m", "vendored")
+    monkeypatch.setattr(run_config, "ROOT", inner)
+    assert run_config.commit() == ""
+    monkeypatch.setattr(run_config, "ROOT", tmp_path / "nowhere")
+    assert run_config.commit() == ""
 
 
 @pytest.fixture

@@ -85,6 +85,29 @@ def test_a_copy_of_the_package_alone_says_what_is_missing(tmp_path):
         assert "In a clone of the repository: pip install -e ." in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize("ensurepip", [True, False])
+def test_setup_keeps_what_an_environment_of_uv_holds(ensurepip, tmp_path):
+    """They have no pip, and some Pythons no ensurepip. Nothing is installed here."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True
+    )
+    (site,) = tmp_path.glob(".venv/lib/python*/site-packages")
+    (site / "mine.py").touch()
+    env = {name: x for name, x in os.environ.items() if name not in ("MAKEFLAGS", "PYTHONPATH")}
+    env |= {"PIP_NO_INDEX": "1"}
+    if not ensurepip:
+        (tmp_path / "ensurepip.py").write_text("raise SystemExit(1)")
+        env |= {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(["make", "setup"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and (site / "mine.py").is_file()
+    assert (site / "pip").is_dir() == ensurepip
+    says = "pip failed" if ensurepip else "holds packages and has no pip, which it needs: uv pip"
+    assert f"setup: .venv {says}" in done.stderr or f"setup: {says}" in done.stderr
+
+
 def test_ranges_are_closed():
     for requirement in by_name(PROJECT["dependencies"]).values():
         assert {s.operator for s in requirement.specifier} == {">=", "<"}, requirement

@@ -161,7 +161,7 @@ def readable(base: str | Path, files: str) -> Iterator[None]:
 
 
 def check_finite(model: PreTrainedModel) -> None:
-    """Refuse a model that is no function of numbers any more.
+    """Refuse a model that is no function of numbers any more; what it computes: ``check_health``.
 
     Raises:
         ValueError: a weight that is infinite or not a number; names it.

@@ -89,7 +89,12 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
 
 def save(rows: list[Row], path: Path) -> None:
     """Write a ledger of just these rows; it appears whole or not at all."""
-    _write(path, "".join(map(_line, [COLUMNS, *map(_record, rows)])))
+    _write(path, text(rows))
+
+
+def text(rows: Sequence[Row]) -> str:
+    """A ledger of just these rows, as it is written."""
+    return "".join(map(_line, [COLUMNS, *map(_record, rows)]))
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from sftrl_lite.runs.watch import COLUMNS, whole_lines
+from sftrl_lite.runs.growing import whole_lines
+from sftrl_lite.runs.watch import COLUMNS
 from sftrl_lite.tasks.base import read_answer
 
 WORDS = {  # how a terminal is told of a step

@@ -19,7 +19,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from sftrl_lite.files import full_disk_in_one_line, remove, whole
+from sftrl_lite.files import check_summed, full_disk_in_one_line, remove, whole, write_summed
 from sftrl_lite.models.checkpoints import check_sums, read_object, write_sums
 from sftrl_lite.models.loading import save
 from sftrl_lite.models.precision import threads_of
@@ -143,8 +143,7 @@ def _make(
             distributed.sync_weights(rollout_model, model)
             levels.append({"step": step} | level(run, rollout_model, processor, fresh, asked))
             if distributed.is_main():
-                with whole(making / "levels.json") as draft:
-                    draft.write_text(json.dumps(levels))
+                write_summed(making / "levels.json", json.dumps(levels).encode())
             progress(levels[-1])
         return meets(next(known for known in levels if known["step"] == step), goal)
 
@@ -181,12 +180,13 @@ def _make(
 
 def read_levels(making: Path) -> list[Level]:
     """What was measured before a kill."""
-    path = making / "levels.json"
-    wrong = f"{path} is damaged or missing; delete {making} to start again"
+    path, advice = making / "levels.json", f"delete {making} to start again"
+    wrong = f"{path} is damaged or missing; {advice}"
     if not path.exists():
         if last_checkpoint(making / "trainer"):
             raise ValueError(wrong)
         return []
+    check_summed(path, advice)
     try:
         found = json.loads(path.read_text("utf-8"))
         plain = [{name: float(known[name]) for name in LEVEL} for known in found]

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from filelock import FileLock
 from transformers import PreTrainedModel
 
-from sftrl_lite.files import digest, remove, whole
+from sftrl_lite.files import check_summed, remove, write_summed
 from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
@@ -29,7 +30,6 @@ from sftrl_lite.training.compute import text_parameters
 from sftrl_lite.training.evaluate import changed, distance, evaluate, pass_at_k, within
 from sftrl_lite.training.rollouts import Episode
 
-SUMS = "rows.sha256"
 Found = dict[tuple[str, str, str], Estimate]  # by split, metric and decoding
 
 
@@ -157,16 +157,16 @@ class Recorder:
             same["method"] = "sft"
         path = self.out.parent / f"init-{Run(**same).hash}.csv"
         if distributed.broadcast(path.exists()):
-            rows = ledger.read(path).to_dict("records")
             return {
-                (r["split"], r["metric"], r["decoding"]): Estimate(
-                    r["value"], r["n"], r["low"], r["high"]
-                )
-                for r in rows
+                (r.split, r.metric, r.decoding): Estimate(r.value, r.n, r.low, r.high)
+                for r in read_summed(path, f"delete {path} to measure again")
             }
         found = self.measured(end=True)
         if distributed.is_main():
-            ledger.save([self.row(0, *name, e) for name, e in found.items()], path)
+            with FileLock(path.with_suffix(".lock")):  # a run beside this one may be as far
+                if not path.exists():
+                    rows = [self.row(0, *name, e) for name, e in found.items()]
+                    write_summed(path, ledger.text(rows).encode())
         return found
 
     def measured(self, end: bool) -> Found:
@@ -266,18 +266,12 @@ class Recorder:
 def write_rows(out: Path, rows: Sequence[ledger.Row]) -> list[ledger.Row]:
     """Add a point to the run's own rows; measuring a step again replaces it.
 
-    ``rows.sha256`` lists what the file was and what it is to be: killed between the two writes, it
-    is one of them.
-
     Returns:
         the rows before.
     """
-    steps, path, earlier = {row.step for row in rows}, out / "rows.csv", read_rows(out)
+    steps, earlier = {row.step for row in rows}, read_rows(out)
     kept = [row for row in earlier if row.step not in steps]
-    with whole(path) as draft:
-        ledger.save([*kept, *rows], draft)
-        sums = [digest(file) for file in (path, draft) if file.exists()]
-        _write(out / SUMS, "\n".join(sums).encode())
+    write_summed(out / "rows.csv", ledger.text([*kept, *rows]).encode())
     return earlier
 
 
@@ -287,9 +281,15 @@ def read_rows(out: Path) -> list[ledger.Row]:
     Raises:
         ValueError: ``rows.csv`` is damaged.
     """
-    path, sums = out / "rows.csv", out / SUMS
-    known = sums.read_bytes().split() if sums.is_file() else []
-    if known and path.is_file() and digest(path).encode() not in known:
-        raise ValueError(f"{path} is damaged (SHA-256 differs); {again(out)}")
+    return read_summed(out / "rows.csv", again(out))
+
+
+def read_summed(path: Path, advice: str) -> list[ledger.Row]:
+    """Rows from a file that ``write_summed`` wrote; none if there is no such file.
+
+    Raises:
+        ValueError: it is damaged; the line ends with ``advice``.
+    """
+    check_summed(path, advice)
     rows = cast(list[dict[str, Any]], ledger.read(path).to_dict("records"))
     return [ledger.Row(**row) for row in rows]

@@ -112,10 +112,9 @@ def _claim(run: Run, out: Path) -> None:
             there = read_object(config)
         except ValueError as error:
             raise ValueError(f"{error}; choose another --out") from None
-        hashed = there.get("hash")
         mine = json.loads(json.dumps(about))
-        if hashed != run.hash or there.get("weights", about["weights"]) != about["weights"]:
-            other = [name for name in mine if name != "hash" and there.get(name) != mine[name]]
+        other = [name for name in mine if differs(name, there, mine)]
+        if there.get("hash") != run.hash or other:
             what = f" ({', '.join(other)})" if other else ""
             raise ValueError(f"{out} holds a run with other settings{what}; choose another --out")
         began = there.get("processes", distributed.world())
@@ -126,6 +125,20 @@ def _claim(run: Run, out: Path) -> None:
             )
     else:
         _write(config, json.dumps(about, indent=1).encode())
+
+
+def differs(name: str, there: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether a field of ``config.json`` is another one's, or damaged.
+
+    A field that an older version did not write is as it is. Not looked at are the hash, which says
+    nothing in words, where files lie, since the hash is of what they hold, and the number of
+    processes, which does not matter to a run that is done.
+    """
+    if name not in there or name in ("hash", "data", "prompt", "processes"):
+        return False
+    if isinstance(mine[name], dict) and isinstance(there[name], dict):
+        return any(differs(inner, there[name], mine[name]) for inner in mine[name])
+    return bool(there[name] != mine[name])
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,8 +3,8 @@
 A run lives in a folder: ``config.json`` (what it is), ``rows.csv`` (what it measured),
 ``steps.csv`` (a row a step), ``checkpoint.pt`` or ``trainer/`` (where it is, for RL or SFT),
 ``best/`` (the weights of the evaluation that solved most in distribution), ``model/`` (the result;
-it says "done"). ``rows.sha256``, ``model/SHA256SUMS`` and the end of ``checkpoint.pt`` are
-checksums, compared whenever these are read.
+it says "done"). ``rows.sha256``, ``steps.sha256``, ``model/SHA256SUMS`` and the end of
+``checkpoint.pt`` are checksums, compared whenever a run goes on from these.
 Kill it at any moment and start it again: it ends with the same numbers.
 
 Disk: one checkpoint (weights, and Adam's two moments as large each) and the best weights;
@@ -298,8 +298,8 @@ def rl_settings(run: Run) -> RLSettings:
 def commit() -> str:
     """Short hash of the checked-out commit, with + if files differ; "" outside git.
 
-    The ledger may differ: recording appends to it. A repository around this folder, or one that
-    the environment names, is another's.
+    The ledger may differ: recording appends to it. A repository around this folder, one that the
+    environment names, or one that does not hold the package is another's.
     """
     try:
         git = ["git", "-C", str(ROOT)]
@@ -308,6 +308,7 @@ def commit() -> str:
         top = ask([*git, "rev-parse", "--show-toplevel"]).stdout.removesuffix("\n")
         if Path(top).resolve() != ROOT:
             return ""
+        ask([*git, "cat-file", "-e", "HEAD:sftrl_lite/__init__.py"])
         name = ask([*git, "rev-parse", "--short=7", "HEAD"]).stdout.strip()
         where = ["--", ".", ":!results/ledger.csv"]
         changed = ask([*git, "diff", "--name-only", "HEAD", *where]).stdout

@@ -7,7 +7,7 @@ Nothing in here changes a number of a run or enters its hash.
     OUT/checkpoints/       the models of the last evaluations, where several are kept
 
 The two files only grow. A run that was killed and goes on repeats no step in them, and a line
-that was cut off by the kill is written again.
+that was cut off by the kill is written again (``growing``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,6 +27,7 @@ from huggingface_hub.utils import HFValidationError, enable_progress_bars, valid
 from sftrl_lite.files import whole
 from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.processes import first_line
+from sftrl_lite.runs.growing import AGAIN, GrowingFile
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.tasks.base import Shown, Teachable
 from sftrl_lite.training import distributed
@@ -51,7 +51,6 @@ COLUMNS = (
     "tokens",  # trained on and generated
     "seconds",
 )
-AGAIN = "delete this folder to start the run again"
 SHOWN = 6  # problems whose answers are written down
 
 
@@ -85,19 +84,6 @@ class Watch:
 
 
 # --- while it runs ---------------------------------------------------------------------
-
-
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that only grows; what a kill left of another one does not count.
-
-    Raises:
-        ValueError: it is no text; names the file.
-    """
-    content = path.read_bytes() if path.exists() else b""
-    try:
-        return content[: content.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is damaged: no text; {AGAIN}") from None
 
 
 def last_step(path: Path, rows: Sequence[str]) -> int:
@@ -142,27 +128,23 @@ class Log:
         config: what the tracker is told about the run, once.
 
     Raises:
-        ValueError: ``steps.csv`` has other columns.
+        ValueError: ``steps.csv`` has other columns, or what was written has changed.
         RuntimeError: the tracker does not start.
     """
 
     def __init__(self, out: Path, watch: Watch, config: dict[str, Any]):
-        self.steps, self.looks = out / "steps.csv", out / "transcripts.jsonl"
         self.watch, self.tracker, self.told, self.looked = watch, None, 0, -1
-        self.sizes: dict[Path, int] = {}
         if not distributed.is_main():
             return
-        if not self.steps.exists():
-            with whole(self.steps) as draft:
+        path, looks = out / "steps.csv", out / "transcripts.jsonl"
+        if not path.exists():
+            with whole(path) as draft:
                 draft.write_text(",".join(COLUMNS) + "\n", "utf-8")
-        rows, looks = whole_lines(self.steps), whole_lines(self.looks)
-        if rows[:1] != [",".join(COLUMNS)]:
-            raise ValueError(f"{self.steps} has other columns; {AGAIN}")
-        for path, lines in ((self.steps, rows), (self.looks, looks)):
-            if path.exists():
-                self.sizes[path] = sum(len(line.encode()) + 1 for line in lines)
-        self.told = last_step(self.steps, rows)
-        self.looked = last_look(self.looks, looks)
+        self.steps, self.looks = GrowingFile(path), GrowingFile(looks)
+        if self.steps.lines[:1] != [",".join(COLUMNS)]:
+            raise ValueError(f"{path} has other columns; {AGAIN}")
+        self.told = last_step(path, self.steps.lines)
+        self.looked = last_look(looks, self.looks.lines)
         if watch.report_to:
             self.tracker = start_tracker(watch.report_to, out, {} if self.told else config)
 
@@ -173,7 +155,7 @@ class Log:
             ValueError: they do not.
         """
         if distributed.is_main() and self.told < step:
-            raise ValueError(f"{self.steps} is damaged: it ends before step {step}; {AGAIN}")
+            raise ValueError(f"{self.steps.path} is damaged: it ends before step {step}; {AGAIN}")
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         """Write the row of a step, unless it is there; a figure it lacks stays empty."""
@@ -183,21 +165,10 @@ class Log:
         text = io.StringIO()
         short = {n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()}
         csv.DictWriter(text, COLUMNS, lineterminator="\n").writerow(short)
-        self.grow(self.steps, text.getvalue())
+        self.steps.add(text.getvalue())
         self.told = step
         if self.tracker:
             self.tracker.log({n: v for n, v in row.items() if n != "step"}, step=step)
-
-    def grow(self, path: Path, line: str) -> None:
-        """Add a line to a file."""
-        self.trim(path)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(line)
-
-    def trim(self, path: Path) -> None:
-        """Cut off half a line that a kill left; a run that is refused changes nothing."""
-        if path in self.sizes:
-            os.truncate(path, self.sizes.pop(path))
 
     def due(self, step: int) -> bool:
         """Whether the answers after this step are to be written down; all processes agree."""
@@ -211,13 +182,14 @@ class Log:
         if not distributed.is_main():
             return
         line = {"step": step, "episodes": [transcript(task, episode) for episode in episodes]}
-        self.grow(self.looks, json.dumps(line, ensure_ascii=False) + "\n")
+        self.looks.add(json.dumps(line, ensure_ascii=False) + "\n")
         self.looked = step
 
     def close(self) -> None:
         """Let the tracker send what it still has; leave whole lines."""
-        for path in [*self.sizes]:
-            self.trim(path)
+        if distributed.is_main():
+            self.steps.close()
+            self.looks.close()
         if self.tracker:
             self.tracker.finish()
 

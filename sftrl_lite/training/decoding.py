@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,12 @@ class RoomyLayer(DynamicLayer):
         self.buffers = None
 
 
+def name_of_cache(model: PreTrainedModel) -> str:
+    """What a model's forward pass calls its cache: transformers 5.24 has another name for it."""
+    known = inspect.signature(type(model).forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
+
+
 class Decoder:
     """A batch of growing sequences and their cache.
 
@@ -63,7 +70,7 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel, pad: int):
         self.model, self.pad = model, pad
-        self.cache = DynamicCache(config=model.config)
+        self.cache, self.named = DynamicCache(config=model.config), name_of_cache(model)
         self.cache.layers = [RoomyLayer() for _ in self.cache.layers]
         self.mask: torch.Tensor | None = None
         # (rows, 1, tiles) of the pictures, 1 where a tile is not empty
@@ -104,9 +111,9 @@ class Decoder:
         out = self.call(
             attention_mask=self.mask,
             position_ids=positions,
-            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self.named: self.cache},
             **seen,
         )
         return out.logits[:, -1].float()

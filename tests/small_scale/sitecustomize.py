@@ -2,8 +2,8 @@
 
 Python imports a module of this name when it starts, so kernels of notebooks and the processes
 that they start see the same row. ``SFTRL_TEST_SCALE`` is JSON: fields of the row, with those of
-its ``sft`` and ``rl`` as objects, and for a GPU ``together``, the episodes in a group; decoding is
-not compiled then. Where a log is written random weights may begin RL.
+its ``sft`` and ``rl`` as objects, and ``together``, the episodes in a group on a GPU. Decoding is
+not compiled, and random weights may begin RL.
 
 ``SFTRL_TEST_LOG`` is a file that gets a line of JSON for each thing that takes a GPU's memory: a
 model that is loaded, with how many live in that process then; what trains, with its number of
@@ -20,14 +20,12 @@ from functools import wraps
 
 if wanted := os.environ.get("SFTRL_TEST_SCALE"):
     from sftrl_lite import scales
+    from sftrl_lite.training import rollouts, static_decoding
 
     fields = json.loads(wanted)
     name = fields.pop("name")
-    if "together" in fields:  # all that is said of a GPU; these two import torch
-        from sftrl_lite.training import rollouts, static_decoding
-
-        rollouts.TOGETHER = fields.pop("together")
-        static_decoding.compiled = lambda model: type(model).forward
+    rollouts.TOGETHER = fields.pop("together", rollouts.TOGETHER)
+    static_decoding.compiled = lambda model: type(model).forward
     row = scales.SCALES[name]
     parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
     scales.SCALES[name] = replace(row, **fields, **parts)
