@@ -189,7 +189,8 @@ def trial(verb: str, folder: Path, kills: int, rng: random.Random) -> dict[str, 
         )
         clean(place)
     while state["kills"] < kills or not state["ends"]:
-        share = math.inf if state["kills"] >= kills else rng.uniform(0.05, 1.0)
+        # one that goes on takes less than the whole
+        share = math.inf if state["kills"] >= kills else rng.uniform(0.05, 0.7)
         status, alone, _ = until_killed(verb, place, share * state["seconds"])
         state["left"] += not alone
         if status:

@@ -43,7 +43,7 @@ def launch(work, n, *args):
         started.append(processes.Process(target=alone, args=(where, work, *args)))
         started[-1].start()
     for process in started:
-        process.join(120)
+        process.join(600)
         process.kill()
     assert [process.exitcode for process in started] == [0] * n
 
