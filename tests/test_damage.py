@@ -315,7 +315,7 @@ def test_a_sweep_file_and_the_ledger(tmp_path, monkeypatch, capsys):
     """As the command line says it: one line, exit 2."""
     sweep, record = tmp_path / "s.toml", tmp_path / "ledger.csv"
     sweep.write_text('[[a]]\nmethod = "sft"\nsteps = 1\n')
-    ledger.save([], record)
+    record.write_text(ledger.text([]))
     monkeypatch.setattr("sys.argv", ["sftrl_lite", "sweep", str(sweep)])
     monkeypatch.setattr("sftrl_lite.runs.sweep.sweep.__defaults__", (1, record, tmp_path / "runs"))
     for path in (sweep, record):

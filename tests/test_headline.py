@@ -73,3 +73,9 @@ def test_a_failed_run_is_named_and_ends_the_others(noted, tmp_path, monkeypatch,
     with pytest.raises(RuntimeError, match="bad: bad luck"):
         headline.side_by_side(runs, tmp_path)
     assert ("rl-grpo begins" in noted) == (not pretended)
+
+
+def test_what_cannot_begin_is_said_before_a_process_is_started(monkeypatch, tmp_path):
+    monkeypatch.setattr(headline.multiprocessing, "get_context", None)
+    with pytest.raises(ValueError, match="there is no Init of full for gp-l; make it first"):
+        headline.headline(scale="full", out=tmp_path)

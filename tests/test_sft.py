@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from datasets import Dataset
 from trl import SFTConfig
 
 from sftrl_lite.models.vision import image_mask, to_pixels
@@ -47,6 +48,25 @@ def test_demonstrations_are_the_answers_to_the_pictures(processor, task, four, d
         answer = tokenizer.decode(said)
         assert answer == task.demonstration(hand) + tokenizer.eos_token
         assert json.loads(answer.removesuffix(tokenizer.eos_token))["cards"] == list(hand.cards)
+
+
+def test_a_long_walk_is_imitated_to_its_end(fresh_model, tokenizer, tmp_path, monkeypatch):
+    """trl's own limit would cut the one answer off and drop the other row."""
+    seen, collate = [], Collator.__call__
+
+    def looking(self, rows):
+        seen.extend((len(row["input_ids"]), sum(x >= 0 for x in row["labels"])) for row in rows)
+        return collate(self, rows)
+
+    monkeypatch.setattr(Collator, "__call__", looking)
+    rows = [
+        {"input_ids": [5] * n, "labels": [-100] * (n - 20) + [5] * 20, "picture": 0}
+        for n in (1030, 1200)
+    ]
+    settings = SFTSettings(lr=1e-3, batch=2, hands=2)
+    data = Dataset.from_list(rows)
+    train_sft(fresh_model, tokenizer, data, settings, tmp_path, 0, steps=1, progress=False)
+    assert sorted(seen) == [(1030, 20), (1200, 20)]
 
 
 def test_labels_are_the_answer_alone(processor, task, four, demonstrated):

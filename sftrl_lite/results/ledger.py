@@ -84,22 +84,13 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
         known = set(map(tuple, csv.reader(io.StringIO(old, newline=""))))
         new = [line for line in map(_record, rows) if tuple(line) not in known]
         old += "" if old.endswith("\n") else "\n"  # an editor may have dropped it
-        _write(path, old + "".join(map(_line, new)))
-
-
-def save(rows: list[Row], path: Path) -> None:
-    """Write a ledger of just these rows; it appears whole or not at all."""
-    _write(path, text(rows))
+        with whole(path) as draft:
+            draft.write_text(old + "".join(map(_line, new)), "utf-8", newline="")
 
 
 def text(rows: Sequence[Row]) -> str:
     """A ledger of just these rows, as it is written."""
     return "".join(map(_line, [COLUMNS, *map(_record, rows)]))
-
-
-def _write(path: Path, text: str) -> None:
-    with whole(path) as draft:
-        draft.write_text(text, "utf-8", newline="")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -63,7 +63,10 @@ def side_by_side(
 
     Raises:
         RuntimeError: a run failed; the message is its own.
+        ValueError: a run cannot begin, as where its Init was not made.
     """
+    for run in runs.values():
+        run.filled()  # raises before any process is started
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")

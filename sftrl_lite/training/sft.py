@@ -271,6 +271,7 @@ def train_sft(
         learning_rate=settings.lr,
         lr_scheduler_type="cosine" if cosine else "constant_with_warmup",
         warmup_steps=max(round(0.03 * steps), 1) if cosine else 10,
+        max_length=None,  # trl's 1024 would cut answers off long walks, without a word
         weight_decay=0.0,
         logging_steps=10,
         save_strategy="steps" if save_every else "no",
