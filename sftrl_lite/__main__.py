@@ -76,8 +76,7 @@ def train_command(
         raise ValueError("SFT does not sample while it trains; --engine is for rl and eval")
     if engine and record:
         raise ValueError("--record keeps what its command gives again; an engine does not")
-    run = Run(**given)
-    seen = watch.Watch(report_to, transcripts, checkpoints)
+    run, seen = Run(**given), watch.Watch(report_to, transcripts, checkpoints)
     if push_to_hub:
         watch.check_push(push_to_hub)
     out = out or Path("runs") / folder_of(run, experiment)
@@ -95,8 +94,7 @@ def train_command(
         go(progress=show, record=ledger.LEDGER if record else None, watch=seen)
     if not distributed.is_main():
         return
-    table = ledger.read(out / "rows.csv")
-    typer.echo(plots.summary_table(table).to_string())
+    typer.echo(plots.summary_table(ledger.read(out / "rows.csv")).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
     if push_to_hub:
         typer.echo(f"pushed: {watch.push(out / 'model', push_to_hub)}")

@@ -9,11 +9,12 @@ from conftest import small_scale
 from test_street_data import fabricate
 
 from sftrl_lite import __main__
-from sftrl_lite.files import digest, seal
+from sftrl_lite.files import check_summed, digest, seal
 from sftrl_lite.models import adapters, loading
 from sftrl_lite.results import ledger
 from sftrl_lite.runs import execute, init
 from sftrl_lite.runs.execute import train
+from sftrl_lite.runs.recorder import Recorder
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.runs.watch import Log, Watch
 from sftrl_lite.tasks.panoramas import Panoramas, read_mapping
@@ -250,6 +251,25 @@ def test_what_was_measured_of_init(base, tmp_path):
         with pytest.raises(ValueError, match=f"{path.name} is"):
             train(Run("sft", base=str(base), **FIELDS | {"lr": 1e-5}), tmp_path / "b")
         path.write_bytes(content)
+
+
+def test_two_runs_that_measure_init_at_once(base, tmp_path, monkeypatch):
+    """The second is as far while the first still measures; what it wrote stays."""
+    inner, kept = Recorder.measured, []
+
+    def measured(self, end):
+        found = inner(self, end)
+        if not kept:
+            kept.append(None)
+            train(Run("sft", base=str(base), **FIELDS | {"lr": 1e-5}), tmp_path / "b")
+            kept[:] = [path.read_bytes() for path in tmp_path.glob("init-*.csv")]
+        return found
+
+    monkeypatch.setattr(Recorder, "measured", measured)
+    train(Run("sft", base=str(base), **FIELDS), tmp_path / "a")
+    (path,) = tmp_path.glob("init-*.csv")
+    assert [path.read_bytes()] == kept
+    check_summed(path, "")
 
 
 def test_an_init_and_its_making(base, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import subprocess
 import pandas as pd
 import pytest
 from conftest import made_up_row
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
@@ -71,6 +71,7 @@ ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(ANY, min_size=3))
+@example(["0", "", "", ""])  # two rows alike in one call
 def test_any_text_survives(tmp_path, texts):
     path = tmp_path / "ledger.csv"
     wanted = [row(experiment=text, command=texts[i - 1]) for i, text in enumerate(texts)]

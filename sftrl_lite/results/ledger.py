@@ -82,7 +82,8 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
         read(path)  # raises if it is not ours
         old = path.read_bytes().decode() if path.exists() else _line(COLUMNS)
         known = set(map(tuple, csv.reader(io.StringIO(old, newline=""))))
-        new = [line for line in map(_record, rows) if tuple(line) not in known]
+        asked = dict.fromkeys(tuple(_record(row)) for row in rows)
+        new = [line for line in asked if line not in known]
         old += "" if old.endswith("\n") else "\n"  # an editor may have dropped it
         with whole(path) as draft:
             draft.write_text(old + "".join(map(_line, new)), "utf-8", newline="")
