@@ -5,9 +5,10 @@
     python notebooks/build.py --solutions [NN ...]  solutions/NN_name_solutions.ipynb, not executed
 
 A chapter's source is a jupytext py:percent file. @@MINUTES@@ and @@MEMORY@@ become what
-the execution here took, @@BADGES@@ the links that open this very file elsewhere. The first
-code cell gets three lines in front that fetch the course on Colab and Kaggle. Both need the
-repository's address, which stands in pyproject.toml.
+the execution here took, @@PLANNED@@ what the chapter's training takes on a T4 by the plan
+(python -m sftrl_lite.planning.fit), @@BADGES@@ the links that open this very file elsewhere.
+The first code cell gets three lines in front that fetch the course on Colab and Kaggle. These
+two need the repository's address, which stands in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 TIMES = HERE.parent / "results" / "chapters.csv"
+PLANNED = HERE.parent / "results" / "chapters-t4.csv"
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 HOME = PROJECT.get("urls", {}).get("Repository", "")  # the one place that knows the address
 PLATFORMS = "package lists of Colab (19 August 2026) and Kaggle (14 May 2026)"  # tests/colab.txt
@@ -88,10 +90,17 @@ def fill(notebook: nbformat.NotebookNode, marks: dict[str, str]) -> None:
                 cell.source = cell.source.replace(f"@@{mark}@@", text)
 
 
+def planned(chapter: str) -> str:
+    """What a chapter's training at ``t4`` takes; none of it has been measured yet."""
+    minutes = dict(csv.reader(PLANNED.open())).get(chapter, "")
+    return f"At `t4` its training takes {minutes} minutes on a T4 (planned, not measured)."
+
+
 def marks(source: Path, minutes: str, memory: str) -> dict[str, str]:
     """What stands for the marks in a chapter."""
     links = badges(f"notebooks/{source.stem}.ipynb", f"notebooks/source/{source.name}")
-    return {"MINUTES": minutes, "MEMORY": memory, "BADGES": links}
+    told = {"MINUTES": minutes, "MEMORY": memory, "PLANNED": planned(source.stem)}
+    return told | {"BADGES": links}
 
 
 def codes(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -12,6 +12,7 @@ from sftrl_lite.files import ROOT
 
 ADAPTERS = ("none", "lora", "qlora")  # what is trained; each smaller than the one before
 VISION = ("trained", "frozen")
+LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Scale:
     what is trained (the paper trains everything, on eight GPUs); ``init`` how the shared Init is
     made of it, and ``ready`` that it is an Init already; ``inits`` the paper's checkpoint that a
     task starts from; ``rates`` the learning rates of tasks that need others than ``sft`` and
-    ``rl`` have, and ``computes`` their ``tflop`` likewise. Rates are those for all weights: an
+    ``rl`` have, ``computes`` their ``tflop`` likewise, and ``lambdas`` their ratio of sampling
+    passes to trained tokens where it is not ``LAMBDA``. Rates are those for all weights: an
     adapter takes ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for
     SFT and RL).
     """
@@ -94,6 +96,7 @@ class Scale:
     inits: str = ""
     rates: tuple[tuple[str, float, float], ...] = ()  # task, SFT's and RL's rate, where others
     computes: tuple[tuple[str, float], ...] = ()  # task, teraflop, where another
+    lambdas: tuple[tuple[str, float], ...] = ()  # task, sampling passes a trained token
     lora: float = 10.0
 
     def lr(self, task: str, family: str, adapter: str = "none") -> float:
@@ -105,6 +108,10 @@ class Scale:
     def compute(self, task: str) -> float:
         """Training compute of a run on a task, in teraflop of the paper's count."""
         return dict(self.computes).get(task, self.tflop)
+
+    def passes(self, task: str) -> float:
+        """Passes while sampling that the paper's count charges for each token trained on by RL."""
+        return dict(self.lambdas).get(task, LAMBDA)
 
     def pretrained_for(self, task: str) -> str:
         """The base as it comes: tiny ones are made for one task each, large ones serve all."""
@@ -225,6 +232,7 @@ SCALES = {
         inits="tianzhechu/TASK-Init",
         rates=(("gp-vl", 5e-7, 1e-6), ("virl-vl", 5e-7, 1e-7)),
         computes=(("gp-vl", 6e7), ("virl-l", 4e6), ("virl-vl", 4e7)),
+        lambdas=(("virl-l", 5.1), ("virl-vl", 5.1)),
     ),
 }
 

@@ -53,12 +53,22 @@ def test_the_number_format_fits_the_hardware(card, dtype, monkeypatch):
 
 
 def test_mixed_computes_in_it_and_gives_the_gradient_in_float32(monkeypatch, random_model):
-    monkeypatch.setattr(precision, "precision", lambda: (torch.bfloat16, ""))
+    monkeypatch.setenv(precision.PRETEND, "bf16")
     layer = torch.nn.Linear(4, 4)
     found = precision.mixed(lambda model, x: layer(x))(random_model, torch.ones(1, 4))
     assert found.dtype == torch.bfloat16
     found.sum().backward()
     assert layer.weight.grad.dtype == torch.float32
+
+
+def test_a_model_in_main_memory_beside_a_gpu_computes_in_float32(monkeypatch, random_model):
+    """As chapter 6's exercises do, whose right answers 16 bits would refuse."""
+    monkeypatch.setenv(precision.PRETEND, "fp16")
+    beside = dataclasses.replace(precision.hardware(), device=torch.device("cuda"))
+    monkeypatch.setattr(precision, "hardware", lambda: beside)
+    layer = torch.nn.Linear(4, 4)
+    found = precision.mixed(lambda model, x: layer(x))(random_model, torch.ones(1, 4))
+    assert found.dtype == torch.float32
 
 
 def test_steps_of_one_in_a_million_need_float32():

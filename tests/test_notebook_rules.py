@@ -18,6 +18,9 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
+from sftrl_lite.planning.fit import CHAPTERS as TRAINING
+from sftrl_lite.planning.fit import MINUTES
+
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 each = pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem[:2] for path in CHAPTERS])
@@ -223,6 +226,22 @@ def test_says_how_long_it_takes(path):
     (told,) = RUNTIME.findall(opening(path))
     measured = dict(csv.reader((ROOT / "results" / "chapters.csv").open()))[path.stem]
     assert float(told) == pytest.approx(max(float(measured), 0.5), abs=0.06)
+
+
+@each
+def test_says_what_its_training_takes_on_a_t4(path):
+    # Prevents: a session on Colab that ends before the chapter does; a plan read as a measurement.
+    planned = dict(csv.reader(MINUTES.open()))
+    assert planned.keys() == {"chapter", *TRAINING}
+    if path.stem not in planned:
+        assert "on a T4" not in opening(path)
+        return
+    told = f"takes {planned[path.stem]} minutes on a T4 (planned, not measured)"
+    assert told in opening(path)
+    (nine,) = (path for path in CHAPTERS if path.stem.startswith("09"))
+    tables = [o.data["text/html"] for o in outputs(nine) if "text/html" in o.get("data", {})]
+    (table,) = (table for table in tables if path.stem in table)  # as chapter 9 computed it
+    assert f"<td>{planned[path.stem]}</td>" in table
 
 
 @each

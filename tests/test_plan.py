@@ -1,6 +1,7 @@
 """What is planned against what is measured, and the 11B's numbers on fake tensors."""
 
 import copy
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -427,11 +428,12 @@ def test_planned_minutes_of_chapters(monkeypatch):
 
 
 def test_chapters_train_what_is_planned():
-    words = {1.0: "", 1 / 2: "tflop=scale.tflop / 2", 0.4: "tflop=0.4 * scale.tflop"}
-    words[1 / 6] = "tflop=scale.tflop / 6"
+    shares = {1 / 2: "{} / 2", 1 / 3: "{} / 3", 1 / 6: "{} / 6", 0.4: "0.4 * {}"}
     for chapter, (task, share, *_) in fit.CHAPTERS.items():
         source = (ROOT / "notebooks" / "source" / f"{chapter}.py").read_text("utf-8")
-        assert words[share] in source and ("tflop=" in source) == bool(words[share]), chapter
+        whole = "scale.tflop" if task == "gp-l" else f'scale.compute("{task}")'  # others at full
+        asked = re.findall(r"\btflop=([^,]+),", source)
+        assert asked == ([shares[share].format(whole)] if share < 1 else []), chapter
         assert task == "gp-l" or f'task="{task}"' in source
 
 

@@ -1,13 +1,19 @@
 """The table of scales: rates of adapters, compute of tasks, GRPO's groups."""
 
+import math
+
 import pytest
 
 from sftrl_lite.models.loading import load
+from sftrl_lite.planning.fit import duration
+from sftrl_lite.planning.plan import Plan
+from sftrl_lite.planning.workload import Work
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run, rl_settings, settings_of
 from sftrl_lite.scales import SCALES, SFTSettings
 from sftrl_lite.seeds import seed_all
 from sftrl_lite.tasks.registry import make_task
+from sftrl_lite.training.compute import flops
 from sftrl_lite.training.sft import train_sft
 from sftrl_lite.training.sft_examples import demonstrations
 
@@ -58,6 +64,24 @@ def test_a_run_ends_with_its_tasks_compute():
         run = Run("sft", task=task, scale="full", load_format="dummy").filled()
         assert run.tflop * 1e12 == pytest.approx(flop)
         assert Run("sft", task=task).filled().tflop == 3.0
+
+
+def test_sampling_is_charged_as_the_paper_charges_it():
+    """Its lambda, 6 for cards and 5.1 for streets; the recorded streets at ``tiny`` have 6."""
+    for scale, task, passes in (
+        ("full", "gp-l", 6),
+        ("full", "virl-l", 5.1),
+        ("tiny", "virl-l", 6),
+    ):
+        found = flops(10, 100, 1, passes=SCALES[scale].passes(task))
+        assert found["flops_paper"] == pytest.approx(10 * 100 * (6 + 2 * passes))
+        run = Run("rl-ppo", task=task, scale=scale, load_format="dummy").filled()
+        assert settings_of(run).get("passes", 6) == passes
+    work, settings = Work("full", "virl-l", "rl"), SCALES["full"].rl
+    made = Plan(work, {}, 1e15, 10**10, 1, 1000)
+    steps = duration(made, 0, 1e6, settings, "H100")[0]
+    turns = settings.problems * settings.samples * 1000 * settings.epochs
+    assert steps == math.ceil(1e18 / (10**10 * (6 + 2 * 5.1) * turns))
 
 
 def test_the_releases_gradient_steps():

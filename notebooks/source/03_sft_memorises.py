@@ -20,7 +20,7 @@
 # rule. The control is the same fine-tuning on the base model's own verified answers to
 # the same hands.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #

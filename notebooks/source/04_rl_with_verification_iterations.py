@@ -19,7 +19,7 @@
 # and GRPO. Each stage trains live. Then we run PPO on a verifier's rewards at full
 # length, beside a control whose rewards are random.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -1257,7 +1257,7 @@ for method, credit, loss in (("rl-ppo", by_gae, ppo), ("rl-grpo", by_group, grpo
     text_step(learner, tokenizer, task, hands, s, 0, credit, loss)
     ours = taken()
     rl_step(new_learner(at_init(), s, seed=0), tokenizer, task, hands, s, seed=0)
-    apart = (ours - taken()).norm() / taken().norm()
+    apart = (ours - taken()).norm() / taken().norm().clamp(min=1e-12)
     print(f"{method}: the two updates differ by {apart:.2%} of their length")
 
 # %% [markdown]
@@ -1541,7 +1541,7 @@ if len(recorded):
 from sftrl_lite.course.widgets import revision_viewer
 from sftrl_lite.runs.recorder import held_out
 
-student = None  # a GPU may hold no third model
+student = learner = None  # both hold it, and a GPU may hold no third model
 trained, _ = load(folder / "rl-ppo" / "model")
 shifted = general_points("ood-rule")
 tests = held_out(shifted, 8, seed=0)

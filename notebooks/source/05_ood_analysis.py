@@ -18,7 +18,7 @@
 # measures of compute, add four controls, and compare every difference with the noise of
 # seeds and problems.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #

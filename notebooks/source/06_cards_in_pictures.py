@@ -19,7 +19,7 @@
 # shifted rule we measure how recognition and success change, with intervals. The
 # controls are random reward, on-policy SFT and Init at its best temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -490,7 +490,7 @@ def episode_loss(
 ) -> torch.Tensor:
     """Mean loss of an answer; ids and labels (L,), its picture's states (V, width)."""
     ids, labels = (row[None] for row in episode)
-    sees = dict(cross_attention_states=views[None])
+    sees = dict(cross_attention_states=views[None].float())  # as its weights
     sees["cross_attention_mask"] = image_mask(ids, model)
     return model(input_ids=ids, labels=labels, **sees).loss
 
@@ -1012,6 +1012,7 @@ plots.summary_table(table, ("success", "success@1", "recognised"), SHIFTS).T
 # %%
 names = {"SFT": "sft", "RL": "rl-ppo"}
 for name, method in names.items():
+    student = None  # a GPU may hold no third model
     student, _ = load(folder / method / "model")
     measure(name, student)
 overview("Init", *names)

@@ -20,7 +20,7 @@
 # with intervals. The controls are varied words, random reward and Init at its best
 # temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #

@@ -19,7 +19,7 @@
 # and acting transfer, with intervals. The controls are random reward, on-policy SFT, a
 # blindfold and Init at its best temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #

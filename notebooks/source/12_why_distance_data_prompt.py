@@ -20,7 +20,7 @@
 # comparison gives both counts of compute, and Init at its best temperature is the
 # control without training.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #

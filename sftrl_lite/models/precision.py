@@ -91,13 +91,15 @@ def mixed(function: Callable) -> Callable:
     """Run ``function(model, ...)`` in the number format of ``precision``.
 
     Matrix products compute in it, whatever the weights are stored in; sums and softmax stay
-    in float32. Backward passes belong outside.
+    in float32. Backward passes belong outside. A model that lies in main memory beside a GPU is
+    computed in float32, as on a machine without one.
     """
 
     @wraps(function)
     def inner(model: PreTrainedModel, *args: Any, **options: Any) -> Any:
-        small = precision()[0]
-        with torch.autocast(model.device.type, small, enabled=small != torch.float32):
+        machine, where = hardware(), model.device.type
+        here = where == machine.device.type and machine.format != torch.float32
+        with torch.autocast(where, machine.format, enabled=here):
             return function(model, *args, **options)
 
     return inner

@@ -28,7 +28,6 @@ from sftrl_lite.planning.workload import (
 )
 from sftrl_lite.scales import ADAPTERS, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.registry import budget
-from sftrl_lite.training.compute import LAMBDA
 from sftrl_lite.training.rollouts import TOGETHER
 
 
@@ -52,7 +51,7 @@ def duration(
     if settings:
         episodes = settings.problems * settings.samples
         share = episodes / (scale.rl.problems * scale.rl.samples)
-        counted = (6 + 2 * LAMBDA) * episodes * found.tokens * settings.epochs
+        counted = (6 + 2 * scale.passes(work.task)) * episodes * found.tokens * settings.epochs
         groups = -(-episodes // work.gpus // TOGETHER)
         answer = lengths(work.scale, work.task)[1], settings.max_new_tokens
         size = NF4 if work.adapter == "qlora" else 2
@@ -110,11 +109,14 @@ CHAPTERS = {
     "03_sft_memorises": ("gp-l", 1 / 2, 2, 0),
     "04_rl_with_verification_iterations": ("gp-l", 1 / 2, 0, 2),
     "05_ood_analysis": ("gp-l", 1.0, 1, 1),
-    "06_cards_in_pictures": ("gp-vl", 1.0, 2, 2),
+    "06_cards_in_pictures": ("gp-vl", 1 / 2, 2, 2),
     "07_streets_in_text": ("virl-l", 0.4, 2, 2),
-    "08_streets_in_pictures": ("virl-vl", 1 / 2, 2, 2),
+    "08_streets_in_pictures": ("virl-vl", 1 / 3, 2, 2),
     "12_why_distance_data_prompt": ("gp-l", 1 / 6, 2, 0),
 }
+
+
+MINUTES = ROOT / "results" / "chapters-t4.csv"
 
 
 def chapter_table(scale: Scale | str = "t4", gpu: str = "T4") -> list[dict[str, Any]]:
@@ -316,5 +318,14 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
                         rows.writerow((*key, f"{size:.4g}", f"{found.flops / 1e12:.4g}"))
 
 
+def write_minutes(path: Path = MINUTES) -> None:
+    """The planned minutes of the chapters at ``t4`` on a T4, which they state; one minute."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("chapter", "minutes"))
+        rows.writerows((row["chapter"], row["minutes"]) for row in chapter_table("t4", "T4"))
+
+
 if __name__ == "__main__":
     write_table()
+    write_minutes()

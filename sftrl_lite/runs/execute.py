@@ -260,14 +260,18 @@ def _train_rl(
     updates = -(-min(settings.problems, len(hands)) * settings.samples // settings.minibatch)
     updates *= settings.epochs
 
+    def spent() -> dict[str, float]:
+        passes = run.scale.passes(run.task)
+        return flops(recorder.parameters, trained, generated, passes=passes)
+
     def share() -> float:
         """How much of the run is done."""
-        spent = flops(recorder.parameters, trained, generated)["flops_paper"] / 1e12
-        return learner.step / run.steps if run.steps else spent / run.tflop
+        tflop = spent()["flops_paper"] / 1e12
+        return learner.step / run.steps if run.steps else tflop / run.tflop
 
     def note(end: bool, more: dict[str, float]) -> None:
-        costs = flops(recorder.parameters, trained, generated)
-        recorder.note(learner.step, costs | {"updates": updates * learner.step} | more, end)
+        counted = spent() | {"updates": updates * learner.step}
+        recorder.note(learner.step, counted | more, end)
 
     if learner.step == 0:
         note(end=True, more={})

@@ -12,7 +12,6 @@ from typing import Any
 from sftrl_lite.runs.run_config import Run
 from sftrl_lite.scales import Scale, get_scale
 from sftrl_lite.tasks.registry import budget
-from sftrl_lite.training.compute import LAMBDA
 
 TASKS = ("gp-l", "gp-vl", "virl-l", "virl-vl")  # the paper's; what else is registered is not here
 RL, SFT = "released RL script", "released SFT script"
@@ -80,7 +79,7 @@ def here(scale: Scale, task: str) -> dict[str, Any]:
         "evaluation: longest answer": s.max_new_tokens,
         "evaluation: episodes": scale.eval_episodes,
         "compute, TFLOP": scale.compute(task),
-        "lambda: passes per sampled token": LAMBDA,
+        "lambda: passes per sampled token": scale.passes(task),
     }
 
 

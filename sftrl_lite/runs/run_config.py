@@ -28,7 +28,7 @@ from sftrl_lite.files import ROOT, digest
 from sftrl_lite.models.checkpoints import SUMS, find
 from sftrl_lite.models.smollm import obtain
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.scales import ADAPTERS, SCALES, VISION, RLSettings, Scale, get_scale
+from sftrl_lite.scales import ADAPTERS, LAMBDA, SCALES, VISION, RLSettings, Scale, get_scale
 from sftrl_lite.tasks.base import Task
 from sftrl_lite.tasks.registry import budget, make_task, reported
 
@@ -277,6 +277,8 @@ def settings_of(run: Run) -> dict[str, Any]:
         return found | ({"schedule": how} if how != "constant" else {})
     own = {field.name for field in fields(Run)} - set(SIZES)
     found = {name: v for name, v in asdict(rl_settings(run)).items() if name not in own}
+    passes = scale.passes(run.task)
+    found |= {"passes": passes} if passes != LAMBDA else {}
     return ({"batch": scale.sft.batch} if run.warmup else {}) | found
 
 

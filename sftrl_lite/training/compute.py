@@ -3,7 +3,7 @@
 The paper (appendix C.3) counts 6 N floating-point operations for each token trained on
 and 2 N for each token passed through the model while sampling, with N parameters. It
 charges sampling as if every new token read its whole prefix again (no cache): for
-GeneralPoints that is lambda = 6 passes for each token trained on.
+GeneralPoints that is lambda = 6 passes for each token trained on, for streets 5.1.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.vision import has_cross_attention, vision_modules
-
-LAMBDA = 6.0  # the paper's ratio of sampling passes to trained tokens on GeneralPoints
+from sftrl_lite.scales import LAMBDA
 
 
 def text_weights(model: PreTrainedModel, pictures: bool = False) -> list[Tensor]:
@@ -53,7 +52,9 @@ def picture_tokens(model: PreTrainedModel) -> int:
     return round(patches * through / text_parameters(model, pictures=True))
 
 
-def flops(parameters: int, trained: int, generated: int = 0, read: int = 0) -> dict[str, float]:
+def flops(
+    parameters: int, trained: int, generated: int = 0, read: int = 0, passes: float = LAMBDA
+) -> dict[str, float]:
     """FLOPs of a training run so far.
 
     Args:
@@ -61,12 +62,13 @@ def flops(parameters: int, trained: int, generated: int = 0, read: int = 0) -> d
         trained: tokens through forward and backward, every epoch counted.
         generated: tokens through forward only, while sampling with a KV cache.
         read: tokens through a frozen Init, forward only and once: 2 N each in both counts.
+        passes: the paper's lambda (``Scale.passes``).
 
     Returns:
         ``flops_paper`` 6 N trained + 2 N lambda trained (the second term only where
         something was sampled) and ``flops_cache`` 6 N trained + 2 N generated.
     """
-    paper = 2 * LAMBDA * trained if generated else 0
+    paper = 2 * passes * trained if generated else 0
     both = 6.0 * trained + 2.0 * read
     return {
         "flops_paper": parameters * (both + paper),

@@ -13,67 +13,75 @@ weights of the base among them; the beginning and the end of a run.
 import gc
 import json
 import os
+import sys
 import time
 import weakref
 from dataclasses import replace
 from functools import wraps
 
-if wanted := os.environ.get("SFTRL_TEST_SCALE"):
-    from sftrl_lite import scales
-    from sftrl_lite.training import rollouts, static_decoding
+try:
+    helper = "resource_tracker" in " ".join(sys.orig_argv)  # a process that computes nothing
+    if not helper and (wanted := os.environ.get("SFTRL_TEST_SCALE")):
+        from sftrl_lite import scales
+        from sftrl_lite.training import rollouts, static_decoding
 
-    fields = json.loads(wanted)
-    name = fields.pop("name")
-    rollouts.TOGETHER = fields.pop("together", rollouts.TOGETHER)
-    static_decoding.compiled = lambda model: type(model).forward
-    row = scales.SCALES[name]
-    parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
-    scales.SCALES[name] = replace(row, **fields, **parts)
+        fields = json.loads(wanted)
+        name = fields.pop("name")
+        rollouts.TOGETHER = fields.pop("together", rollouts.TOGETHER)
+        scales.ROWS = fields.pop("rows", scales.ROWS)
+        static_decoding.compiled = lambda model: type(model).forward
+        row = scales.SCALES[name]
+        parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
+        scales.SCALES[name] = replace(row, **fields, **parts)
 
-if place := os.environ.get("SFTRL_TEST_LOG"):
-    from sftrl_lite.models import loading
-    from sftrl_lite.training import rl, sft
+    if not helper and (place := os.environ.get("SFTRL_TEST_LOG")):
+        from sftrl_lite.models import loading
+        from sftrl_lite.training import sft, updates
 
-    living = weakref.WeakSet()
+        living = weakref.WeakSet()
 
-    def note(event, **more):
-        gc.collect()
-        line = dict(event=event, process=os.getpid(), time=time.time(), living=len(living))
-        with open(place, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line | more) + "\n")
+        def note(event, **more):
+            gc.collect()
+            line = dict(event=event, process=os.getpid(), time=time.time(), living=len(living))
+            with open(place, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line | more) + "\n")
 
-    def noted(module, function, event):
-        """Let a function that trains its first argument write down what of it trains."""
-        inner = getattr(module, function)
+        def noted(module, function, event):
+            """Let a function that trains its first argument write down what of it trains."""
+            inner = getattr(module, function)
 
-        @wraps(inner)
-        def outer(model, *args, **options):
-            own = [n for n, w in model.named_parameters() if w.requires_grad and "lora_" not in n]
-            note(event, base_weights=len(own))
-            return inner(model, *args, **options)
+            @wraps(inner)
+            def outer(model, *args, **options):
+                own = [
+                    n for n, w in model.named_parameters() if w.requires_grad and "lora_" not in n
+                ]
+                note(event, base_weights=len(own))
+                return inner(model, *args, **options)
 
-        setattr(module, function, outer)
+            setattr(module, function, outer)
 
-    weights = loading._weights
+        weights = loading._weights
 
-    def loaded(*args):
-        model = weights(*args)
-        living.add(model)
-        note("load")
-        return model
+        def loaded(*args):
+            model = weights(*args)
+            living.add(model)
+            note("load")
+            return model
 
-    loading._weights = loaded
-    noted(rl, "new_learner", "rl")
-    noted(sft, "train_sft", "sft")
+        loading._weights = loaded
+        noted(updates, "new_learner", "rl")
+        noted(sft, "train_sft", "sft")
 
-    from sftrl_lite.runs import checks, execute  # takes the functions above by name
+        from sftrl_lite.runs import checks, execute  # takes the functions above by name
 
-    checks.READABLE = 0.0
-    inner_run = execute._train
+        checks.READABLE = 0.0
+        inner_run = execute._train
 
-    def run(*args):
-        note("begin")
-        inner_run(*args)
-        note("end")
+        def run(*args):
+            note("begin")
+            inner_run(*args)
+            note("end")
 
-    execute._train = run
+        execute._train = run
+except Exception as error:  # Python would go on without what is set here
+    raise SystemExit(f"sitecustomize: {error!r}") from error
