@@ -360,7 +360,9 @@ def test_the_shared_picture_gets_the_gradient_of_many(
         rl.METHODS[method](part, logps, values, settings)[0].backward()
         for name, weight in fresh_seeing.named_parameters():
             largest = gradient[name].abs().max()
-            assert torch.allclose(gradient[name], weight.grad, atol=1e-4 * largest + 1e-7), name
+            # a gate is one number, a sum of thousands that nearly cancel: processors differ
+            near = 1e-3 * largest + 1e-6
+            assert torch.allclose(gradient[name], weight.grad, atol=near), name
             if batch.advantages[rows].any() and (
                 name.endswith("proj.weight") or "patch_embedding" in name
             ):
