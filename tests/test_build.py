@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,27 @@ def test_without_network_the_reason_is_one_line(tmp_path):
     fatal = [line for line in (done.stdout + done.stderr).splitlines() if "fatal" in line]
     assert done.returncode != 0 and len(fatal) == 2  # the cell was run twice
     assert not (content / "sftrl_lite").exists()
+
+
+class Private(BaseHTTPRequestHandler):
+    """A server that wants a password, as it also does where there is no such repository."""
+
+    def do_GET(self):
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="private"')
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_private_repository_asks_for_no_password(tmp_path):
+    content, server = tmp_path / "content", HTTPServer(("127.0.0.1", 0), Private)
+    content.mkdir()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    done = first_cell(content, f"http://127.0.0.1:{server.server_port}/team/sftrl-lite")
+    server.shutdown()
+    assert done.returncode != 0 and "terminal prompts disabled" in done.stdout + done.stderr
 
 
 def test_an_old_python_is_told(monkeypatch):
