@@ -169,7 +169,7 @@ def embed(picture: Image.Image) -> tuple[str, str]:
     exact, small = io.BytesIO(), io.BytesIO()
     picture = picture if picture.mode == "P" else picture.convert("RGB")
     picture.save(exact, format="png", optimize=True)
-    picture.convert("RGB").save(small, format="jpeg", quality=70)
+    picture.convert("RGB").save(small, format="jpeg", quality=60)
     shrunk = len(small.getvalue()) < len(exact.getvalue()) / 2
     kind, chosen = ("image/jpeg", small) if shrunk else ("image/png", exact)
     return kind, base64.b64encode(chosen.getvalue()).decode()
