@@ -178,7 +178,7 @@ def test_a_click_trains_with_what_is_chosen_and_draws_on_the_way(live, monkeypat
 
     monkeypatch.setattr(playground_view, "train", trained)
     fields["Learning rate"].value, fields["Method"].value = 5e-3, "rl-grpo"
-    fields["Clip"].value, fields["Episodes a hand"].value = math.inf, 32
+    fields["Clip"].value, fields["Episodes per hand"].value = math.inf, 32
     button.click()
     assert asked == [replace(DEFAULT, method="rl-grpo", lr=5e-3, clip=math.inf, group=32)]
     assert "After step 4: 40 %" in pages[0] and "Collapsed. After step 8" in page.value

@@ -380,7 +380,7 @@ worst = {name: min(zip(ps, xs, strict=True)) for name, (xs, ps) in strips.items(
 told = [f"{name}, {x.strip()} with {p:.3f}" for name, (p, x) in worst.items()]
 finding = f"The {min(worst, key=worst.get)} answer has the token least likely to Init"
 fig.suptitle(finding)
-words = "Boxes: the formula tokens of three answers to a hand, with their probabilities."
+words = "Boxes: formula tokens of three answers to a hand, with probabilities."
 notebook.figure(fig, alt=f"{finding}. {words} The least of each: {'; '.join(told)}.")
 
 # %% [markdown]

@@ -716,8 +716,8 @@ from sftrl_lite.runs.headline import side_by_side
 from sftrl_lite.runs.run_config import Run
 
 options = dict(task="virl-l", scale=scale.name, points=1, splits=("id",))
-options |= dict(tflop=0.4 * scale.compute("virl-l"), final_episodes=scale.eval_episodes // 5)
-options |= dict(curve_episodes=0, pass_samples=0)
+options |= dict(tflop=0.4 * scale.compute("virl-l"), pass_samples=0)
+options |= dict(final_episodes=scale.eval_episodes // 5, curve_episodes=0)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
 measured = side_by_side(plan, folder, "chapter-7")

@@ -404,8 +404,8 @@ held = sum(cell.keys.nbytes + cell.values.nbytes for cell in kept)
 print(f"tiny: predicted {2 * 40 * token:,} bytes for two rows, held {held:,}")
 for tiles in (1, 4):
     token, picture = cache_bytes(config_of("full", "gp-vl", tiles), 2)
-    print(f"11B:  {token / 1024:.0f} KiB per token, {picture / 2**20:.0f} MiB per picture, "
-          f"tiles: {tiles}")
+    print(f"11B:  {token / 1024:.0f} KiB per token, "
+          f"{picture / 2**20:.0f} MiB per picture, tiles: {tiles}")
 
 # %% [markdown]
 # ### Exercise 9.4: how many episodes at once?

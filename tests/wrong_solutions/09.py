@@ -3,7 +3,7 @@ def static_gib(trained, frozen=0, frozen_bytes=2):  # gigabytes
     return (16 * trained + frozen_bytes * frozen) / 10**9
 
 
-# %% 9.1 | 4 + 4 + 8 bytes a weight
+# %% 9.1 | 4 + 4 + 8 bytes per weight
 def static_gib(trained, frozen=0, frozen_bytes=2):  # one running mean only
     return (12 * trained + frozen_bytes * frozen) / 2**30
 
@@ -18,7 +18,7 @@ def static_gib(trained, frozen=0, frozen_bytes=2):  # frozen is always bfloat16
     return (16 * trained + 2 * frozen) / 2**30
 
 
-# %% 9.1 | 4 + 4 + 8 bytes a weight
+# %% 9.1 | 4 + 4 + 8 bytes per weight
 def static_gib(trained, frozen=0, frozen_bytes=2):  # weights in 16 bits while they are trained
     return (8 * trained + frozen_bytes * frozen) / 2**30
 
