@@ -1089,8 +1089,8 @@ if several:
 # %% [markdown]
 # ## How many weights changed?
 #
-# RL is reported to leave most weights of a large model exactly unchanged (Mukherjee et
-# al., 2025). Those checkpoints are bfloat16: eight bits of mantissa, so a change of
+# RL is reported to leave most weights of a large model exactly unchanged
+# ([Mukherjee et al., 2025](https://arxiv.org/abs/2505.11711)). Those checkpoints are bfloat16: eight bits of mantissa, so a change of
 # less than about 0.4 % of a weight is rounded away. We train in float32 and can count
 # both ways. The table shows per cent of the weights that take part in a text forward
 # pass, at the end of `why`:
@@ -1180,7 +1180,5 @@ pd.DataFrame(lines).T
 #   self-distillation forgets more than RL (20 minutes).
 # - Luo et al. (2026), [RL Forgets!](https://arxiv.org/abs/2607.04364): continual
 #   learning over several tasks (20 minutes).
-# - Mukherjee et al. (2025), [Reinforcement Learning Finetunes Small
-#   Subnetworks](https://arxiv.org/abs/2505.11711) (15 minutes).
 #
 # Next: [13. Do we believe it?](13_do_we_believe_it.ipynb).
