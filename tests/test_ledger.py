@@ -187,7 +187,7 @@ def test_the_commit_is_that_of_this_repository(copy, monkeypatch):
     assert run_config.commit() == f"{name}+"
 
 
-def test_there_is_no_commit_where_the_repository_is_anothers(copy, tmp_path, monkeypatch):
+def test_there_is_no_commit_where_the_repository_belongs_to_others(copy, tmp_path, monkeypatch):
     top, around = copy("top", False), copy("around", True)
     monkeypatch.setattr(run_config, "ROOT", top)  # beside their files, and not among them
     assert git(top, "rev-parse", "HEAD") and run_config.commit() == ""

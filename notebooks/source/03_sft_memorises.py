@@ -756,7 +756,6 @@ LINES = {
     "Init's own, fresh hands": ("#0072B2", "o", "-"),
 }
 lows = floor(hands[:100]), floor(fresh)
-
 fig, axis = plt.subplots(figsize=(9, 3.8))
 for name, (colour, marker, line) in LINES.items():
     axis.plot(curve[name], color=colour, marker=marker, ls=line, label=name)
