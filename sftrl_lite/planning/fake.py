@@ -26,6 +26,7 @@ from sftrl_lite.models.vision import (
     encode,
     has_cross_attention,
     states_of_picture,
+    tower_of,
     vision_modules,
 )
 from sftrl_lite.planning.workload import Work
@@ -170,7 +171,7 @@ def encode_whole(model: PreTrainedModel, pixels: Pixels) -> Tensor:
 
 def few_pictures(config: PreTrainedConfig, number: int) -> int:
     """How many of so many pictures ``encode`` takes at a time."""
-    if (tower := getattr(config, "vision_config", None)) is None:
+    if (tower := tower_of(config)) is None:
         return number
     patches = (tower.image_size // tower.patch_size) ** 2 * getattr(tower, "max_num_tiles", 1)
     return min(number, max(PATCHES // patches, 1))

@@ -7,13 +7,15 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from sftrl_lite.models.vision import tower_of
+
 # --- models of few layers ----------------------------------------------------------------
 
 
 def depths(config: PreTrainedConfig) -> dict[str, int]:
     """How many layers of each kind a model has."""
     text: Any = config.get_text_config()
-    tower: Any = getattr(config, "vision_config", None)
+    tower = tower_of(config)
     across = len(getattr(text, "cross_attention_layers", ()))
     found = {"text": text.num_hidden_layers - across}
     if tower:
@@ -30,7 +32,7 @@ def cut(config: PreTrainedConfig, layers: dict[str, int]) -> PreTrainedConfig:
     """
     config = copy.deepcopy(config)
     text: Any = config.get_text_config()
-    tower: Any = getattr(config, "vision_config", None)
+    tower = tower_of(config)
     text.num_hidden_layers = layers["text"] + layers.get("across", 0)
     if tower:
         tower.num_hidden_layers, deep = layers["tower"], tower.num_hidden_layers

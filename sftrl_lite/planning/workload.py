@@ -13,7 +13,7 @@ from sftrl_lite.files import ROOT
 from sftrl_lite.models.checkpoints import find
 from sftrl_lite.models.smollm import FOLDER, smollm_config
 from sftrl_lite.models.tiny import KINDS, LIKE_11B, LIKE_500M, full_config, small_config
-from sftrl_lite.models.vision import states_of_picture
+from sftrl_lite.models.vision import states_of_picture, tower_of
 from sftrl_lite.scales import ADAPTERS, SCALES, VISION, Scale, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import TASKS, make_task
@@ -132,7 +132,7 @@ def states_bytes(config: PreTrainedConfig, size: int) -> int:
 
 def pixel_bytes(config: PreTrainedConfig) -> int:
     """Bytes of a picture as the image processor gives it; 0 where there is none."""
-    if (tower := getattr(config, "vision_config", None)) is None:
+    if (tower := tower_of(config)) is None:
         return 0
     area = tower.image_size**2
     return 12 * area * tower.max_num_tiles if config.model_type == "mllama" else 20 * area

@@ -270,15 +270,17 @@ def defaults() -> dict[str, Any]:
 
 def settings_of(run: Run) -> dict[str, Any]:
     """What decides the numbers of a filled run beside its own fields, from its scale."""
-    scale, passes = run.scale, run.scale.passes(run.task)
-    sampled: dict[str, Any] = {"passes": passes} if passes != LAMBDA else {}
+    scale = run.scale
     if run.method.startswith("sft"):
-        found = {"batch": scale.sft.batch, "max_new_tokens": scale.rl.max_new_tokens}
+        found: dict[str, Any] = {"batch": scale.sft.batch}
+        found |= {"max_new_tokens": scale.rl.max_new_tokens}
         how = run.schedule or scale.sft.schedule
         return found | ({"schedule": how} if how != "constant" else {})
     own = {field.name for field in fields(Run)} - set(SIZES)
     found = {name: v for name, v in asdict(rl_settings(run)).items() if name not in own}
-    return ({"batch": scale.sft.batch} if run.warmup else {}) | found | sampled
+    if (passes := scale.passes(run.task)) != LAMBDA:
+        found["passes"] = passes
+    return ({"batch": scale.sft.batch} if run.warmup else {}) | found
 
 
 def unusual(run: Run) -> dict[str, Any]:
