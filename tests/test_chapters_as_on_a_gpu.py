@@ -1,13 +1,15 @@
 """Chapters from their first cell to their last at a scale for GPUs, computed as on one: 16-bit
 products, static caches, checkpointed layers, batches in passes. The weights are made up.
 
-``make test`` walks chapters 4 and 6 at ``full``, ``pytest -m gpu_walk`` the others as well.
+``make test`` walks chapters 4 and 6 at ``full``. ``pytest -m gpu_walk`` walks the others as well,
+and all chapters with every code cell run twice, which has to give the same output again.
 Compiling takes most of the time of a model that is this small, so decoding is not compiled here:
 it is in ``test_matrix.py`` and ``test_rollouts.py``.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from sftrl_lite.tasks.registry import TASKS, make_task
 from sftrl_lite.training.sft import train_sft
 from sftrl_lite.training.sft_examples import training_rows
 
-pytest.importorskip("nbformat")
+nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupytext")
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +47,8 @@ SMALL = {
     | {"temperature": 1.0},  # at 0.2 the answers to a hand would all be the same
 }
 RUN = """
-import sys, importlib.util, json, os
+import copy, importlib.util, json, os, sys
+import nbformat
 from nbclient import NotebookClient
 from pathlib import Path
 spec = importlib.util.spec_from_file_location("build", "notebooks/build.py")
@@ -54,9 +57,16 @@ spec.loader.exec_module(build)
 (source,) = Path("notebooks/source").glob(sys.argv[1] + "_*.py")
 where = {"metadata": {"path": "notebooks"}}
 chapter = build.convert(source)
+if sys.argv[3:]:  # where the chapter goes whose code cells are run twice in a row
+    for cell in list(chapter.cells):
+        at = next(i for i, own in enumerate(chapter.cells) if own is cell)
+        if cell.cell_type == "code":
+            chapter.cells.insert(at + 1, copy.deepcopy(cell) | {"id": cell.id + "-again"})
 os.environ |= json.loads(sys.argv[2])  # for the kernel: to this process it would be slow imports
 how = dict(timeout=1800, startup_timeout=600, kernel_name="python3", resources=where)
 NotebookClient(chapter, **how).execute()
+if sys.argv[3:]:
+    nbformat.write(chapter, sys.argv[3])
 """
 MODELS = 2  # of 11B that live in a process at once: 40 GiB, beside what a run needs
 
@@ -91,8 +101,11 @@ def weights(tmp_path_factory):
     return {"full": str(folder / "tiny-gp-l"), "t4": str(folder / "smol")}
 
 
-def walk(number: str, scale: str, base: str, folder: Path) -> list[dict]:
-    """Execute a chapter's source in a copy of the course; what took a GPU's memory, in order."""
+def walk(number: str, scale: str, base: str, folder: Path, twice: str = "") -> list[dict]:
+    """Execute a chapter's source in a copy of the course; what took a GPU's memory, in order.
+
+    With ``twice`` each code cell is run two times in a row, and the file of that name holds it.
+    """
     course, log = folder / "course", folder / "log.jsonl"
     course.mkdir()
     shutil.copytree(ROOT / "sftrl_lite", course / "sftrl_lite")  # says where runs are kept
@@ -104,7 +117,7 @@ def walk(number: str, scale: str, base: str, folder: Path) -> list[dict]:
     told |= dict(SFTRL_TEST_SCALE=json.dumps(SMALL | {"name": scale, "base": base}))
     told |= dict(SFTRL_PRETEND_GPU={"full": "bf16", "t4": "fp16"}[scale], OMP_NUM_THREADS="1")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, number, json.dumps(told)],
+        [sys.executable, "-c", RUN, number, json.dumps(told), *([twice] if twice else [])],
         cwd=course,
         capture_output=True,
         text=True,
@@ -143,6 +156,34 @@ def test_every_other_chapter_runs_on_a_gpu(number, weights, tmp_path):
 @pytest.mark.parametrize("number", ["04", "06"])
 def test_a_chapter_runs_on_a_t4(number, weights, tmp_path):
     check(walk(number, "t4", weights["t4"], tmp_path))
+
+
+def said(cell: dict) -> str:
+    """What a cell printed and showed, without progress bars, warnings and pictures."""
+    found = []
+    for output in cell["outputs"]:
+        if output.get("name") == "stdout":
+            found.append(output["text"])
+        shown = output.get("data", {})
+        bar = "application/vnd.jupyter.widget-view+json" in shown
+        found += [
+            shown[kind] for kind in ("text/markdown", "text/html") if kind in shown and not bar
+        ]
+        if "text/plain" in shown and len(shown) == 1:
+            found.append(shown["text/plain"])
+    return re.sub(r" at 0x[0-9a-f]+|id=\"[^\"]*\"|[0-9.]+ (s|min|minutes)\b", "", "\n".join(found))
+
+
+@pytest.mark.gpu_walk
+@pytest.mark.parametrize("number", [f"{number:02}" for number in range(14)])
+def test_a_cell_that_is_run_twice_says_the_same_again(number, weights, tmp_path):
+    done = tmp_path / "twice.ipynb"
+    walk(number, "full", weights["full"], tmp_path, twice=str(done))
+    cells = [cell for cell in nbformat.read(done, 4).cells if cell.cell_type == "code"]
+    assert len(cells) > 10
+    for first, again in zip(cells[::2], cells[1::2], strict=True):
+        assert first.source == again.source
+        assert said(first) == said(again), first.source
 
 
 @pytest.mark.parametrize(

@@ -746,6 +746,7 @@ with tqdm(total=steps, unit="step") as bar:
         student, tokenizer, data, scale.sft, ROOT / "runs" / "chapter-3" / "probe", 0,
         steps=steps, hook=ask, at=range(0, steps + 1, 10), progress=False,
     )
+student = None  # its memory is free for the runs below
 curve = pd.DataFrame(seen).set_index("step")
 curve.round(2)
 
@@ -909,23 +910,28 @@ for split in ("id", "ood-rule"):
 # %% [markdown]
 # ## Look at failures
 #
-# Do not trust an average without looking at single answers. We load Init, SFT and the
-# control, and let each answer the same fresh hands once, under the trained and the
-# shifted rule.
+# Do not trust an average without looking at single answers. Init, SFT and the control
+# answer the same fresh hands once, under the trained and the shifted rule. They are
+# loaded one after the other: at `full`, three models would not fit on a card.
 
 # %%
 from sftrl_lite.training.evaluate import evaluate
+from sftrl_lite.training.rollouts import Episode
 
-models = {"Init": init}
-for method in methods:
-    models[plots.LOOKS[method][3]], _ = load(folder / method / "model")
-played = {}
-for split in ("id", "ood-rule"):
-    tests = held_out(general_points(split), 200, seed=0)
-    for name, model in models.items():
-        asked = dict(tries=1, **limit)
-        _, said = evaluate(model, tokenizer, general_points(split), tests, **asked)
-        played[names[split], name] = said
+kept = {"Init": scale.base_for("gp-l")}
+kept |= {plots.LOOKS[method][3]: folder / method / "model" for method in methods}
+
+
+def first_answers(model, split: str) -> list[Episode]:
+    """One try at each of the same 200 held-out hands."""
+    judge = general_points(split)
+    tests = held_out(judge, 200, seed=0)
+    return evaluate(model, tokenizer, judge, tests, tries=1, **limit)[1]
+
+played = {
+    (names[split], name): first_answers(load(where)[0], split)
+    for split in ("id", "ood-rule") for name, where in kept.items()
+}
 kinds = {
     key: Counter(episode.turns[0].verdict.kind for episode in episodes)
     for key, episodes in played.items()
@@ -1031,14 +1037,15 @@ def belief(model, hand: Hand, value: int) -> float:
     ends = logps[-len(number) :].gather(1, rows[0, -len(number) :, None])
     return ends.sum().exp().item()
 
+def beliefs(model, deals: list[Hand]) -> list[float]:
+    """Mean probability of 11 and of 10."""
+    return [sum(belief(model, h, v) for h in deals) / len(deals) for v in (11, 10)]
+
 # %%
 deals = held_out(general_points("ood-rule"), 300, seed=0)
 jacks = [Hand(("J", *sorted(h.cards)[:3]), OOD_RULE) for h in deals if "J" in h.cards]
-for name, model in models.items():
-    eleven, ten = (
-        sum(belief(model, hand, value) for hand in jacks[:40]) / len(jacks[:40])
-        for value in (11, 10)
-    )
+for name, where in kept.items():
+    eleven, ten = beliefs(load(where)[0], jacks[:40])
     print(f"{name:40} P(jack is 11) = {eleven:.3f}   P(jack is 10) = {ten:.3f}")
 
 # %% [markdown]
@@ -1084,7 +1091,7 @@ from sftrl_lite.course.widgets import token_view
 learned = next(h for h in hands if task.demonstration(h) != task.base_demonstration(h))
 print("demonstrated:", solver_formula(learned), "  shortest:", best_formula(learned))
 look = dict(cards=" ".join(learned.cards), rule=ID_RULE.name, temperature=0.6)
-token_view(models["SFT"], tokenizer, **look)
+token_view(load(kept["SFT"])[0], tokenizer, **look)
 
 # %% [markdown]
 # ## What it means, and what it does not

@@ -80,9 +80,8 @@ from sftrl_lite.runs.headline import headline
 table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
 init, tokenizer = load(scale.base_for("gp-l"))
-models = {"Init": init}
-models["SFT"] = load(folder / "sft" / "model")[0]
-models["RL"] = load(folder / "rl-ppo" / "model")[0]
+models = {"Init": scale.base_for("gp-l")}  # where they lie; at full, not all fit at once
+models |= {"SFT": folder / "sft" / "model", "RL": folder / "rl-ppo" / "model"}
 
 # %% [markdown]
 # All three answer the same held-out hands, in episodes of up to the scale's number of
@@ -103,7 +102,7 @@ for key in tqdm([(m, split) for split in ("id", "ood-rule") for m in models]):
     task = general_points(split)
     hands = held_out(task, scale.eval_episodes, 0)
     found[key], played[key] = evaluate(
-        models[name], tokenizer, task, hands, tries=scale.rl.tries, **limit
+        load(models[name])[0], tokenizer, task, hands, tries=scale.rl.tries, **limit
     )
 
 # %% [markdown]
@@ -301,8 +300,8 @@ def sample(model, samples: int, temperature: float):
     return solved.reshape(-1, samples), total.reshape(-1, samples)
 
 
-for name, model in tqdm(models.items()):
-    right[name], logps[name] = sample(model, n, temperature=1.0)
+for name, where in tqdm(models.items()):
+    right[name], logps[name] = sample(load(where)[0], n, temperature=1.0)
 
 # %%
 from sftrl_lite.training.evaluate import pass_at_k
