@@ -92,6 +92,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as whole as ``whole`` makes it."""
+    with whole(path) as draft:
+        draft.write_bytes(content)
+
+
 def write_summed(path: Path, content: bytes) -> None:
     """Write a file that ``check_summed`` can check, as whole as ``whole`` makes it.
 

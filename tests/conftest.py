@@ -12,6 +12,8 @@ import pytest
 import torch
 from transformers import (
     Idefics3Processor,
+    LlamaConfig,
+    LlamaForCausalLM,
     MllamaForConditionalGeneration,
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
@@ -125,6 +127,25 @@ def make_reader(pieces):
     edge = {"longest_edge": 40}
     eyes = SmolVLMImageProcessorPil(size=edge, max_image_size=edge, do_image_splitting=False)
     return Idefics3Processor(eyes, tokenizer, image_seq_len=4, chat_template=TEMPLATE)
+
+
+def make_text_model(tokenizer):
+    """A random Llama whose head is its embeddings, as SmolLM2's."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
 
 
 def make_smol(reader):

@@ -9,7 +9,15 @@ import socket
 
 import pytest
 import torch
-from conftest import LengthTask, PictureTask, make_seeing, small_scale
+from conftest import (
+    LengthTask,
+    PictureTask,
+    make_reader,
+    make_seeing,
+    make_smol,
+    make_text_model,
+    small_scale,
+)
 from safetensors.torch import load_file
 
 from sftrl_lite import scales
@@ -18,6 +26,7 @@ from sftrl_lite.runs import execute
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import read_rows
 from sftrl_lite.runs.run_config import Run
+from sftrl_lite.tasks import general_points
 from sftrl_lite.tasks.card_pictures import Look
 from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.tasks.hands import Hand
@@ -286,7 +295,17 @@ def split_runs(bases, out, stop):
     whole_runs(bases, out, stop, ("rl", "pictures"))
 
 
-def test_a_split_model_takes_the_same_steps(base, tmp_path):
+def test_a_model_whose_head_is_its_embeddings_is_not_split(tokenizer, monkeypatch):
+    monkeypatch.setattr(distributed, "sharding", lambda: True)
+    with pytest.raises(RuntimeError, match="head is its embeddings"):
+        distributed.shard(make_text_model(tokenizer))
+
+
+@pytest.mark.parametrize("kind", ["mllama", "smolvlm"])
+def test_a_split_model_takes_the_same_steps(kind, base, tmp_path):
+    if kind == "smolvlm":
+        reader = make_reader(general_points.vocabulary(pictures=True))
+        loading.save(make_smol(reader), reader, base := tmp_path / kind)
     steps(base, "rl-ppo", tmp_path)
     launch(split_steps, 2, base, tmp_path)
     read = [torch.load(tmp_path / f"rl-ppo{n}.pt", weights_only=True) for n in (10, 20, 21)]

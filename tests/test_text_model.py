@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from conftest import make_text_model
 
 from sftrl_lite.models import loading, precision
 from sftrl_lite.models.vision import to_pixels
@@ -20,23 +20,8 @@ from sftrl_lite.training.sft_examples import training_rows
 
 @pytest.fixture(scope="module")
 def folder(tokenizer, tmp_path_factory):
-    """Its head is its embeddings, as SmolLM2's."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.2,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     place = tmp_path_factory.mktemp("text") / "model"
-    loading.save(LlamaForCausalLM(config), tokenizer, place)
+    loading.save(make_text_model(tokenizer), tokenizer, place)
     return place
 
 

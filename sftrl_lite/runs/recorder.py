@@ -13,14 +13,14 @@ from typing import Any, cast
 from filelock import FileLock
 from transformers import PreTrainedModel
 
-from sftrl_lite.files import check_summed, remove, write_summed
+from sftrl_lite.files import check_summed, remove, write_summed, write_whole
 from sftrl_lite.models.loading import save
 from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
 from sftrl_lite.results.ledger import decoding_name
-from sftrl_lite.runs.resume import _write, again
+from sftrl_lite.runs.resume import again
 from sftrl_lite.runs.run_config import CURVE, Run, command, commit
 from sftrl_lite.runs.weights import init_of
 from sftrl_lite.seeds import stream
@@ -121,7 +121,7 @@ class Recorder:
         if step > 0 and now > max((score(r) for r in earlier if 0 < r.step < step), default=-1):
             save(self.rollout_model, self.processor, self.out / "best")
             say = {"step": step, "split": "id", "metric": metric, "value": now}
-            _write(self.out / "best.json", json.dumps(say).encode())
+            write_whole(self.out / "best.json", json.dumps(say).encode())
         if step > 0 and self.kept > 1:
             folder = self.out / "checkpoints"
             save(self.rollout_model, self.processor, folder / f"step-{step}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sftrl_lite.files import is_sealed, seal, whole
+from sftrl_lite.files import is_sealed, seal, whole, write_whole
 from sftrl_lite.models import adapters
 from sftrl_lite.models.checkpoints import check_sums, find, fingerprint, read_object
 from sftrl_lite.runs.run_config import Run, settings_of
@@ -124,7 +124,7 @@ def _claim(run: Run, out: Path) -> None:
                 f"go on with {began}, or choose another --out"
             )
     else:
-        _write(config, json.dumps(about, indent=1).encode())
+        write_whole(config, json.dumps(about, indent=1).encode())
 
 
 def differs(name: str, there: dict[str, Any], mine: dict[str, Any]) -> bool:
@@ -139,11 +139,6 @@ def differs(name: str, there: dict[str, Any], mine: dict[str, Any]) -> bool:
     if isinstance(mine[name], dict) and isinstance(there[name], dict):
         return any(differs(inner, there[name], mine[name]) for inner in mine[name])
     return bool(there[name] != mine[name])
-
-
-def _write(path: Path, data: bytes) -> None:
-    with whole(path) as draft:
-        draft.write_bytes(data)
 
 
 def suspend(

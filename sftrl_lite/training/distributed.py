@@ -35,6 +35,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import device, precision
+from sftrl_lite.models.vision import has_cross_attention, vision_modules
 
 
 def start() -> None:
@@ -255,13 +256,13 @@ def sync_weights(rollout_model: PreTrainedModel, model: PreTrainedModel) -> PreT
 def shard(model: PreTrainedModel) -> None:
     """Split weights, gradients and optimizer over the processes by FSDP2, if it was asked for.
 
-    One unit for each layer, and one for each part of Mllama that ``rl`` calls on its own. Weights
+    One unit for each layer, and one for each part that ``rl`` calls on its own. Weights
     are kept in float32: in bfloat16 Adam's steps of 1e-6 would be rounded away. Gradients are
     added up and not averaged, like those of ``add_gradients``.
 
     Raises:
         RuntimeError: it was asked for with DeepSpeed, which has a training loop of its own, or
-            for a model with an adapter.
+            for a model with an adapter, or for one whose head is its embeddings (a small one).
     """
     if not sharding():
         return
@@ -269,14 +270,22 @@ def shard(model: PreTrainedModel) -> None:
         raise RuntimeError("ZeRO-3 is for SFT; launch RL with launch/eight_gpus_fsdp2.yaml")
     if any("lora_" in name for name, _ in model.named_parameters()):
         raise RuntimeError("an adapter needs no split model; launch it with torchrun")
+    text = model.get_decoder()
+    if model.lm_head.weight is text.embed_tokens.weight:  # two units cannot share a weight
+        raise RuntimeError(
+            "the model's head is its embeddings: it cannot be split; launch it with torchrun"
+        )
     on_gpu = model.device.type == "cuda"
     mesh = init_device_mesh(model.device.type, (world(),))
     kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
-    inner = model.model
     parts = [m for m in model.modules() if type(m).__name__ in (model._no_split_modules or ())]
-    names = ("vision_model", "multi_modal_projector", "language_model")
-    parts += [getattr(inner, name) for name in names if hasattr(inner, name)]
-    parts += [model.lm_head]
+    parts += [*vision_modules(model), model.lm_head]
+    if has_cross_attention(model):
+        parts.append(text)
+    else:  # its embeddings are looked up from outside of it
+        parts += [
+            part for part in (*text.layers, text.embed_tokens, text.norm) if part not in parts
+        ]
     for part in parts:
         unit = fully_shard(part.float(), mesh=mesh, mp_policy=kept)
         unit.set_gradient_divide_factor(1.0)
