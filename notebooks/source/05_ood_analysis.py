@@ -158,6 +158,8 @@ def moved(name: str, part: str) -> str:
         solved = sum(e.turns[0].verdict.solved for e in readers)
         whole = len(played[who, "ood-rule"])
         counts += [len(readers), whole] if part == "read" else [solved, len(readers)]
+    if not counts[1] or not counts[3]:
+        return "cannot be told (nothing was read right)"
     gap = difference(*counts)
     way = "up" if gap.low > 0 else "down" if gap.high < 0 else "within noise"
     return f"{100 * gap.value:+.0f} points ({way})"

@@ -684,7 +684,8 @@ def wrong_stops(decisions, episodes) -> dict[str, float]:
             said = read_answer(episode.turns[0].answer, "action") or {}
             side = (decision.step.landmark or "nothing").split()[-1]
             stops[side].append(said.get("action") == "stop()")
-    return {side: sum(hits) / len(hits) for side, hits in stops.items()}
+    rates = {side: (sum(hits), len(hits)) for side, hits in stops.items()}
+    return {side: k / n if n else float("nan") for side, (k, n) in rates.items()}
 
 away = navigation("ood-visual")
 abroad = held_out(away, scale.eval_episodes // 2, 0)

@@ -32,7 +32,8 @@ try:
         static_decoding.compiled = lambda model: type(model).forward
         row = scales.SCALES[name]
         parts = {key: replace(getattr(row, key), **fields.pop(key, {})) for key in ("sft", "rl")}
-        scales.SCALES[name] = replace(row, **fields, **parts)
+        fields = {key: tuple(x) if isinstance(x, list) else x for key, x in fields.items()}
+        scales.SCALES[name] = replace(row, **fields, **parts)  # which is a key of tables
 
     if not helper and (place := os.environ.get("SFTRL_TEST_LOG")):
         from sftrl_lite.models import loading
