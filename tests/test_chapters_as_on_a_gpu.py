@@ -170,10 +170,8 @@ def test_a_chapter_runs_on_a_t4(number, weights, tmp_path):
 
 def said(cell: dict) -> str:
     """What a cell printed and showed, without progress bars, warnings and pictures."""
-    found = []
+    found = ["".join(o["text"] for o in cell["outputs"] if o.get("name") == "stdout")]
     for output in cell["outputs"]:
-        if output.get("name") == "stdout":
-            found.append(output["text"])
         shown = output.get("data", {})
         bar = "application/vnd.jupyter.widget-view+json" in shown
         found += [

@@ -334,6 +334,57 @@ def test_a_cell_that_is_run_twice_starts_anew(path):
     assert not set().union(*found)
 
 
+DICE = {"Random", "default_rng", "Generator", "manual_seed"}
+
+
+def made_here(tree: ast.Module) -> set[str]:
+    """Names of the random generators that the lines of a cell make, outside of functions."""
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    found = set()
+    for node in assigned:
+        for names in node.targets:
+            pairs = [(names, node.value)]
+            if isinstance(names, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(names.elts, node.value.elts, strict=True))
+            for name, value in pairs:
+                made = value.func if isinstance(value, ast.Call) else None
+                word = getattr(made, "attr", getattr(made, "id", ""))
+                found |= {name.id} if isinstance(name, ast.Name) and word in DICE else set()
+    return found
+
+
+def drawn_from_before(cells: list[str]) -> set[str]:
+    """Random generators that a cell uses and an earlier one made: twice draws something else."""
+    before, found = set(), set()
+    for tree in map(ast.parse, cells):
+        named = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+        given = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        bound = {n.id for n in named if isinstance(n.ctx, ast.Store)}
+        found |= (before & {n.id for n in named}) - given - bound
+        before |= made_here(tree)
+    return found
+
+
+@each
+def test_a_cell_makes_the_generators_that_it_draws_from(path):
+    assert not drawn_from_before([plain(c) for c in read(path).cells if c.cell_type == "code"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["r = Random(0)", "x = r.random()"], {"r"}),
+        (["n, r = 1, random.Random(0)", "def f():\n    return r.random()"], {"r"}),
+        (["g = torch.Generator(d).manual_seed(0)", "rollout(generator=g)"], {"g"}),
+        (["r = default_rng(0)", "r = default_rng(1)\nr.normal()"], set()),
+        (["r = Random(0)", "def f(r):\n    return r.random()"], set()),
+        (["r = Random(0)\nr.random()", "x = 1"], set()),
+    ],
+)
+def test_what_a_cell_draws_from(cells, names):
+    assert drawn_from_before(cells) == names
+
+
 def plain(cell: nbformat.NotebookNode) -> str:
     return TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else ""
 

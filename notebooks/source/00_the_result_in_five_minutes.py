@@ -71,6 +71,8 @@ print(prompt(Hand(cards, OOD_RULE)))
 # to our hand, with the verifier's verdicts:
 
 # %%
+import torch
+
 from sftrl_lite.models.loading import load
 from sftrl_lite.tasks.general_points import general_points
 from sftrl_lite.training.rollouts import rollout
@@ -78,7 +80,15 @@ from sftrl_lite.training.rollouts import rollout
 model, tokenizer = load(scale.base_for("gp-l"))
 shifted, hand = general_points("ood-rule"), Hand(cards, OOD_RULE)
 paper = dict(temperature=0.6, top_p=0.9)  # how the paper's evaluation samples
-for episode in rollout(model, tokenizer, shifted, [hand], samples=4, tries=1, **paper):
+
+
+def four_answers(model):
+    """Four samples of one try at our hand, the same at every call."""
+    dice = torch.Generator(model.device).manual_seed(0)
+    asked = dict(samples=4, tries=1, generator=dice)
+    return rollout(model, tokenizer, shifted, [hand], **asked, **paper)
+
+for episode in four_answers(model):
     turn = episode.turns[0]
     kind, reward = turn.verdict.kind, turn.verdict.reward
     print(f"{kind:14} reward {reward:+.0f}  {turn.answer.partition('], ')[2]}")
@@ -219,8 +229,7 @@ folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
 for method in ("sft", "rl-ppo"):
     model, tokenizer = load(folder / method / "model")
     print(plots.LOOKS[method][3])
-    asked = dict(samples=4, tries=1, **paper)
-    for episode in rollout(model, tokenizer, shifted, [hand], **asked):
+    for episode in four_answers(model):
         turn = episode.turns[0]
         print(f"  {turn.verdict.kind:14} {turn.answer.partition('], ')[2]}")
 

@@ -143,6 +143,7 @@ for dealing in ("uniform", "deck"):
 from sftrl_lite.tasks.cards import FACES
 
 for dealing, expected in (("uniform", uniform), ("deck", deck)):
+    rng = random.Random(0)
     hands = [deal(rng, dealing=dealing) for _ in range(20_000)]
     share = sum(any(card in FACES for card in hand) for hand in hands) / len(hands)
     print(f"{dealing:8} dealt {share:.4f}   expected {expected:.4f}")
@@ -294,6 +295,7 @@ solutions([1, 5, 7, 10])
 # %%
 from time import perf_counter
 
+rng = random.Random(0)
 draws = [[rng.randint(1, 13) for _ in range(4)] for _ in range(100)]
 begin = perf_counter()
 slow = [makes([Fraction(n) for n in numbers]) for numbers in draws]
@@ -1025,7 +1027,7 @@ def memoriser(hand):
 
 
 def guesser(hand):
-    return random_formula(hand.numbers, rng)
+    return random_formula(hand.numbers, random.Random(str(hand)))  # one guess for a hand
 
 
 # %% [markdown]
@@ -1051,7 +1053,7 @@ tables = {
 # %%
 from sftrl_lite.results.intervals import wilson
 
-N = 1000
+N, rng = 1000, random.Random(0)
 dealt = {name: [t.sample(rng) for _ in range(N)] for name, t in tables.items()}
 scores = {}
 for name, table in tables.items():

@@ -1168,6 +1168,7 @@ from sftrl_lite.training.losses import kl_estimates
 
 now = torch.tensor([0.6, 0.2, 0.15, 0.05])
 init = torch.tensor([0.4, 0.3, 0.2, 0.1])
+rng = torch.Generator().manual_seed(0)
 drawn = torch.multinomial(now, 100_000, replacement=True, generator=rng)
 print(f"exact: {(now * (now / init).log()).sum():.4f}")
 for name, k in kl_estimates(now[drawn].log(), init[drawn].log()).items():
