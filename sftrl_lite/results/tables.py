@@ -238,11 +238,14 @@ def tries_table(rows: pd.DataFrame, metric: str = "success@{}") -> pd.DataFrame:
         metric: what is judged; braces are replaced by the run's own budget.
     """
     lines: dict[str, dict[str, Any]] = {}
+    seeds: dict[str, set[int]] = {}
     for (regime, tries), part in regimes(rows).groupby(["regime", "tries"], sort=False):
         found = gap(part, "ood-rule", "rl-ppo", "init", metric.format(tries))
-        line = lines.setdefault(str(regime), {"seeds": 0})
+        line = lines.setdefault(str(regime), {})
         line[f"{tries} {'try' if tries == 1 else 'tries'}"] = in_words(found)
-        line["seeds"] = max(line["seeds"], part["seed"].nunique())
+        many = seeds.setdefault(str(regime), set())
+        many.add(part["seed"].nunique())
+        line["seeds"] = " to ".join(map(str, dict.fromkeys((min(many), max(many)))))
     table = pd.DataFrame(lines, dtype=object).T.fillna("–")
     budgets = sorted(set(table.columns) - {"seeds"}, key=lambda name: int(name.split()[0]))
     return table.reindex(columns=[*budgets, "seeds"])
