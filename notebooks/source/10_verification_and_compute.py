@@ -526,7 +526,7 @@ def summary(split: str, at: int) -> str:
     said = {r: word(r, at, split) for r in REGIMES}
     said = {r: w for r, w in said.items() if w not in ("not recorded", "too few seeds")}
     if not said:
-        return "not recorded yet"
+        return "too few seeds are recorded yet" if len(table) else "not recorded yet"
     found = {r: rise(r, at, split) for r in said}
     corrected = dict(zip(found, holm([e.p for e in found.values()]), strict=True))
     rises = [r for r, w in said.items() if w == "rises"]
