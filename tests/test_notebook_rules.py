@@ -345,7 +345,7 @@ def made_here(tree: ast.Module) -> set[str]:
         for names in node.targets:
             pairs = [(names, node.value)]
             if isinstance(names, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                pairs = list(zip(names.elts, node.value.elts, strict=True))
+                pairs = list(zip(names.elts, node.value.elts, strict=False))
             for name, value in pairs:
                 made = value.func if isinstance(value, ast.Call) else None
                 word = getattr(made, "attr", getattr(made, "id", ""))

@@ -1027,7 +1027,7 @@ def memoriser(hand):
 
 
 def guesser(hand):
-    return random_formula(hand.numbers, random.Random(str(hand)))  # one guess for a hand
+    return random_formula(hand.numbers, random.Random(str(hand)))
 
 
 # %% [markdown]

@@ -80,7 +80,7 @@ from sftrl_lite.runs.headline import headline
 table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
 init, tokenizer = load(scale.base_for("gp-l"))
-models = {"Init": scale.base_for("gp-l")}  # where they lie; at full, not all fit at once
+models = {"Init": scale.base_for("gp-l")}  # folders: at full, not all fit at once
 models |= {"SFT": folder / "sft" / "model", "RL": folder / "rl-ppo" / "model"}
 
 # %% [markdown]
