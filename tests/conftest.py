@@ -129,39 +129,32 @@ def make_reader(pieces):
     return Idefics3Processor(eyes, tokenizer, image_seq_len=4, chat_template=TEMPLATE)
 
 
-def make_text_model(tokenizer):
-    """A random Llama whose head is its embeddings, as SmolLM2's."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
+def small_llama(tokenizer, layers, key_value_heads):
+    """The numbers of a Llama that is small enough for a test."""
+    return dict(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=key_value_heads,
         initializer_range=0.2,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config)
+
+
+def make_text_model(tokenizer):
+    """A random Llama whose head is its embeddings, as SmolLM2's."""
+    torch.manual_seed(0)
+    ends = dict(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)
+    sizes = small_llama(tokenizer, layers=3, key_value_heads=2)
+    return LlamaForCausalLM(LlamaConfig(**sizes, **ends, tie_word_embeddings=True))
 
 
 def make_smol(reader):
     """A random SmolVLM in which pictures matter."""
     tokenizer = reader.tokenizer
-    text = dict(
-        model_type="llama",
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = small_llama(tokenizer, layers=2, key_value_heads=1) | {"model_type": "llama"}
     vision = dict(
         hidden_size=32,
         intermediate_size=64,

@@ -8,6 +8,7 @@ import io
 import re
 import runpy
 import symtable
+from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -296,15 +297,20 @@ def test_pictures_are_opaque(path):
 CHANGING = {"append", "extend", "insert", "pop", "remove", "update", "add", "clear", "step"}
 
 
-def carried_on(code: str) -> set[str]:
-    """Names of earlier cells that a cell changes where they are: twice gives something else."""
-    bound, changed = set(), set()
+def own_lines(code: str) -> Iterator[ast.AST]:
+    """What a cell holds outside of functions and classes: what those do, a call does."""
     todo = list(ast.parse(code).body)
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
-            continue  # what it changes, a call changes
-        todo += ast.iter_child_nodes(node)
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+            yield node
+
+
+def carried_on(code: str) -> set[str]:
+    """Names of earlier cells that a cell changes where they are: twice gives something else."""
+    bound, changed = set(), set()
+    for node in own_lines(code):
         place = None
         if isinstance(
             node, ast.Assign | ast.AnnAssign | ast.For | ast.comprehension | ast.withitem
@@ -337,11 +343,10 @@ def test_a_cell_that_is_run_twice_starts_anew(path):
 DICE = {"Random", "default_rng", "Generator", "manual_seed"}
 
 
-def made_here(tree: ast.Module) -> set[str]:
-    """Names of the random generators that the lines of a cell make, outside of functions."""
-    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+def made_here(code: str) -> set[str]:
+    """Names of the random generators that a cell makes."""
     found = set()
-    for node in assigned:
+    for node in (node for node in own_lines(code) if isinstance(node, ast.Assign)):
         for names in node.targets:
             pairs = [(names, node.value)]
             if isinstance(names, ast.Tuple) and isinstance(node.value, ast.Tuple):
@@ -356,12 +361,13 @@ def made_here(tree: ast.Module) -> set[str]:
 def drawn_from_before(cells: list[str]) -> set[str]:
     """Random generators that a cell uses and an earlier one made: twice draws something else."""
     before, found = set(), set()
-    for tree in map(ast.parse, cells):
-        named = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
-        given = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    for code in cells:
+        nodes = list(ast.walk(ast.parse(code)))
+        named = [n for n in nodes if isinstance(n, ast.Name)]
+        given = {n.arg for n in nodes if isinstance(n, ast.arg)}
         bound = {n.id for n in named if isinstance(n.ctx, ast.Store)}
         found |= (before & {n.id for n in named}) - given - bound
-        before |= made_here(tree)
+        before |= made_here(code)
     return found
 
 
