@@ -133,7 +133,7 @@ def init_command(
     usual = get_scale(given["scale"]).init
     asked: dict[str, Any] = dict(every=every, format_error=format_error)
     asked["success"] = success and (success, max(success, usual.success[1]))
-    if min(every, format_error, success) < 0 or max(format_error, success) > 1:
+    if every < 0 or not all(0 <= share <= 1 for share in (format_error, success)):
         raise ValueError("every is a number of steps, success and format_error are shares, 0 to 1")
     goal = replace(usual, **{name: x for name, x in asked.items() if x})
     run = Run("sft", lr=lr, steps=steps, **given)
@@ -193,15 +193,20 @@ def evaluate_command(
     --splits id,ood-rule, the routes that training leaves out.
     """
     from sftrl_lite.models.loading import load
+    from sftrl_lite.planning.fit import check
+    from sftrl_lite.planning.workload import Work
     from sftrl_lite.results.ledger import decoding_name
     from sftrl_lite.runs.checks import check_words
-    from sftrl_lite.runs.recorder import held_out
+    from sftrl_lite.runs.recorder import held_out, train_hands
     from sftrl_lite.tasks.prompts import off_distribution
     from sftrl_lite.tasks.registry import budget, check_base, make_task, reported
+    from sftrl_lite.training.distributed import world
     from sftrl_lite.training.engine import check_engine, open_engine
     from sftrl_lite.training.evaluate import evaluate
 
     o, row = SimpleNamespace(**listed(**given)), get_scale(given["scale"])
+    if min(o.tries, episodes) < 0:
+        raise ValueError("--tries and --episodes cannot be negative")
     whole = ["all", "all-rule"] if o.data else reported(o.task)
     real = dict(data=o.data, skip_bad=o.skip_bad, prompt=o.prompt, picture=o.picture)
     judges = {name: make_task(o.task, name, row, **real) for name in o.splits or whole}
@@ -211,6 +216,8 @@ def evaluate_command(
     model = row.init_for(o.task) if model == "init" else model or row.base_for(o.task)
     if line := off_distribution(model, o.prompt):
         typer.echo(f"note: {line}", err=True)
+    needed = Work(row, o.task, "eval", "none", tiles=o.max_image_tiles, gpus=world())
+    together = 0 if engine else check(needed)
     network, tokenizer = load(model, tiles=o.max_image_tiles)
     if o.prompt:
         check_words(tokenizer, model, judges.values())
@@ -218,7 +225,8 @@ def evaluate_command(
     playing = open_engine(engine, network, tokenizer, o.task)
     for split, judge in judges.items():
         many = episodes or int(min(2 * row.eval_episodes, judge.population))
-        hands = held_out(judge, many, o.seed)
+        draw = train_hands if split == "train" else held_out
+        hands = draw(judge, many, o.seed)
         found, _ = evaluate(
             network,
             tokenizer,
@@ -229,6 +237,7 @@ def evaluate_command(
             top_p=o.eval_top_p,
             seed=o.seed,
             max_new_tokens=row.rl.max_new_tokens,
+            together=together,
             engine=playing,
         )
         for name, e in found.items():
@@ -249,7 +258,7 @@ def prompt_command(
     from sftrl_lite.tasks.released_prompts import write_prompts
 
     good, of = write_prompts(source, out, **given)
-    typer.echo(f"{out}: gives {good} of {of} examples back letter by letter")
+    typer.echo(f"{out}: gives {good} of {of} examples back verbatim")
 
 
 @app.command()

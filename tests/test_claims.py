@@ -190,6 +190,18 @@ def test_growth_is_compared_where_starts_differ():
     assert found.value == pytest.approx(-25) and verdict == "fails"
 
 
+def test_one_seed_of_four_values_is_too_few_and_not_unrecorded():
+    """Two values of one seed have an interval over its problems, four have none."""
+    rows = table(runs("rl-ppo", [0.5]), runs("sft", [0.4]))
+    ends, starts = (
+        [value("success", "why", method, at=at) for method in ("rl-ppo", "sft")]
+        for at in ("end", "start")
+    )
+    grown = Claim("x", "x", 1, *ends, since=tuple(starts))
+    assert judge(grown, rows) == (None, "too few seeds")
+    assert judge(grown, rows[rows["method"] == "sft"]) == (None, "not recorded")
+
+
 def test_nats_are_no_shares():
     rows = table(runs("rl-ppo", [3.0, 3.5, 2.5, 3.0, 3.0], 1.0, "kl", n=300))
     first, second = value("kl", "why"), value("kl", "why", at="start")

@@ -9,7 +9,10 @@ import pytest
 
 from sftrl_lite import __main__
 from sftrl_lite.runs import execute
+from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.runs.run_config import Run, command
+from sftrl_lite.tasks.general_points import general_points
+from sftrl_lite.training import evaluate
 
 # What a shell reads as something else, in a name of a folder or an experiment
 ODD = [" ", "  ", "'", '"', "$HOME", "`id`", "$(id)", "*", "; id #", "&", "~", "%", "!", "é"]
@@ -66,6 +69,14 @@ def call(monkeypatch, capsys, tmp_path):
         (["sft", "--temperature", "1"], "SFT does not sample while it trains"),
         (["rl", "--fresh"], "fresh is True, but there are no warm-up steps"),
         (["rl", "--curve-episodes", "-1"], "curve_episodes is -1; it cannot be negative"),
+        (["rl", "--eval-tries", "0"], "eval_tries holds 0; a budget is at least 1"),
+        (["sft", "--eval-tries", "5,-1"], "eval_tries holds -1; a budget is at least 1"),
+        (["rl", "--tflop", "nan"], "tflop is nan; it has to be a finite number"),
+        (["sft", "--tflop", "inf"], "tflop is inf; it has to be a finite number"),
+        (["rl", "--lr", "nan"], "lr is nan; it has to be a finite number"),
+        (["init", "--success", "nan"], "success and format_error are shares, 0 to 1"),
+        (["eval", "--tries", "-1"], "--tries and --episodes cannot be negative"),
+        (["eval", "--episodes", "-5"], "--tries and --episodes cannot be negative"),
     ],
 )
 def test_bad_values_are_one_line(call, args, says):
@@ -74,6 +85,19 @@ def test_bad_values_are_one_line(call, args, says):
     assert says in err
     lines = [ln for ln in err.replace("\r", "\n").splitlines() if ln and "|" not in ln]  # no bars
     assert len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def test_the_training_split_is_measured_on_training_hands(call, monkeypatch):
+    asked = []
+
+    def noted(model, processor, task, problems, **_):
+        asked.append(problems)
+        return {}, []
+
+    monkeypatch.setattr(evaluate, "evaluate", noted)
+    assert call("eval", "--splits", "train,id", "--episodes", "20")[0] == 0
+    known, new = (general_points(split) for split in ("train", "id"))
+    assert asked == [train_hands(known, 20, 0), held_out(new, 20, 0)]
 
 
 def test_unknown_flag_and_command(call):

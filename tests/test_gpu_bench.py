@@ -11,7 +11,7 @@ import pytest
 from sftrl_lite import scales
 from sftrl_lite.bench import gpu, gpu_work
 from sftrl_lite.models import precision
-from sftrl_lite.planning import plan, workload
+from sftrl_lite.planning import fit, plan, workload
 from sftrl_lite.training import rollout_copy
 
 SMALL = "--scale tiny --batch 2 --problems 1 --tokens 4 --longest 4 --rounds 1"
@@ -64,9 +64,9 @@ def test_what_does_not_fit_is_left_out(monkeypatch):
     monkeypatch.setattr(gpu, "here", lambda: 14.6)
     monkeypatch.setattr(gpu, "fitting", planned)
     options = dict(scale="full", task="gp-l", vision="frozen", max_image_tiles=0, longest=0)
-    o = argparse.Namespace(**options, batch=2)
-    assert gpu.plans(o, "none") == {} == gpu.plans(o, "lora")
-    assert gpu.plans(o, "qlora").keys() == {"sft", "eval"}
+    o, full = argparse.Namespace(**options, batch=2, problems=8, tokens=8), scales.get_scale("full")
+    assert gpu.plans(o, full, "none") == {} == gpu.plans(o, full, "lora")
+    assert gpu.plans(o, full, "qlora").keys() == {"sft", "eval"}
     assert not list(gpu.measure(o, "none"))
 
 
@@ -89,6 +89,14 @@ def test_a_second_run_appends(tmp_path):
         gpu.write([("RL step", value, "s")], "gpu_bench --scale tiny", tmp_path / "gpu.csv")
     lines = (tmp_path / "gpu.csv").read_text().splitlines()
     assert len(lines) == 3 and lines[0] == ",".join(gpu.COLUMNS)
+
+
+def test_a_gpu_is_not_taken_for_another_whose_name_holds_its_own():
+    known = {"NVIDIA A100-SXM4-80GB": "A100", "Tesla T4": "T4", "NVIDIA H100 80GB HBM3": "H100"}
+    for name, sheet in known.items():
+        assert fit.sheet_of(name) == workload.DEVICES[sheet]
+    for other in ("NVIDIA L40S", "NVIDIA RTX A1000", "NVIDIA H2000", "cpu"):
+        assert fit.sheet_of(other) == (0.0, 0.0)
 
 
 def test_shares_are_of_the_data_sheet(monkeypatch):

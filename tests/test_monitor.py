@@ -128,6 +128,29 @@ def test_a_problem_without_cards_is_numbered_and_ends_are_shown(tmp_path):
     assert name == "problem 1" and said.formula == "so on: turn left now"
 
 
+def test_a_run_that_has_not_begun_hides_no_hands(folders, tmp_path):
+    said = monitor.answers_words({"sft": folders["sft"], "rl-ppo": tmp_path / "not yet"})
+    assert said.startswith(f"First greedy answers to {len(HANDS)} training hands. SFT: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("transcripts.jsonl", "[[null]]\n"),
+        ("transcripts.jsonl", '{"step": 1}\n'),
+        ("transcripts.jsonl", "not json\n"),
+        ("transcripts.jsonl", '{"step": 1, "episodes": [7]}\n'),
+        ("steps.csv", ",".join(COLUMNS) + "\n" + ",".join(["x"] * len(COLUMNS)) + "\n"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content):
+    """Of a run that has ended, too, whose files nothing else reads again."""
+    (tmp_path / name).write_text(content)
+    read = follow.latest if name == "steps.csv" else follow.answers
+    with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / name))} is damaged; delete"):
+        read(tmp_path)
+
+
 # --- the page --------------------------------------------------------------------------
 
 
@@ -150,10 +173,8 @@ def test_the_page_reads_without_colours_and_pictures(folders):
     assert table.count("★") == 2 + 1 and table.count("✓") == 4 + 1  # and once in the key
     assert re.search('<img alt="Training so far, SFT at step 20 and RL', table)
     assert "RL (PPO), reward per episode: -1 to 1" in page["text/plain"]
-    assert "SFT: from 0 to 2 letter by letter as SFT is taught" in page["text/plain"]
-    assert (
-        "RL (PPO): from 0 to 0 letter by letter as SFT is taught, from 0 to 2" in page["text/plain"]
-    )
+    assert "SFT: from 0 to 2 exactly as SFT is taught" in page["text/plain"]
+    assert "RL (PPO): from 0 to 0 exactly as SFT is taught, from 0 to 2" in page["text/plain"]
 
 
 def test_runs_are_compared_hand_by_hand_and_missing_ones_are_named(folders, monkeypatch):

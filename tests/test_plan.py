@@ -376,6 +376,21 @@ def test_unknown_models_are_not_planned():
     assert check(work, 1) == 0
 
 
+def test_another_error_is_not_taken_for_an_unknown_model(monkeypatch):
+    def broken(*_):
+        raise ValueError("a fault of the plan's own")
+
+    monkeypatch.setattr(fit, "fitting", broken)
+    with pytest.raises(ValueError, match="of the plan's own"):
+        check(Work("full"), 80)
+
+
+def test_long_episodes_go_through_an_update_in_few_rows():
+    n = sizes_of(Work("full", "gp-l", "rl"))
+    assert 1 <= n.rows < forward.PART and n.rows * n.width <= forward.TOKENS
+    assert sizes_of(Work("tiny", "gp-l", "rl")).rows == forward.PART
+
+
 def test_fewer_episodes_at_once_where_memory_is_short(monkeypatch):
     def made(work):
         together = work.together or 64

@@ -356,7 +356,7 @@ def test_every_kind_of_verdict_can_be_named():
 def test_the_command_writes_a_file_that_runs_take(kind, request, tmp_path, call):
     data, out = request.getfixturevalue(kind), tmp_path / "prompt.toml"
     status, said, _ = call("prompt", "--from", data, "--out", out)
-    assert status == 0 and f"{out}: gives " in said and "back letter by letter" in said
+    assert status == 0 and f"{out}: gives " in said and "back verbatim" in said
     template = read(out)
     assert template.messages["failure"].startswith("You failed this trial")
     assert "over_budget" not in template.messages

@@ -553,3 +553,15 @@ def test_a_rollout_asks_for_free_memory_on_a_gpu_alone(
     asked.clear()
     play(random_model, tokenizer, length_task, hands, **options, together=6)
     assert made[-1] == 6 and not asked  # who says how many is not asked again
+
+
+def test_a_model_on_the_cpu_is_played_as_there_beside_a_gpu(
+    random_model, tokenizer, length_task, hands, monkeypatch
+):
+    """A cache in the GPU's format would not fit its float32 queries."""
+    plain = play(random_model, tokenizer, length_task, hands, temperature=0)
+    beside = replace(precision.hardware(), device=torch.device("cuda"), gpu=True)
+    beside = replace(beside, format=torch.float16)
+    for module in rollouts, static_decoding:
+        monkeypatch.setattr(module, "hardware", lambda: beside)
+    assert ids(play(random_model, tokenizer, length_task, hands, temperature=0)) == ids(plain)

@@ -18,7 +18,7 @@
 # rule that it never trained on. Here both train live, from one 0.95-million-parameter
 # model on the same hands. Eight recorded seeds and the controls follow below.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
 #
 # @@BADGES@@
 #
@@ -97,8 +97,8 @@ for episode in four_answers(model):
 # How an answer is drawn decides how good the model looks. The *temperature* divides the
 # logits: below 1 it makes likely tokens likelier, and 0 always takes the likeliest
 # (*greedy* decoding). *top_p* 0.9 samples only from the smallest set of tokens whose
-# probabilities add up to 0.9. This chapter evaluates at temperature 0.6 and top_p 0.9.
-# These are the defaults of the paper's model, and its released code samples with them.
+# probabilities add up to at least 0.9. This chapter evaluates at temperature 0.6 and top_p
+# 0.9. These are the defaults of the paper's model, and its released code samples with them.
 # Any other decoding is named where it is used.
 #
 # The model may try five times, and after each failure the verifier says that the
@@ -222,7 +222,8 @@ tables.main_table(table)
 tables.cost_table(table)
 
 # %% [markdown]
-# Rates do not show answers. What do the two fine-tuned models answer to our hand now?
+# Success rates do not show the answers themselves. What do the two fine-tuned models answer
+# to our hand now?
 
 # %%
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
@@ -239,7 +240,7 @@ for method in ("sft", "rl-ppo"):
 # One seed is an anecdote: another seed deals other training hands and samples other
 # answers. These are the recorded runs of `results/ledger.csv`. Each seed is tested on a
 # thousand fresh hands per rule, before and after training. Bands are 95 % intervals
-# over seeds *and* hands, from a hierarchical bootstrap (chapter 13).
+# over seeds *and* hands, from a hierarchical bootstrap (chapter 5).
 
 # %% tags=["seeds-figure"]
 rows = report.recorded("headline")

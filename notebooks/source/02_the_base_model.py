@@ -18,7 +18,7 @@
 # mistakes, and count how often one of k samples is right. A false announcement and
 # blind guessing are the controls.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
 #
 # @@BADGES@@
 
@@ -449,8 +449,8 @@ cards = [json.loads(re.search(r"Cards: (.*)", text)[1]) for text in texts]
 print(f"share of reserved cards: {sum(map(reserved, cards)) / len(cards):.2f}")
 
 # %% [markdown]
-# The base has met all combinations of numbers in pre-training, as a model of the web
-# has met everything. What is reserved is reserved **from fine-tuning**: neither SFT nor
+# Pre-training leaves out no combination of numbers, much as a web corpus holds most small
+# sums. What is reserved is reserved **from fine-tuning**: neither SFT nor
 # RL trains on those numbers. So the comparison of a fine-tuned model with Init is
 # clean. Init's own score does not measure how pre-training generalises, except over the
 # rule, which it has never read.
@@ -863,8 +863,9 @@ gap = 100 * (scores["id", "0"]["success"].value - scores["id", PAPER]["success"]
 show(
     f"Where the first card is low, habits are **{habitual['low', '1']:.0%}** of the "
     f"answers at temperature 1 and **{habitual['low', '0']:.0%}** of the greedy ones; "
-    f"elsewhere {habitual['another', '1']:.0%} and {habitual['another', '0']:.0%}. In "
-    f"all, greedy decoding solves {gap:+.1f} points of the hands more than the paper's."
+    f"elsewhere {habitual['another', '1']:.0%} and {habitual['another', '0']:.0%}. "
+    "Over all hands, greedy decoding differs from the paper's by "
+    f"{gap:+.1f} points of success."
 )
 
 # %% [markdown]
@@ -893,8 +894,13 @@ for kind, c, h in (("random mistakes", spread, max(drawn.values()) / 5000),
 # %% [markdown]
 # With random mistakes greedy decoding would be careful *by construction*: each single
 # mistake is rare, so even a doubtful solution is more probable. Habits without a cue
-# are less than half of the answers in every situation, and greedy decoding still avoids
-# most of them. RL could then be replaced by a lower temperature, and nobody would have
+# are less than half of the answers in every situation, and greedy decoding avoids them
+# wherever the model is sure enough of a solution (q above a third). These shares are the
+# homework's. The base has also read the textbook, whose students are careless in 30 % of
+# their answers, so at the cue its own c is smaller: some of its greedy answers there are
+# still careful, as the table above shows.
+#
+# With random mistakes RL could be replaced by a lower temperature, and nobody would have
 # learned anything. Large models are not like that: for nine of them, temperatures from
 # 0 to 1 made no significant difference to problem solving (Renze and Guven, 2024).
 

@@ -19,7 +19,7 @@
 # and GRPO. Each stage trains live. Then we run PPO on a verifier's rewards at full
 # length, beside a control whose rewards are random.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -140,8 +140,8 @@ with notebook.exercise("4.1"):
 # | reward $r_t$ | the verifier's reward; one point less when the last try fails |
 # | end | solved, or $T$ tries used: the *verification budget* |
 #
-# Only the policy $\pi_\theta(a_t \mid s_t)$ is random. We look for parameters that
-# maximise
+# Once the hand is dealt, only the policy $\pi_\theta(a_t \mid s_t)$ is random. We look for
+# parameters that maximise
 #
 # $$J(\theta) = \mathbb{E}_{\pi_\theta}\Big[\sum_{t=1}^{T} \gamma^{t-1} r_t\Big]$$
 #
@@ -380,8 +380,10 @@ with notebook.exercise("4.2"):
 # \pi_\theta(\text{token} \mid \text{all before}).
 # $$
 #
-# (The exact gradient also has a factor $\gamma^{t-1}$, which hardly any implementation
-# keeps.) The student starts from the base model; `at_init` resets it.
+# Here $N$ is the number of turns in the batch. (The exact gradient divides by the number of
+# episodes, which changes only the length of the step, and has a factor $\gamma^{t-1}$,
+# which hardly any implementation keeps.) The student starts from the base model; `at_init`
+# resets it.
 
 # %%
 from dataclasses import replace
@@ -453,7 +455,7 @@ def text_step(learner, tokenizer, task, hands, s, seed, credit, loss) -> Batch:
     return batch
 
 # %% [markdown]
-# REINFORCE fills both gaps with two lines each.
+# REINFORCE fills both gaps with one line each.
 
 # %%
 from sftrl_lite.training.losses import rewards_to_go
@@ -818,8 +820,10 @@ notebook.figure(fig, alt="The clip is one-sided: PPO's objective against the rat
 # ### A ratio of what?
 #
 # PPO as Chu et al. use it, and ours, has one ratio for each *answer*: the product over
-# its tokens. GRPO as published, and PPO in most libraries for language models, has one
-# for each *token*, and every token carries the advantage of its answer. GSPO ([Zheng et
+# its tokens (in their released code, the tokens before the formula enter with exponent
+# 1/2). GRPO as published has one for each *token*, and every token carries the advantage
+# of its answer. PPO in most libraries for language models has one for each token, too,
+# each with a value and an advantage of its own. GSPO ([Zheng et
 # al., 2025](https://arxiv.org/abs/2507.18071)) has one for each answer, but takes the
 # geometric mean over its tokens.
 #
@@ -1151,8 +1155,9 @@ pd.DataFrame({name: {"solved at the first try": f"{lived[name].mean():.0%}",
 # | **this course, PPO** | GAE over turns | batch's deviation | answer | none | $1 \pm \epsilon$; over turns |
 # | **this course, GRPO** | $R_t$ − group's mean at turn $t$ | – | token | none | $1 \pm \epsilon$; over all tokens |
 #
-# With one update for each batch all ratios are 1. Then the clip does nothing, and GRPO
-# is REINFORCE with the group's mean as its baseline.
+# With one update for each batch all ratios are 1. Then the clip does nothing, and
+# this course's GRPO is REINFORCE with the group's mean as its baseline, averaged over
+# tokens instead of turns.
 #
 # ## How far from Init? Three estimates of a KL
 #
@@ -1292,7 +1297,9 @@ print(code[code.index("    s, rng ="):])  # what stands below the docstring
 # We run three of its steps to see what it returns. `reward` is the mean sum of rewards
 # of an episode, `success` the share solved within the budget, `answers` the tries
 # actually played, `signal` the share of hands whose samples earned different rewards.
-# The others are for finding faults: `kl` and `clipped` say how far the policy went from
+# `success_first` is the share solved at the first try; `generated` and `trained` count
+# tokens, `updates` gradient steps. The others are for finding faults: `loss`, `value_loss`
+# (the squared error of the values), `kl` and `clipped` say how far the policy went from
 # the one that sampled, `entropy` how random the policy that sampled was, `grad_norm`
 # the norm of the gradient before it was clipped, `explained_variance` the share of the
 # returns' variance that the value head predicts.
@@ -1307,9 +1314,9 @@ pd.DataFrame(log, index=range(1, few + 1)).round(3).T
 # %%
 error = log[0]["value_loss"]
 notebook.show(
-    f"A loss of {log[0]['loss']:.1f} in step 1 is no divergence. Before the first "
-    "update every ratio is 1 and normalised advantages have mean zero, so the policy's "
-    "part of the loss is zero. What is left is the value head's part, "
+    f"A loss of {log[0]['loss']:.1f} in step 1 does not mean that training diverges. "
+    "Before the first update every ratio is 1 and normalised advantages have mean zero, "
+    "so the policy's part of the loss is zero. What is left is the value head's part, "
     f"{scale.rl.value_coef:g} times its mean squared error of {error:.1f}: an "
     f"untrained head is off by about {error ** 0.5:.1f}."
 )
@@ -1468,7 +1475,7 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 # %% [markdown]
 # Rows are budgets in training, columns budgets in the evaluation. The cells show points
 # of shifted success gained over Init at equal compute, at the paper's decoding; a dash
-# means not recorded. Chapter 10 maps the same over bases, temperatures and messages, at
+# means not recorded. Look at the number of seeds before you rank the rows. Chapter 10 maps the same over bases, temperatures and messages, at
 # equal compute and at equal numbers of steps.
 #
 # ## The figure of this chapter
@@ -1501,7 +1508,7 @@ for method in both:
         f"{plots.LOOKS[method][3]}, first try: {moved(method, 'id')} under the trained "
         f"rule, {moved(method, 'ood-rule')} under the shifted one; numbers read right "
         f"there {moved(method, 'ood-rule', 'read')}. One seed: the intervals include "
-        "the noise of hands, not that of trainings."
+        "the noise of hands, not that between training runs."
     )
 tables.cost_table(table)
 
@@ -1580,9 +1587,10 @@ playground()
 #
 # RL never saw a correct answer that the model had not written itself. It sampled, and
 # became more likely to give the answers that earned rewards. A hand with a face card is
-# solved only by an answer that uses the announced rule, so nothing in the reward
-# favours forgetting it; whether the numbers are still read right is the last number in
-# the sentences above. What improves, writing formulas that evaluate to 24, is useful
+# solved only with the numbers of the announced rule. In training that rule is always
+# J = Q = K = 10, so a 10 that is read and a 10 that is memorised earn the same: the
+# reward favours neither reading nor forgetting. Whether the numbers are still read right
+# is the last number in the sentences above. What improves, writing formulas that evaluate to 24, is useful
 # under any rule.
 #
 # What this chapter does *not* show:

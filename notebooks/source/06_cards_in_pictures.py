@@ -19,7 +19,7 @@
 # shifted rule we measure how recognition and success change, with intervals. The
 # controls are random reward, on-policy SFT and Init at its best temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -737,6 +737,7 @@ with notebook.exercise("6.4"):
     look, plain, got = hard_look(), Look(), {}
     assert isinstance(look, Look), "a look is a Look, such as Look(turn=20)"
     assert look.suits == "black" and look.noise <= plain.noise, "black, no more grain"
+    assert look.layout == plain.layout, "cards in two rows, as in training"
     assert look.turn <= 20 and look.stray <= 0.2, "turned or strayed too far"
     assert look.zoom <= 0.3, "too small to read for people, too"
     eyes = load(get_scale().base_for("gp-vl"))

@@ -20,7 +20,7 @@
 # with intervals. The controls are varied words, random reward and Init at its best
 # temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -98,8 +98,8 @@ for name, answer in walkers.items():
 
 # %% [markdown]
 # The second walker turns into the right street and is still wrong: the prompt did not
-# offer that word. Its kind, `other_words`, is important below: the right decision in an
-# action vocabulary that this prompt does not use.
+# offer that word. Its kind, `other_words`, is a turn in words that this prompt does not
+# offer, into the right street or not; below we separate the two.
 #
 # ## A walk is teacher-forced
 #
@@ -218,7 +218,8 @@ print("->", shifted.demonstration(here))
 #
 # $$\delta = (h' - h + 180) \bmod 360 - 180 \;\in [-180, 180).$$
 #
-# Below −45 is left, up to 0 slightly left, up to 45 slightly right, above that right.
+# Below −45 is left, from −45 to just below 0 slightly left, from 0 to 45 slightly right,
+# above that right.
 # Take a walker who faces 350 degrees and wants to go to 10: twenty degrees to the
 # right.
 
@@ -259,7 +260,7 @@ notebook.show(
 
 # %%
 def relative_word(heading: float, onward: float) -> str:
-    """``relative_word(350, 10)`` is "slightly right"; exactly 45 is slight, 0 is right.
+    """``relative_word(350, 10)`` is "slightly right"; so are 0 and exactly 45.
 
     One of left, slightly left, slightly right, right; a U-turn goes left.
     """
@@ -612,8 +613,8 @@ for words in WORDS:
 
 # %% [markdown]
 # So Init knows left and right, as every language model does. In *fine-tuning* only one
-# vocabulary is asked for. (For the cards the shifted rule was left out of the corpus,
-# too: [chapter 2](02_the_base_model.ipynb).)
+# vocabulary is asked for. (For the cards, by contrast, the shifted rule was left out of
+# the corpus as well: [chapter 2](02_the_base_model.ipynb).)
 #
 # Fine-tuning uses 60 routes of Alderwick. The test routes are different, and none has
 # the instructions of a training route. The same walks are tested under both rules.
@@ -631,7 +632,8 @@ print(f"{len(tests)} test decisions, all of {len({d.route for d in tests})} othe
 
 # %% [markdown]
 # `evaluate` plays each decision, with up to two tries. Since all steps of a walk are
-# asked, it also computes the walk's measures: `route` and `walk_per_step`. The paper
+# asked, it also computes the walk's measures: `route` and `walk_per_step`. `read` is
+# the share of first answers that state the right instruction and observation. The paper
 # samples at temperature 0.6 with top_p 0.9, and so do we. We add greedy decoding and
 # plain sampling (temperature 1), so that Init can be compared at its best.
 
@@ -999,8 +1001,8 @@ if len(rows):
 #
 # ## The real data
 #
-# The paper's routes (New York, 2.2 GB with photographs; nine other cities, 59 MB) are on a
-# public hub as the data set `tianzhechu/SFTvsRL_Data`. `street_data.py` reads that format
+# The paper's routes (New York, 2.2 GB with photographs; nine cities, New York among
+# them, 59 MB) are on a public hub as the data set `tianzhechu/SFTvsRL_Data`. `street_data.py` reads that format
 # into the same `Route` objects. We fabricate a folder with one route to see how.
 
 # %%
@@ -1041,7 +1043,7 @@ print("released arithmetic:",
       streets.task("all", official=True).instructions(streets.routes[0])[0])
 
 # %% [markdown]
-# It has the walker of above, who faces 350 and goes on at 10. An error in a folder is
+# The walker is the one from above, who faces 350 degrees and has to go on at 10. An error in a folder is
 # reported before any training begins, in one line that names the file, the route and
 # the field:
 

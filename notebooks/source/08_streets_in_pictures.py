@@ -19,7 +19,7 @@
 # and acting transfer, with intervals. The controls are random reward, on-policy SFT, a
 # blindfold and Init at its best temperature.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -606,8 +606,8 @@ measured = side_by_side(plan, folder, "chapter-8")
 # on those of Init's own answers that the verifier accepted: right actions, whatever
 # observation they state. *RL with a random reward* is the same PPO on the same
 # decisions with a random reward of mean zero: its changes are not due to the verifier.
-# The table shows the cost of each run; minutes are wall-clock on one core at training
-# time, evaluations included.
+# The table shows the cost of each run; minutes are wall-clock on one core,
+# evaluations included.
 
 # %%
 from sftrl_lite.results.tables import cost_table
@@ -812,7 +812,7 @@ if len(rows):
 # | relative words, per step | 35.7 % | 45.0 % | 2.5 % |
 #
 # The first line is the paper's largest gain, and it has the smallest sample: nine
-# cities with two walks each. Of eighteen walks the models solved 3, 14 and 2.
+# cities with two walks each, and one of the nine is New York, the training city. Of eighteen walks the models solved 3, 14 and 2.
 
 # %% tags=["paper-walks"]
 from scipy.stats import fisher_exact
@@ -929,7 +929,7 @@ walk_viewer(away, away.routes[45])
 #
 # So read the results in this order. Did the habits fall at home, and did they fall as
 # far in the unseen cities? Is RL above Init *at its best temperature*, or only above
-# Init? Does SFT, whose demonstrations also name what is to be seen, gain recognition in
+# Init? Does SFT, whose demonstrations also name what is in the picture, gain recognition in
 # unseen cities, and does it lose the prompt's vocabulary? And what do the random reward
 # and on-policy SFT do in the same columns? The printed differences say which answers
 # are clear for one seed, the recorded section says which are clear over all seeds.
@@ -953,7 +953,7 @@ walk_viewer(away, away.routes[45])
 # - Yang et al. (2024), [V-IRL: Grounding Virtual Intelligence in Real
 #   Life](https://arxiv.org/abs/2402.03310): its benchmarks in many cities (20 minutes).
 # - Agrawal et al. (2018), [Don't Just Assume; Look and
-#   Answer](https://arxiv.org/abs/1712.00377): how far a model comes without looking
+#   Answer](https://arxiv.org/abs/1712.00377): how far a model gets without looking
 #   (15 minutes).
 # - Cobbe et al. (2020), [Leveraging Procedural Generation to Benchmark Reinforcement
 #   Learning](https://arxiv.org/abs/1912.01588): generated worlds as a test

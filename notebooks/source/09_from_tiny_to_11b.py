@@ -100,9 +100,9 @@ with notebook.exercise("9.1"):
 #
 # ## What changes, and what does not
 #
-# The model class, the prompts, the verifier, the rollout, the PPO step and the
-# evaluation are the same lines of code at every scale. Only the row of one table
-# changes:
+# The prompts, the verifier, the rollout, the PPO step and the evaluation are the same
+# lines of code at every scale, and `tiny` and `full` share the model class. Only the row
+# of one table changes:
 
 # %%
 from dataclasses import asdict
@@ -117,8 +117,9 @@ for name, row in SCALES.items():
     rows[name] = {
         "base": row.base.split("/")[-1], "trained by": row.adapter,
         "vision": row.vision, "picture": row.picture,
-        "SFT rate": sft["lr"], "SFT batch": sft["batch"],
-        "RL rate": rl["lr"], "episodes per step": rl["problems"] * rl["samples"],
+        "SFT rate": row.lr("gp-l", "sft", row.adapter), "SFT batch": sft["batch"],
+        "RL rate": row.lr("gp-l", "rl", row.adapter),
+        "episodes per step": rl["problems"] * rl["samples"],
         "RL samples at temperature": rl["temperature"],
         "longest answer": rl["max_new_tokens"], "TFLOP a run": row.tflop,
     }
@@ -134,6 +135,7 @@ from sftrl_lite.models.loading import load
 from sftrl_lite.training.updates import new_learner
 
 tiny, processor = load(SCALES["tiny"].base_for("gp-vl"))
+tiny.cpu()  # here it computes in float32, whatever the machine has
 learner = new_learner(tiny, SCALES["tiny"].rl, seed=0)
 weights = [*learner.model.parameters(), *learner.value_head.parameters()]
 for weight in weights:
@@ -455,7 +457,8 @@ with notebook.exercise("9.4"):
 #
 # Speed depends on the same numbers. To generate one token, a GPU reads every weight and
 # the whole cache once, so its memory bandwidth is the limit. All rows of a batch share
-# one reading of the weights, so a batch of 64 costs little more than a single row.
+# one reading of the weights, but each reads its own cache. So a batch of 64 costs more
+# than a single row, and far less than 64 of them.
 #
 # ## Activations, and how to keep fewer
 #
@@ -660,9 +663,9 @@ notebook.figure(memory_bars(bars, GPUS, title), alt=alt)
 # The figure shows three things. Without an adapter, the gradients and means that Adam
 # needs are the largest part. With one, SFT's largest part is the frozen weights, and
 # four bits remove most of it. RL needs more because of its update: the pictures and
-# activations of sixteen episodes of up to five answers. This update is its highest
-# moment whether it plays 8 or 64 episodes at once, so the number of episodes at once
-# matters only where the cache exceeds it.
+# activations of sixteen episodes of up to five answers. This update sets the
+# memory peak whether 8 or 64 episodes are played at once, so that number matters only
+# where the cache exceeds it.
 #
 # ## A place to play
 #
@@ -701,7 +704,7 @@ memory_view(plans, GPUS)
 #   tracker the same, and `--transcripts 20` writes down the same few answers every 20
 #   steps.
 # - The weights of `full` are gated: accept the licence on the Hub, then `hf auth login`.
-#   `make` keeps the Hub off; write `HF_HUB_OFFLINE=0` in front of a command.
+#   The make targets run offline; write `HF_HUB_OFFLINE=0` in front of a command.
 # - To find out only whether it runs, use `--load-format dummy`: it makes random weights
 #   of full size. `python -m sftrl_lite.bench.gpu` measures memory, speed and the share
 #   of the GPU's peak that is reached, and compares a step with trl's.

@@ -19,7 +19,7 @@
 # others. We measure the three separately on two base models, and map where RL with
 # more tries generalises better and where it does not.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
 #
 # @@BADGES@@
 #
@@ -301,8 +301,8 @@ notebook.figure(fig, alt=f"{said}. Advice in points with 95 % intervals: {rows}.
 #
 # ## A message in bits
 #
-# How much *can* a message say? At most its entropy. If message $m$ occurs with
-# probability $p_m$,
+# How much *can* a message say? At most its entropy, taken over the failed tries, since after
+# a success no message is read. If message $m$ occurs after a failure with probability $p_m$,
 #
 # $$H = -\sum_m p_m \log_2 p_m \quad \text{bits}.$$
 #
@@ -359,7 +359,8 @@ with notebook.exercise("10.2"):
 
 # %% tags=["bits-heard"]
 for (name, feedback), episodes in played.items():
-    told = Counter(e.turns[0].verdict.message for e in episodes)
+    first = [e.turns[0].verdict for e in episodes]
+    told = Counter(v.message for v in first if not v.solved)
     h = entropy(list(told.values()), base=2)
     print(f"{name:5} {feedback:7} {len(told):3} different messages, {h:.2f} bits")
 
@@ -411,7 +412,7 @@ pd.DataFrame(lines).T
 #
 # | what | values | because |
 # | --- | --- | --- |
-# | base | main, hasty | only a model that can revise gains from a second try |
+# | base | main, hasty | only a model that can revise gains more from a second try than from a second sample |
 # | training temperature | 1, 0.2 (the paper's) | at 0.2 samples of a hand differ less |
 # | message | binary, leaky | a leak carries more information |
 # | length of training | equal compute, equal steps | long episodes cost updates |
@@ -454,7 +455,8 @@ def grown(regime: str, tries: int, at: int, split: str):
 #
 # The map follows the paper's comparison: shifted rule, each policy tested at its own
 # budget. One panel for each base and temperature; bars are 95 % intervals over seeds
-# and problems; the grey line is the paper's.
+# and problems (over problems alone where a single seed is recorded); the grey line is the
+# paper's.
 
 # %%
 PANELS = [(base, warm) for base in ("tiny-gp-l", "tiny-gp-l-hasty")
@@ -500,9 +502,9 @@ def word(regime: str, at: int, split: str) -> str:
     """Whether growth rises with the budget, by the interval of last minus first."""
     found = rise(regime, at, split)
     steps = [grown(regime, b, at, split) for b in comparable(regime, at)]
-    if not found or not all(steps):
+    if not all(steps):
         return "not recorded"
-    if found.n < FEWEST:
+    if not found or found.n < FEWEST:
         return "too few seeds"
     ordered = all(a.value < b.value for a, b in pairwise(steps))
     up = "rises" if ordered else "rises, not at every step"
@@ -579,7 +581,8 @@ with pd.option_context("display.max_colwidth", None):
 if len(tried):
     length = option(tried, "steps").map({"0": "equal compute"}).fillna("equal steps")
     budget = tried["tries"].map("{:2}".format)
-    display(tables.cost_table(tried.assign(method=length + ", tries " + budget)))
+    spent = tables.cost_table(tried.assign(method=length + ", tries " + budget))
+    display(spent.rename(columns={"seeds": "runs"}))
 
 # %% [markdown]
 # These are the claims about budgets and messages, with verdicts from their intervals,
@@ -851,7 +854,7 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # equal steps removes the compute. The lines printed above say in which regimes tries
 # pay, and in which comparison.
 #
-# More attempts also pay without any training or verifier. Sampling from a *sharpened*
+# Compute at inference also pays without any training or verifier. Sampling from a *sharpened*
 # distribution of the base model nearly matches RL on single-shot reasoning benchmarks
 # (Karan and Du, 2025). So a gain over Init at one fixed decoding, here as in the paper,
 # leaves open how much of it other sampling would have given; *Init at its best

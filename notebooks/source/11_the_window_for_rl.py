@@ -19,7 +19,7 @@
 # memorised their demonstrations. The controls are supervised fine-tuning (SFT) alone, and RL
 # on fresh hands instead of the memorised ones.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
 #
 # @@BADGES@@
 #
@@ -161,7 +161,7 @@ from sftrl_lite.training.rollouts import rollout
 
 base, tokenizer = load(scale.base_for("gp-l"))
 task = general_points("train")
-hands = train_hands(task, scale.sft.hands, seed=0)
+hands = train_hands(task.half(1), scale.sft.hands, seed=0)
 limit = dict(max_new_tokens=scale.rl.max_new_tokens)
 
 # %% tags=["left-edge"]
@@ -338,14 +338,15 @@ notebook.show(
 #
 # We run eight steps of PPO from Init and from the last checkpoint, with the scale's
 # settings, on the hands of SFT. From the last checkpoint we run it once more on *fresh*
-# training hands. This is the control: if RL gains more there, the training set was
-# exhausted; if it gains as little, the policy is the obstacle.
+# training hands, which share no numbers with those of SFT. This is the control: if RL gains
+# more there, the training set was exhausted; if it gains as little, the policy is the
+# obstacle.
 
 # %% tags=["rl-from-both"]
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.updates import new_learner
 
-fresh = train_hands(task, scale.sft.hands, "0/fresh")
+fresh = train_hands(task.half(2), scale.sft.hands, seed=0)
 plan = {f"{start}, same hands": (start, hands) for start in KEPT}
 plan[f"{KEPT[-1]}, fresh hands"] = (KEPT[-1], fresh)
 after = {}
@@ -439,7 +440,8 @@ notebook.show(
 #
 # - `why`: RL from Init; `window`: RL after 8, 32, 128 and 512 steps of SFT from Init, on the
 #   hands of SFT;
-# - `window-fresh`: after 32 and 512 steps of SFT, RL on other training hands;
+# - `window-fresh`: SFT of 32 and 512 steps on one half of the training hands, then RL on the
+#   other half, which shares no numbers with it;
 # - `window-left`: the left edge. SFT of 32, 128 and 512 steps from *random* weights, then RL.
 
 # %%
@@ -483,13 +485,14 @@ def differences(split: str) -> pd.DataFrame:
     for steps in STEPS:
         def part(name, at, steps=steps):
             return by_seed("success@1", split, name, steps, at)
-        pairs = {kind: ((name, "end"), (name, "start")) for kind, name in ADDS.items()}
-        pairs["fresh - same"] = (("window-fresh", "end"), ("window", "end"))
+        sums = {k: ([(name, "end")], [(name, "start")]) for k, name in ADDS.items()}
+        sums["gain, fresh - same"] = ([("window-fresh", "end"), ("window", "start")],
+                                      [("window", "end"), ("window-fresh", "start")])
         if steps:
-            pairs["RL - RL from Init"] = (("window", "end"), ("why", "end"))
+            sums["RL - RL from Init"] = ([("window", "end")], [("why", "end")])
         lines[steps] = {}
-        for told, (one, two) in pairs.items():
-            found = compare([part(*one)], [part(*two)])
+        for told, sides in sums.items():
+            found = compare(*([part(*one) for one in side] for side in sides))
             lines[steps][told] = in_words(found and times(found, 100))
     return pd.DataFrame(lines).T.fillna("–").rename_axis("SFT steps")
 
@@ -499,19 +502,19 @@ for split in ("id", "ood-rule") if len(rows) else ():
     display(differences(split))
 
 # %% [markdown]
-# In each column a positive number means more success: after RL than before, on fresh hands
-# than on the same ones, or than with RL from Init. Where an interval includes zero, the recorded
-# seeds do not decide. Read `fresh - same` before you conclude that RL cannot learn from a
-# checkpoint: on memorised hands there may be nothing left to reward. And compare the two tables:
-# what recovers under the trained rule need not recover under the shifted one.
+# In each column a positive number means more: success after RL than before, success than with
+# RL from Init, or gain on fresh hands than on the same ones. Where an interval includes zero,
+# the recorded seeds do not decide. Read `gain, fresh - same` before you conclude that RL cannot
+# learn from a checkpoint: on memorised hands there may be nothing left to reward. And compare
+# the two tables: what recovers under the trained rule need not recover under the shifted one.
 #
 # ## Both edges in one figure
 #
 # The left panel shows what Jin et al. (2025) published for the 11 B model. The middle
-# one shows our recorded runs, the same two curves and the left edge from random
-# weights. The right one shows the share of groups that differed in reward during RL.
-# All axes count steps of SFT before RL, on a logarithmic scale from the first tick on;
-# 0 is no SFT. Bars are 95 % intervals over seeds and problems.
+# one shows our recorded runs and the left edge from random weights. (In the left panel
+# colours mark SFT and RL only: the paper's environment deals hands at random.) The right
+# one shows the share of groups that differed in reward during RL. All axes count steps of SFT before RL, linear up to the second tick and logarithmic
+# beyond; 0 is no SFT. Bars are 95 % intervals over seeds and problems.
 
 # %%
 JIN_SFT = {0: 0, 90: 13.7, 140: 17.5, 200: 15.8, 300: 16.2, 400: 11.5, 500: 10.7,
@@ -692,7 +695,8 @@ pd.DataFrame(predicted, index=["all", "within"]).T.round(2)
 #
 # Draw each column against `SFT steps`. Signal has to follow success on the *training*
 # hands: as $p$ of a hand approaches 1, $1 - p^G - (1 - p)^G$ approaches 0 (exercise
-# 11.1). Success on held-out hands and reading need not.
+# 11.1). Entropy measures the same loss of variety, so it moves with signal, too. Success on
+# held-out hands and reading need not.
 #
 # </details>
 
@@ -726,8 +730,8 @@ explorer(live, as_html)
 # favoured. The right edge has two possible causes with different remedies. If the *training
 # set* is exhausted, because the memorised hands are always solved, fresh hands reopen the
 # window. If the *policy* is, answers that SFT has made improbable are rarely sampled, and an
-# answer that is not sampled is not rewarded. The column `fresh - same` and the right panel of
-# the figure distinguish the two.
+# answer that is not sampled is not rewarded. The column `gain, fresh - same` and the right
+# panel of the figure distinguish the two.
 #
 # "RL heals" (Jin et al.) and "RL does not recover" (the paper's section 5.4) contradict each
 # other less than they seem to: the first is about checkpoints within the window, the second

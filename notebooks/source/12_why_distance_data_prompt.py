@@ -20,7 +20,7 @@
 # comparison gives both counts of compute, and Init at its best temperature is the
 # control without training.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells. @@PLANNED@@
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -561,6 +561,8 @@ for weight in (0.0, 1.0, 10.0) if scale.name == "tiny" else ():
         optimiser.zero_grad()
         penalised_loss(logits, there, labels, weight).backward()
         optimiser.step()
+    with torch.no_grad():
+        logits = student(input_ids=ids, attention_mask=mask).logits
     nll, both = (float(penalised_loss(logits, there, labels, w)) for w in (0.0, 1.0))
     print(f"weight {weight:4}: nll {nll:.3f}, KL {both - nll:.3f} nats per token")
 
@@ -945,8 +947,9 @@ if len(fakes):
 #
 # ## Distance against forgetting
 #
-# Does KL predict what is lost under the shifted rule? We use every recorded run on
-# cards in text, with one point for its end (and the early checkpoints of SFT at 1e-3).
+# Does KL predict what is lost under the shifted rule? We use the recorded runs of
+# this chapter, RL after long SFT excluded, with one point for the end of each (and the early
+# checkpoints of SFT at 1e-3).
 # KL has a direction: $\mathrm{KL}(\pi \| p_0)$ measures how improbable the model's
 # answers are under Init, estimated on the model's samples; $\mathrm{KL}(p_0 \| \pi)$
 # how improbable Init's answers have become under the model, wrong ones included,

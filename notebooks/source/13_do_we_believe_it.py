@@ -19,7 +19,7 @@
 # variance between problems, and end with a table of which claims hold at this size,
 # before and after a correction for multiple testing.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` follow the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
 #
 # @@BADGES@@
 #
@@ -639,8 +639,8 @@ looks
 # of variance, and a verdict that follows from the interval alone
 # (`sftrl_lite/results/claims.py`): *holds* if it lies on the claimed side of zero,
 # *fails* if it lies on the other, else *open*; with too few seeds (`measures.FEWEST`)
-# there is no verdict. `p` is the p-value of no difference. `chapter` says where its
-# figure is.
+# there is no verdict. `p` is the p-value of no difference. For random rewards, +5 points
+# take the place of zero. `chapter` says where its figure is.
 #
 # Every 95 % interval is another opportunity for a false alarm. So we apply Holm's
 # correction to our own claims: `p (Holm)` is corrected for the number of claims that
@@ -665,7 +665,7 @@ for row in judged[before & ~after].itertuples():
 # ## What it means, and what it does not
 #
 # *In the paper, the contrast is established and the gain is not.* That SFT ends below RL
-# at equal compute is clear wherever there are enough episodes. That RL ends above its
+# at equal compute is clear in all four shifts whose counts can be inferred. That RL ends above its
 # Init under a shifted *rule* is, for cards, within the noise of one run and 234 episodes.
 # Under the *visual* shift it is clear.
 #
@@ -680,8 +680,8 @@ for row in judged[before & ~after].itertuples():
 #
 # What this chapter does *not* show:
 #
-# - *That a claim which fails here is false.* A model of under a million parameters,
-#   pre-trained on one game, shows mechanisms. An open verdict is an open question.
+# - *That a claim which fails here is false.* Models of about a million parameters,
+#   each pre-trained on one synthetic task, show mechanisms. An open verdict is an open question.
 # - *That eight seeds are enough.* The tables above show what they can detect, and how
 #   much of it is left after a correction for all claims. More seeds are one line of
 #   TOML for `python -m sftrl_lite sweep`.

@@ -43,7 +43,7 @@ from sftrl_lite.planning.workload import (
 )
 from sftrl_lite.processes import one_line
 from sftrl_lite.runs.run_config import commit
-from sftrl_lite.scales import ADAPTERS, get_scale
+from sftrl_lite.scales import ADAPTERS, Scale, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import budget, make_task
 from sftrl_lite.training.rollouts import TOGETHER
@@ -69,10 +69,11 @@ def write(figures: list[Figure], command: str, path: Path) -> None:
             writer.writerow((name, f"{value:.6g}", unit, GOALS.get(name, ""), *made))
 
 
-def plans(o: argparse.Namespace, adapter: str, prompt: int = 0) -> dict[str, Plan]:
+def plans(o: argparse.Namespace, scale: Scale, adapter: str, prompt: int = 0) -> dict[str, Plan]:
     """What is predicted for each mode that fits this GPU.
 
     Args:
+        scale: with the settings of RL that are measured.
         prompt: tokens of the longest prompt that is played, 0: those of the real tokenizer.
     """
     found, memory = {}, here()
@@ -80,7 +81,7 @@ def plans(o: argparse.Namespace, adapter: str, prompt: int = 0) -> dict[str, Pla
         rows = dict(batch=o.batch)
         if mode != "sft":
             rows = dict(prompt_tokens=prompt, answer_tokens=o.longest)
-        work = Work(o.scale, o.task, mode, adapter, o.vision, o.max_image_tiles, **rows)
+        work = Work(scale, o.task, mode, adapter, o.vision, o.max_image_tiles, **rows)
         plan = fitting(work, memory or float("inf"))
         if not memory or not plan.missing(memory):
             found[mode] = plan
@@ -89,24 +90,25 @@ def plans(o: argparse.Namespace, adapter: str, prompt: int = 0) -> dict[str, Pla
 
 def measure(o: argparse.Namespace, adapter: str) -> Iterator[list[Figure]]:
     """The figures of one adapter, part by part, for the modes that fit."""
-    scale, fits = get_scale(o.scale), plans(o, adapter)
-    if not fits:
-        return
-    work = Work(o.scale, o.task, MODES[0], adapter, o.vision, o.max_image_tiles, o.batch)
-    ways = dict(vision=o.vision, tiles=o.max_image_tiles, dummy=True)
-    model, processor = load(scale.pretrained_for(o.task), adapter, **ways)
+    scale = get_scale(o.scale)
     chosen = dict(problems=o.problems, samples=8, method="rl-grpo", epochs=1, temperature=1.0)
     chosen |= dict(tries=budget(o.task, scale.rl.tries))
     chosen |= dict(max_new_tokens=o.longest or scale.rl.max_new_tokens)
     whole = replace(scale.rl, **chosen, minibatch=min(scale.rl.minibatch, 8 * o.problems))
     short = replace(whole, max_new_tokens=o.tokens, tries=min(whole.tries, 2))
+    row = replace(scale, rl=whole)
+    if not (fits := plans(o, row, adapter)):
+        return
+    work = Work(o.scale, o.task, MODES[0], adapter, o.vision, o.max_image_tiles, o.batch)
+    ways = dict(vision=o.vision, tiles=o.max_image_tiles, dummy=True)
+    model, processor = load(scale.pretrained_for(o.task), adapter, **ways)
     # random weights may come with a tokenizer of letters, whose prompts are longer
     task, rng = make_task(o.task, scale=o.scale), stream(0, "gpu bench")
     asked = [[ask(task, task.sample(rng))] for _ in range(8)]
     seen = shown_as(config_of(o.scale, o.task)) * o.task.endswith("-vl")
     prompt = max(map(len, chats.prompts(processor, asked)))
     if prompt > lengths(o.scale, o.task)[0]:
-        fits = plans(o, adapter, prompt - seen)
+        fits = plans(o, row, adapter, prompt - seen)
     yield [(f"{mode.upper()} memory, planned", plan.total, "GiB") for mode, plan in fits.items()]
     if "eval" in fits:
         together = fits["eval"].together if scale.memory else o.batch

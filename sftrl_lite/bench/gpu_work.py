@@ -17,10 +17,9 @@ from trl.trainer.utils import add_fused_lm_head
 from sftrl_lite.models.precision import checkpoint_layers, in_float32, mixed
 from sftrl_lite.models.vision import Processor, encode, tokenizer_of
 from sftrl_lite.planning.fake import Live, pictures_like
-from sftrl_lite.planning.fit import device_name
+from sftrl_lite.planning.fit import device_name, sheet_of
 from sftrl_lite.planning.passes import rl_batch, sft_loss
 from sftrl_lite.planning.workload import (
-    DEVICES,
     GIB,
     Work,
     lengths,
@@ -32,6 +31,7 @@ from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Playable, Verdict
 from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.training import rollout_copy
+from sftrl_lite.training.compute import text_weights
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.rollouts import rollout
@@ -64,7 +64,7 @@ def steady(work: Callable[[], Any], rounds: int) -> tuple[float, float]:
 
 def peaks() -> tuple[float, float]:
     """This device's operations and bytes per second by its data sheet; zeros if unknown."""
-    return next((peak for name, peak in DEVICES.items() if name in device_name()), (0.0, 0.0))
+    return sheet_of(device_name())
 
 
 def imitation(model: PreTrainedModel, work: Work, rounds: int) -> list[Figure]:
@@ -127,7 +127,11 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
         speed = rows * tokens / min(spent[1:])
         found.append((f"decode, {name} cache", speed, "tokens/s"))
     if peaks()[1]:
-        read = sum(w.nbytes for w in model.get_decoder().parameters()) + model.lm_head.weight.nbytes
+        words = (
+            model.get_input_embeddings().weight
+        )  # a row for each token, unless they are the head
+        read = sum(w.nbytes for w in text_weights(model))
+        read -= words.nbytes * (words is not model.lm_head.weight)
         read += rows * (prompt + tokens / 2) * cache_bytes(model.config, 2)[0]
         floor = rows / (read / peaks()[1])
         found.append(("decode, share of the bandwidth floor", speed / floor, ""))

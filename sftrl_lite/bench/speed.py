@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, value, unit in figures:
         print(f"{name:50}{value:12,.2f} {unit}")
     if options.record:
-        with (ROOT / "results" / "bench.csv").open("w", newline="") as file:
+        with (ROOT / "results" / "bench.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([("name", "value", "unit"), *figures])
 
 

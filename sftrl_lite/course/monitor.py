@@ -35,7 +35,7 @@ CHARTS = {
     "loss": "loss of SFT",
 }
 MARKS = {  # sign, background, what it means
-    TAUGHT: ("★", "#F5C971", "letter by letter what SFT is taught"),
+    TAUGHT: ("★", "#F5C971", "exactly what SFT is taught"),
     RIGHT: ("✓", "#BFDDF0", "another right formula"),
     WRONG: ("✗", "#E3E3E3", "wrong"),
 }
@@ -202,16 +202,17 @@ def cell(said: Any) -> str:
 
 def answers_words(folders: Mapping[str, Path]) -> str:
     """How many of the hands are answered as SFT is taught, at the first look and the newest."""
-    said = []
+    said, hands = [], 0
     for name, out in folders.items():
         rows = list(answers(out).values())
+        hands = max(hands, len(rows))
         ends = [[row[i].mark for row in rows] for i in (0, -1)]
         if rows:
             taught, right = ([m.count(mark) for m in ends] for mark in (TAUGHT, RIGHT))
             said.append(
-                f"{LOOKS[name][3]}: from {taught[0]} to {taught[1]} letter by letter as SFT is "
-                f"taught, from {right[0]} to {right[1]} right in another way"
+                f"{LOOKS[name][3]}: from {taught[0]} to {taught[1]} exactly as SFT is taught, "
+                f"from {right[0]} to {right[1]} right in another way"
             )
     if not said:
         return "" if not folders else "These runs wrote no answers down."
-    return f"First greedy answers to {len(rows)} training hands. {'; '.join(said)}."
+    return f"First greedy answers to {hands} training hands. {'; '.join(said)}."

@@ -45,11 +45,10 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
         wrong = f"this chapter shows pictures, and the model of scale {scale.name} reads text only"
         raise RuntimeError(f"{wrong}; unset SFTRL_SCALE")
     seed_all(seed)
-    if STYLE.exists():
-        plt.style.use(STYLE)
+    plt.style.use(STYLE)
     plt.switch_backend(plt.get_backend())  # loading it later would undo the next line
     plt.ioff()  # figures appear through figure(), once and with their alt text
-    if scale.name == "tiny":
+    if not scale.memory:
         torch.set_num_threads(1)  # the models are too small to share among threads
     transformers.utils.logging.set_verbosity_error()
     name = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"

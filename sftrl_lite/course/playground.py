@@ -139,8 +139,8 @@ def train(
 
     Returns:
         its curve: by step the shares solved at the first try under both rules, the share of
-        answers out of the format, and of RL what ``rl_step`` returns. A training whose weights
-        or probabilities overflow ends early, and says where.
+        answers out of the format under the shifted one, and of RL what ``rl_step`` returns. A
+        training whose weights or probabilities overflow ends early, and says where.
     """
     model, tokenizer = load(base)
     task = general_points("train")
@@ -155,7 +155,7 @@ def train(
             for split, asked in fresh.items():
                 found, _ = evaluate(model, tokenizer, general_points(split), asked, tries=1)
                 row[split] = found["success@1"].value
-                row["format_error"] = found["format_error"].value
+                row["format_error"] = found["format_error"].value  # at last the shifted rule's
             curve.rows.append(row | dict(figures))
             tell(curve)
 

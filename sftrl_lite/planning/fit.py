@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from sftrl_lite.files import ROOT
 from sftrl_lite.models.precision import PRETEND, device, hardware
+from sftrl_lite.planning.fake import format_of
 from sftrl_lite.planning.plan import ROLLOUT, TABLE, Plan, make_plan
 from sftrl_lite.planning.workload import (
     CONTEXT,
@@ -23,7 +25,9 @@ from sftrl_lite.planning.workload import (
     GPUS,
     NF4,
     TRAINING,
+    UnknownModel,
     Work,
+    config_of,
     lengths,
 )
 from sftrl_lite.scales import ADAPTERS, RLSettings, Scale, get_scale
@@ -40,7 +44,12 @@ def device_name() -> str:
 
 def sheet_of(gpu: str) -> tuple[float, float]:
     """Operations and bytes per second of a GPU's data sheet; zeros where it is not known."""
-    return next((speeds for name, speeds in DEVICES.items() if name in gpu), (0.0, 0.0))
+    return next((speeds for name, speeds in DEVICES.items() if names(name, gpu)), (0.0, 0.0))
+
+
+def names(model: str, gpu: str) -> bool:
+    """Whether a GPU's full name is of this model: ``L4`` is not in "NVIDIA L40S"."""
+    return bool(re.search(rf"\b{model}\b", gpu))
 
 
 def duration(
@@ -54,7 +63,8 @@ def duration(
         counted = (6 + 2 * scale.passes(work.task)) * episodes * found.tokens * settings.epochs
         groups = -(-episodes // work.gpus // TOGETHER)
         answer = lengths(work.scale, work.task)[1], settings.max_new_tokens
-        size = NF4 if work.adapter == "qlora" else 2
+        kind = format_of(config_of(scale, work.task), work)
+        size = NF4 if work.adapter == "qlora" else kind.itemsize
         token = found.parameters * size / (bandwidth * DECODING)
         waits = [groups * budget(work.task, settings.tries) * n * token for n in answer]
     else:
@@ -209,7 +219,7 @@ def check(work: Work, memory: float | None = None) -> int:
     memory = here() if memory is None else memory
     try:
         found = fitting(work, memory) if memory else None
-    except ValueError:  # of a model that is not planned here
+    except UnknownModel:
         return 0
     if found and (line := advice(found, memory)):
         raise RuntimeError(line)
@@ -277,7 +287,7 @@ def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
     path, work = path or ROOT / "results" / "gpu.csv", plan.work
     if not path.exists():
         return 0.0
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     wanted = f"--scale {work.scale.name}", f"--adapter {work.adapter}", f"--task {work.task}"
     return max(
@@ -285,7 +295,7 @@ def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
             float(row["value"])
             for row in rows
             if row["name"] == f"{work.mode.upper()} memory"
-            and sheet in row["device"]
+            and names(sheet, row["device"])
             and all(option in row["command"] for option in wanted)
         ),
         default=0.0,

@@ -17,7 +17,7 @@ from sftrl_lite.planning.passes import Played, Trace, glance, play, trace
 from sftrl_lite.planning.workload import EVALUATED, NF4, Work, config_of, lengths, shown_as
 from sftrl_lite.scales import in_one_pass
 from sftrl_lite.tasks.registry import budget
-from sftrl_lite.training.forward import PART, TILE, ValueHead
+from sftrl_lite.training.forward import PART, TILE, TOKENS, ValueHead
 from sftrl_lite.training.rollouts import REPLY, TOGETHER
 from sftrl_lite.training.static_decoding import STEP, cache_bytes
 
@@ -91,7 +91,8 @@ def sizes_of(work: Work) -> Sizes:
         rows = work.batch or in_one_pass(max(scale.sft.batch // work.gpus, 1), on_gpu)
         width, pictures = prompt + answer, rows
     else:
-        rows, width = min(PART, s.minibatch, episodes), prompt + tries * (longest + message)
+        width = prompt + tries * (longest + message)
+        rows = max(min(PART, s.minibatch, episodes, TOKENS // width), 1)
         pictures = min(problems, s.minibatch) if work.seeing else problems
     asked = work.together or (work.batch if work.mode != "sft" else 0)
     if on_gpu:

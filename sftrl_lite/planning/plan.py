@@ -59,7 +59,7 @@ def at_once(parts: dict[str, float]) -> dict[str, float]:
 
 def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
     """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
-    with (path or TABLE).open(newline="") as file:
+    with (path or TABLE).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
     for row in rows:

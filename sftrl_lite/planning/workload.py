@@ -94,6 +94,10 @@ class Work:
 # --- how long, how large -----------------------------------------------------------------
 
 
+class UnknownModel(ValueError):
+    """A model whose numbers are not known here, so that nothing can be planned."""
+
+
 def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig:
     """The scale's model in numbers: from its shipped folder, or as published.
 
@@ -102,7 +106,7 @@ def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig
             computes all its slots, empty or not.
 
     Raises:
-        ValueError: a scale whose model is not known here.
+        UnknownModel: a scale whose model is not known here.
     """
     base = get_scale(scale).pretrained_for(task)
     if (ROOT / base / "config.json").is_file():
@@ -114,9 +118,9 @@ def config_of(scale: Scale | str, task: str, tiles: int = 0) -> PreTrainedConfig
     elif base == FOLDER:
         config = smollm_config()
     else:
-        raise ValueError(f"no plan for {base}: its numbers are not known here")
+        raise UnknownModel(f"no plan for {base}: its numbers are not known here")
     if config.model_type not in KINDS:
-        raise ValueError(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
+        raise UnknownModel(f"no plan for {base}, a {config.model_type}; known: {', '.join(KINDS)}")
     if config.model_type == "mllama":
         tower = config.vision_config
         tower.max_num_tiles = min(tiles or 4, tower.max_num_tiles)

@@ -39,13 +39,13 @@ PREFACE = """Written by `python -m sftrl_lite report` from [`ledger.csv`](ledger
 measured values of {runs} runs. Every table and figure of this repository is drawn from that file.
 Each run is done again by its command, with `--seed` and one of the seeds beside it; a whole
 experiment by the command above its table. Minutes are the sum over seeds, evaluations included,
-one core a run, on machines that did other work as well."""
+one core per run, on machines that did other work as well."""
 CLAIMED = """What was published about SFT and RL, and what the recorded tiny runs say to it: a
 difference paired by seed with its 95 % interval, which includes the noise of seeds and of problems
 (`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval
-alone; `open`: it includes zero. `p (Holm)` is corrected for the number of recorded claims, and
-`after Holm` is what the verdict becomes at 5 %. `Init at its best temperature` was picked among
-four after looking, which favours Init."""
+alone; `open`: it includes zero (+5 points for random rewards). `p (Holm)` is corrected for the
+number of recorded claims, and `after Holm` is what the verdict becomes at 5 %. `Init at its best
+temperature` was picked among four after looking, which favours Init."""
 SHORT = ("SFT - Init", "RL - Init", "RL - Init at its best temperature")
 DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
 temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
@@ -58,7 +58,7 @@ it.""".replace("\n", " ")
 def made_by(experiments: Iterable[str]) -> str:
     """The command that makes some experiments again."""
     wanted, all_files = set(experiments), sorted(SWEEPS.glob("*.toml"))
-    files = [path for path in all_files if wanted & set(tomllib.loads(path.read_text()))]
+    files = [path for path in all_files if wanted & set(tomllib.loads(path.read_text("utf-8")))]
     return ", ".join(f"`python -m sftrl_lite sweep results/sweeps/{path.name}`" for path in files)
 
 
@@ -113,7 +113,8 @@ def tries_block() -> str:
                 markdown(tries_table(rows, m), f"OOD growth, {name}")
                 for m, name in readings.items()
             ),
-            "Points over Init under the shifted rule, paired by seed, with 95 % intervals.",
+            "Points over Init under the shifted rule, with 95 % intervals: over seeds and "
+            "problems, over problems alone where a single seed is recorded.",
             markdown(spent.rename(columns={"seeds": "runs"}), "cost, mean over runs"),
             *missing(TRIES, rows),
             f"Made by {made_by(TRIES)}.",
@@ -232,8 +233,8 @@ def write_report() -> None:
     """Put the recorded results into their pages, draw README's figure, write the ledger's page."""
     content = blocks()
     for page in PAGES:
-        page.write_text(fill(page.read_text(), content))
-    LEDGER_PAGE.write_text(ledger_page())
+        page.write_text(fill(page.read_text("utf-8"), content), "utf-8", newline="\n")
+    LEDGER_PAGE.write_text(ledger_page(), "utf-8", newline="\n")
     rows = recorded("headline", "push")
     if missing(["headline"], rows):
         return

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sftrl_lite.runs.growing import whole_lines
+from sftrl_lite.runs.growing import AGAIN, whole_lines
 from sftrl_lite.runs.watch import COLUMNS
 from sftrl_lite.tasks.base import read_answer
 
@@ -32,13 +33,28 @@ def read_steps(out: Path, last: int = 0) -> pd.DataFrame:
     Args:
         last: how many rows, the newest; 0: all.
     """
-    rows = whole_lines(out / "steps.csv")[1:]
-    return pd.read_csv(io.StringIO("\n".join([",".join(COLUMNS), *rows[-last:]])))
+    rows = whole_lines(path := out / "steps.csv")[1:]
+    with named(path):
+        found = pd.read_csv(io.StringIO("\n".join([",".join(COLUMNS), *rows[-last:]])))
+        return found.apply(pd.to_numeric)
 
 
 def read_looks(out: Path) -> list[dict[str, Any]]:
     """The looks of ``transcripts.jsonl`` so far, as ``watch.Log`` wrote them."""
-    return [json.loads(line) for line in whole_lines(out / "transcripts.jsonl")]
+    path = out / "transcripts.jsonl"
+    with named(path):
+        return [json.loads(line) for line in whole_lines(path)]
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Whatever is wrong with what a file holds becomes one line that names it."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is damaged; {AGAIN}") from None
 
 
 def latest(out: Path) -> str:
@@ -64,7 +80,7 @@ class Said:
 
     step: int
     formula: str
-    mark: str  # TAUGHT: letter by letter what SFT is taught; RIGHT: another right one; WRONG
+    mark: str  # TAUGHT: exactly what SFT is taught; RIGHT: another right one; WRONG
 
 
 def answers(out: Path) -> dict[str, list[Said]]:
@@ -73,21 +89,23 @@ def answers(out: Path) -> dict[str, list[Said]]:
     Problems without cards are numbered. Empty before the first look.
     """
     found: dict[str, list[Said]] = {}
-    for look in read_looks(out):
-        for number, episode in enumerate(look["episodes"], 1):
-            first, taught = episode["turns"][0], episode.get("demonstration", "")
-            mark = RIGHT if first["kind"] == "solved" else WRONG
-            mark = TAUGHT if first["answer"] == taught else mark
-            cards = (read_answer(taught) or {}).get("cards", [])
-            name = f"{number}: {' '.join(cards)}" if cards else f"problem {number}"
-            found.setdefault(name, []).append(Said(look["step"], short(first["answer"]), mark))
+    with named(out / "transcripts.jsonl"):
+        for look in read_looks(out):
+            for number, episode in enumerate(look["episodes"], 1):
+                first, taught = episode["turns"][0], episode.get("demonstration", "")
+                mark = RIGHT if first["kind"] == "solved" else WRONG
+                mark = TAUGHT if first["answer"] == taught else mark
+                cards = (read_answer(taught) or {}).get("cards", [])
+                name = f"{number}: {' '.join(cards)}" if cards else f"problem {number}"
+                said = Said(int(look["step"]), short(first["answer"]), mark)
+                found.setdefault(name, []).append(said)
     return found
 
 
 def short(answer: str) -> str:
     """The formula of an answer without its ``=24``; of an answer without one, how it ends."""
     formula = (read_answer(answer) or {}).get("formula")
-    return str(formula).partition("=")[0] if formula else answer[-20:]
+    return formula.partition("=")[0] if formula and isinstance(formula, str) else answer[-20:]
 
 
 def answers_of(folders: Mapping[str, Path]) -> tuple[dict[str, dict[str, list[Said]]], list[int]]:
@@ -111,7 +129,7 @@ def answers_text(folders: Mapping[str, Path]) -> str:
         return ""
     lines = [
         "First greedy answers to the same training problems, after some steps:",
-        f"{TAUGHT} letter by letter what SFT is taught, {RIGHT} another right one, {WRONG} wrong",
+        f"{TAUGHT} exactly what SFT is taught, {RIGHT} another right one, {WRONG} wrong",
         f"{'after step':>38}" + "".join(f"{step:>5}" for step in steps),
     ]
     for problem in next(iter(by_run.values())):

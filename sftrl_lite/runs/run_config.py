@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 import subprocess
@@ -158,6 +159,10 @@ class Run:
         for name, value in self.plain().items():
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; it has to be a finite number")
+        if min(self.eval_tries, default=1) < 1:
+            raise ValueError(f"eval_tries holds {min(self.eval_tries)}; a budget is at least 1")
         if self.warmup and not self.method.startswith("rl"):
             raise ValueError("a warm-up is SFT before RL; give an SFT run more steps instead")
         for name in ("warmup_lr", "fresh"):

@@ -263,7 +263,7 @@ def outlook(run: Any, settings: RLSettings | None, price: float = 0.0) -> str:
         return "plan: a model for CPUs; the bar tells how long it takes"
     try:
         found = plan.make_plan(workload.work_of(run, "rl" if settings else "sft"))
-    except ValueError as error:
+    except workload.UnknownModel as error:
         return f"plan: none ({error})"
     return f"{found}\n{fit.estimate(found, run.steps, run.tflop, settings, price)}"
 

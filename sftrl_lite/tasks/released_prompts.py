@@ -42,7 +42,7 @@ def learn(examples: Sequence[Any], skip_bad: bool = False) -> tuple[Template, in
         skip_bad: leave out examples that the template does not give back.
 
     Returns:
-        the template, and how many examples it gives back letter by letter.
+        the template, and how many examples it gives back verbatim.
 
     Raises:
         ValueError: an example that states no values, or is not given back; names its entry.
@@ -242,7 +242,7 @@ def write_prompts(source: Path, out: Path, skip_bad: bool = False) -> tuple[int,
     The task's own messages are written, too, to be edited.
 
     Returns:
-        how many examples the template gives back letter by letter, and of how many.
+        how many examples the template gives back verbatim, and of how many.
 
     Raises:
         ValueError: no template gives an example back; ``DataError`` for a malformed row.

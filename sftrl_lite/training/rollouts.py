@@ -61,8 +61,8 @@ REPLY = 48  # tokens of a verifier's message that a cache has room for; a longer
 def episodes_at_once(model: PreTrainedModel, prompt: int, columns: int, episodes: int) -> int:
     """How many episodes a GPU plays at once: as many as its free memory has room for.
 
-    A power of two, so that few shapes are compiled; at least ``TOGETHER`` and at most ``MOST`` of
-    them where memory allows it; as few as leave no row idle; in all processes the same.
+    A power of two, so that few shapes are compiled; where memory allows it at least ``TOGETHER``,
+    and no more than ``MOST`` or than there are episodes; in all processes the same.
 
     Args:
         prompt: tokens of the longest one.
@@ -139,7 +139,8 @@ def rollout(
     """
     decoding_name(temperature, top_p)
     model.eval()
-    on_gpu = hardware().gpu
+    machine = hardware()
+    on_gpu = machine.gpu and model.device.type == machine.device.type  # it may lie on the CPU
     static = on_gpu if static is None else static
     tokenizer, pad = tokenizer_of(processor), tokenizer_of(processor).pad_token_id
     eot = chats.end_of_turn(processor)
