@@ -107,8 +107,8 @@ def nothing(config: PreTrainedConfig, work: Work) -> PreTrainedModel:
         model = auto_class(config).from_config(config, dtype=format_of(config, work))
         model.tie_weights()  # undone by making it of nothing
         if work.adapter != "none":
-            adapters.add(model, vision=work.seeing)
-        elif not work.seeing:
+            adapters.add(model, vision=work.tower_trained)
+        elif not work.tower_trained:
             adapters.freeze_vision(model)
         if work.adapter == "none" and work.mode != "eval" and not work.sharded:
             in_float32(model)  # shards are, too, but what they gather for a pass is 16 bits wide

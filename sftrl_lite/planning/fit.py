@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from sftrl_lite.files import ROOT
@@ -187,7 +188,7 @@ def advice(plan: Plan, memory: float) -> str:
     smaller = [replace(work, adapter=a, vision="frozen") for a in ADAPTERS]
     smaller = smaller[ADAPTERS.index(work.adapter) + 1 :]
     least = smaller[-1] if smaller else work
-    if work.task.endswith("-vl"):
+    if work.pictured:
         smaller.append(replace(least, tiles=1))
     short = f"{work.mode} with adapter {work.adapter} needs {plan.total + CONTEXT:.1f} GiB of "
     short += f"{memory:.1f}, {lacks:.1f} are missing; "
@@ -287,19 +288,16 @@ def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
     path, work = path or ROOT / "results" / "gpu.csv", plan.work
     if not path.exists():
         return 0.0
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    wanted = f"--scale {work.scale.name}", f"--adapter {work.adapter}", f"--task {work.task}"
-    return max(
-        (
-            float(row["value"])
-            for row in rows
-            if row["name"] == f"{work.mode.upper()} memory"
-            and names(sheet, row["device"])
-            and all(option in row["command"] for option in wanted)
-        ),
-        default=0.0,
-    )
+    rows = pd.read_csv(path)
+    rows = rows[rows["name"] == f"{work.mode.upper()} memory"]
+    rows = rows[rows["device"].map(lambda device: names(sheet, device)).astype(bool)]
+    for option in (
+        f"--scale {work.scale.name}",
+        f"--adapter {work.adapter}",
+        f"--task {work.task}",
+    ):
+        rows = rows[rows["command"].str.contains(option, regex=False)]
+    return float(rows["value"].max()) if len(rows) else 0.0
 
 
 GRID = [  # mode, sequences in a pass or episodes at once
@@ -330,10 +328,8 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
 
 def write_minutes(path: Path = MINUTES) -> None:
     """The planned minutes of the chapters at ``t4`` on a T4, which they state; one minute."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("chapter", "minutes"))
-        rows.writerows((row["chapter"], row["minutes"]) for row in chapter_table("t4", "T4"))
+    rows = pd.DataFrame(chapter_table("t4", "T4"))[["chapter", "minutes"]]
+    rows.to_csv(path, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

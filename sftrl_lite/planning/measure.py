@@ -80,10 +80,10 @@ def sizes_of(work: Work) -> Sizes:
     """The numbers that scale, task and ``work`` ask for."""
     scale, s = work.scale, work.scale.rl
     prompt, answer, message = lengths(work.scale, work.task)
-    seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
+    pictured, on_gpu = work.pictured, scale.memory > 0
     if work.prompt_tokens:
         config = config_of(work.scale, work.task)
-        prompt = work.prompt_tokens + seeing * shown_as(config)
+        prompt = work.prompt_tokens + pictured * shown_as(config)
     longest, tries = work.answer_tokens or s.max_new_tokens, budget(work.task, s.tries)
     problems = -(-s.problems // work.gpus)
     episodes = problems * s.samples
@@ -93,7 +93,7 @@ def sizes_of(work: Work) -> Sizes:
     else:
         width = prompt + tries * (longest + message)
         rows = max(min(PART, s.minibatch, episodes, TOKENS // width), 1)
-        pictures = min(problems, s.minibatch) if work.seeing else problems
+        pictures = min(problems, s.minibatch) if work.tower_trained else problems
     asked = work.together or (work.batch if work.mode != "sft" else 0)
     if on_gpu:
         together = asked or TOGETHER
@@ -113,7 +113,7 @@ def sizes_of(work: Work) -> Sizes:
         episodes=episodes,
         together=together,
         columns=columns,
-        pictures=pictures * seeing,
+        pictures=pictures * pictured,
     )
 
 
@@ -132,7 +132,7 @@ def measured(work: Work, layers: dict[str, float], kind: str) -> dict[str, float
     found: dict[str, float] = {}
     if kind != PIECES:
         found |= counted(replace(plain, adapter=work.adapter), few)
-    if kind in ("", "text", PIECES) or work.task.endswith("-vl"):
+    if kind in ("", "text", PIECES) or work.pictured:
         alike = replace(plain, adapter=ALIKE[work.adapter], gpus=1 + work.sharded)
         shown = min(n.pictures, n.rows)
         found |= traced(alike, few, kind, replace(n, pictures=shown, **UNTRACED))
@@ -165,8 +165,7 @@ def named(name: str, numbers: Trace | Played) -> dict[str, float]:
 
 def passed(work: Work, layers: dict[str, float]) -> PreTrainedConfig:
     """A shallow model; where there are no pictures, with one of each layer that they pass."""
-    seeing = work.task.endswith("-vl")
-    few = {kind: int(n) if seeing or kind == "text" else 1 for kind, n in layers.items()}
+    few = {kind: int(n) if work.pictured or kind == "text" else 1 for kind, n in layers.items()}
     return cut(config_of(work.scale, work.task, work.tiles), few)
 
 
@@ -192,7 +191,7 @@ def played(
     """A rollout of ``work`` on fake tensors, pictures' states given."""
     if kind not in ("", "text", "across"):
         return {}
-    config, shown = passed(work, dict(layers)), n.together * work.task.endswith("-vl")
+    config, shown = passed(work, dict(layers)), n.together * work.pictured
     with fake(config, work) as model:
         found = play(model, n.together, n.prompt, n.columns, max(n.message, 2), shown)
     return named("play", found)
@@ -204,10 +203,10 @@ def traced(
 ) -> dict[str, float]:
     """The other passes of ``work``: the tower on its own; an update, and the distance from Init."""
     config, parts = passed(work, dict(layers)), dict(layers).get(PIECES)
-    seeing, learn = work.task.endswith("-vl"), work.mode != "eval"
+    pictured, learn = work.pictured, work.mode != "eval"
     found: dict[str, float] = {}
     with fake(config, work) as model:
-        if kind in ("", "tower", "overview") and seeing:
+        if kind in ("", "tower", "overview") and pictured:
             found |= named("tower", glance(model, few_pictures(config, PART), learn))
         if kind in ("", "text", "across", PIECES) and learn:
             mode, said = "sft" if work.mode == "sft" else "rl", n.rows * n.said
@@ -217,7 +216,7 @@ def traced(
             found |= named("update", once(mode, n.rows, n.width, n.pictures, answers=said))
         if kind in ("", "text", "across") and learn:
             longest = PART * (n.first - n.prompt)
-            far = once("rl", PART, n.first, PART * seeing, learn=False, answers=longest)
+            far = once("rl", PART, n.first, PART * pictured, learn=False, answers=longest)
             found |= named("far", far)
     return found
 

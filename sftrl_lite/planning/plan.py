@@ -10,11 +10,12 @@ costs, and forty cost as many times that: a plan of the 11B model takes seconds 
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+
+import pandas as pd
 
 from sftrl_lite.files import ROOT
 from sftrl_lite.planning.fake import few_pictures, nothing
@@ -59,13 +60,9 @@ def at_once(parts: dict[str, float]) -> dict[str, float]:
 
 def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
     """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
-    with (path or TABLE).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
-    for row in rows:
-        key = row["mode"], row["adapter"], int(row["tiles"]), int(row["batch"])
-        plans.setdefault(key, {})[row["part"]] = float(row["gib"])
-    return {key: at_once(parts) for key, parts in plans.items()}
+    rows = pd.read_csv(path or TABLE)
+    plans = rows.groupby(["mode", "adapter", "tiles", "batch"], sort=False)
+    return {key: at_once(dict(zip(p["part"], p["gib"], strict=True))) for key, p in plans}
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def make_plan(work: Work) -> Plan:
     shape = layers | pieces(work, config)
     with few_to_search():
         x = defaultdict(float, extrapolated(partial(measured, work), shape))
-    seeing, on_gpu = work.task.endswith("-vl"), scale.memory > 0
+    pictured, on_gpu = work.pictured, scale.memory > 0
     few = few_pictures(config, PART)
     parts = {name: x[name] for name in ("weights", "gradients", "optimizer") if name in x}
     small = 2 if on_gpu else 4
@@ -137,38 +134,40 @@ def make_plan(work: Work) -> Plan:
     own = max(x["tower.looking"] - x["tower.views"], 0.0)  # of a few pictures in the tower
     own_back = max(x["tower.looking_back"] - x["tower.views"], 0.0)
     joined = view * (n.together if n.together > few else 0)  # states of all, beside their parts
-    parts["KV cache"] = n.together * (n.columns * x["token"] + seeing * x["picture"])
-    parts["pictures played"] = seeing * n.together * view
+    parts["KV cache"] = n.together * (n.columns * x["token"] + pictured * x["picture"])
+    parts["pictures played"] = pictured * n.together * view
     highest = max(x["play.read"] + x["play.inside"], x["play.moving"], x["play.going_on"])
-    looked = seeing * max(own, joined)
+    looked = pictured * max(own, joined)
     highest = max(highest, looked, parts["KV cache"] + x["play.sampling"])
     parts["reading prompts"] = highest - parts["KV cache"]
-    flops = x["play.forward"] * n.tokens / n.prompt + seeing * n.together * x["tower.forward"] / few
+    flops = (
+        x["play.forward"] * n.tokens / n.prompt + pictured * n.together * x["tower.forward"] / few
+    )
 
     # an update, and the distance from Init
     if work.mode != "eval":
         shown = n.rows if work.mode == "sft" else -(-s.problems // work.gpus)
         joined = view * (shown if shown > few else 0)
-        parts["pixels"] = seeing * shown * pixel_bytes(config)
-        parts["image states"] = seeing * max(n.pictures * x["tower.views"] / few, shown * view)
+        parts["pixels"] = pictured * shown * pixel_bytes(config)
+        parts["image states"] = pictured * max(n.pictures * x["tower.views"] / few, shown * view)
         head = max(x["update.scoring"], x["update.logits"], 0.0)
         parts["activations"], parts["logits"] = x["update.kept"], head
-        highest = max(x["update.reading"], x["update.back"], seeing * max(own, own_back, joined))
+        highest = max(x["update.reading"], x["update.back"], pictured * max(own, own_back, joined))
         parts["layer"] = max(highest - x["update.kept"] - head, 0.0)
         if work.sharded:
             parts["gathered"] = gathered(nothing(cut(config, dict.fromkeys(layers, 1)), work))
-        highest = max(x["far.reading"], x["far.kept"] + x["far.scoring"], seeing * own)
-        parts["distance"] = seeing * PART * (view + pixel_bytes(config)) + highest
+        highest = max(x["far.reading"], x["far.kept"] + x["far.scoring"], pictured * own)
+        parts["distance"] = pictured * PART * (view + pixel_bytes(config)) + highest
         looks = x["tower.looks"] / few
         if work.mode == "sft":
-            flops = (x["update.text"] / n.rows + seeing * looks) * scale.sft.batch
+            flops = (x["update.text"] / n.rows + pictured * looks) * scale.sft.batch
         else:
             # in the rollout, for the old policy, and in the update
             once = 2 * x["update.forward"] + s.epochs * x["update.text"]
             flops = s.problems * s.samples / n.rows * once
-            if seeing:  # a tower that is trained encodes a minibatch's pictures at each update
+            if pictured:  # a tower that is trained encodes a minibatch's pictures at each update
                 updates = s.epochs * -(-n.episodes // s.minibatch) * n.pictures / shown
-                again = updates * looks if work.seeing else x["tower.forward"] / few
+                again = updates * looks if work.tower_trained else x["tower.forward"] / few
                 flops += s.problems * (2 * x["tower.forward"] / few + again)
     counts = round(x["parameters"]), round(x["trained"])
     gib = {name: size / GIB for name, size in parts.items()}

@@ -81,7 +81,12 @@ class Work:
             raise ValueError("tiles are 1 to 4, counts are positive, and GPUs are at least 1")
 
     @property
-    def seeing(self) -> bool:
+    def pictured(self) -> bool:
+        """Whether problems come with pictures."""
+        return self.task.endswith("-vl")
+
+    @property
+    def tower_trained(self) -> bool:
         """Whether the vision tower is trained."""
         return self.vision == "trained"
 

@@ -6,6 +6,7 @@ it (github.com/LeslieTrue/SFTvsRL). Where the two differ, the code made the numb
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,4 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def same(paper: Any, here: Any) -> bool:
     """Whether two settings agree; numbers up to rounding."""
-    if isinstance(paper, str):
-        return paper == here
-    return abs(paper - here) <= 1e-9 * abs(paper)
+    return paper == here if isinstance(paper, str) else math.isclose(paper, here)
