@@ -17,8 +17,6 @@ from sftrl_lite.tasks.shipped_cities import LOOKS, load_city
 from sftrl_lite.tasks.street_map import map_picture
 from sftrl_lite.tasks.walks import Decision
 
-# --- a walk, step by step ----------------------------------------------------------------
-
 
 def map_html(route: Route, index: int | None = None, width: int = 560) -> str:
     """The map with the way to step ``index`` (a ring: the start, a disc: here), or the whole.

@@ -31,8 +31,6 @@ from sftrl_lite.models.vision import (
 )
 from sftrl_lite.planning.workload import Work
 
-# --- a step on fake tensors --------------------------------------------------------------
-
 ATEN = torch.ops.aten
 COSTS = flop_registry | {  # torch does not count its own attention on CPUs
     ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(

@@ -9,8 +9,6 @@ from transformers import PreTrainedConfig
 
 from sftrl_lite.models.vision import tower_of
 
-# --- models of few layers ----------------------------------------------------------------
-
 
 def depths(config: PreTrainedConfig) -> dict[str, int]:
     """How many layers of each kind a model has."""

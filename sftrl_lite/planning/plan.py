@@ -34,9 +34,6 @@ from sftrl_lite.training.forward import PART
 
 TABLE = ROOT / "results" / "plan.csv"
 
-
-# --- the plan ----------------------------------------------------------------------------
-
 # What is never there together: a run starts, plays, updates, and looks how far it has moved.
 ROLLOUT = ("pictures played", "KV cache", "reading prompts")
 MOMENTS = (

@@ -29,8 +29,6 @@ from sftrl_lite.results.measures import (
     value,
 )
 
-# --- claims -------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Claim:

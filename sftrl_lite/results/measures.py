@@ -20,9 +20,6 @@ NATS = ("kl", "kl_init", "entropy")
 FEWEST = 5  # seeds of a verdict: with fewer, p-values far below 5 % promise too much
 
 
-# --- measures -----------------------------------------------------------------------------
-
-
 def decoding_of(metric: str, decoding: str = PAPER) -> str:
     """What a metric is recorded with where others are at ``decoding``; some have no choice."""
     if metric in NATS or metric.startswith("pass@"):

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from sftrl_lite.results.plots import STYLE
 
-# --- memory by part (chapter 9) -----------------------------------------------------------
-
 PARTS = {  # colour and hatch, so that neighbours differ twice
     "weights": ("#0072B2", ""),
     "gradients": ("#56B4E9", "//"),

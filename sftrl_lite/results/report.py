@@ -52,9 +52,6 @@ temperature 0. `Init at its best temperature` is picked after looking; its tempe
 it.""".replace("\n", " ")
 
 
-# --- pages --------------------------------------------------------------------------------
-
-
 def made_by(experiments: Iterable[str]) -> str:
     """The command that makes some experiments again."""
     wanted, all_files = set(experiments), sorted(SWEEPS.glob("*.toml"))

@@ -81,9 +81,6 @@ COSTS = {
 Columns = Mapping[tuple[str, ...], str]  # metric, split and, if not the paper's, decoding
 
 
-# --- tables -------------------------------------------------------------------------------
-
-
 def markdown(table: pd.DataFrame, first: str) -> str:
     """A text table for a README; ``first`` heads the column of row names."""
     head = [first, *map(str, table.columns)]

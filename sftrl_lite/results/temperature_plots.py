@@ -26,8 +26,6 @@ from sftrl_lite.results.plots import (
     write_ends,
 )
 
-# --- success against temperature ----------------------------------------------------------
-
 
 def by_temperature(
     table: pd.DataFrame, metric: str, split: str, methods: Sequence[str]

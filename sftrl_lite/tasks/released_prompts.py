@@ -17,8 +17,6 @@ from sftrl_lite.tasks.routes import DIRECTIONS, Directions
 from sftrl_lite.tasks.sft_data import read_sft_data
 from sftrl_lite.tasks.verifier import CLAIM
 
-# --- learning from examples ----------------------------------------------------------------
-
 GAP, POINTS = r"([^\d\n]{1,40}?)", r"([1-9]\d?)(?!\d)"
 TOGETHER = re.compile(rf"\bJ\b{GAP}\bQ\b{GAP}\bK\b{GAP}{POINTS}(?:\1{POINTS}\2{POINTS})?")
 EACH = re.compile(rf"\bJ\b{GAP}{POINTS}{GAP}\bQ\b{GAP}{POINTS}{GAP}\bK\b{GAP}{POINTS}")

@@ -14,8 +14,6 @@ from sftrl_lite.tasks.street_data import MARKERS, _get
 
 MOST = 2**32  # bytes of a file; 800,000 examples of the released form take a quarter
 
-# --- demonstrations ------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Demonstration:

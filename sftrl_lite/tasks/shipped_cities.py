@@ -11,8 +11,6 @@ from typing import Any
 from sftrl_lite.tasks.city import DATA, City, Style, read_city, write_city
 from sftrl_lite.tasks.city_maker import make_city
 
-# --- shipped cities ----------------------------------------------------------------------
-
 
 def _style(line: str) -> Style:
     """A style from one line of ``LOOKS``: the fields in their order, lists with commas."""

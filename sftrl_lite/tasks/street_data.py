@@ -47,9 +47,6 @@ LEGS, LONGEST = 100, 200  # of a route, of a landmark's name: ten times what the
 NOTHING = ("no landmark nearby", "no landmarks nearby", "none", "null", "")
 
 
-# --- routes ------------------------------------------------------------------------------
-
-
 def parse_milestones(text: str) -> list[dict[str, str]]:
     """The blocks of ``milestone_info``: text that looks like JSON and is not.
 

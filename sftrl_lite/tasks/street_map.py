@@ -14,8 +14,6 @@ BLUE, ORANGE, INK = "#0072b2", "#d55e00", "#333333"
 AROUND = 70.0  # metres that are shown around a route
 WIDEST = 1.7  # width of a map against its height, at most; and the other way round
 
-# --- a map for people --------------------------------------------------------------------
-
 
 def map_picture(
     city: City, route: Route | None = None, width: int = 720, around: Route | None = None

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# --- the mathematics, on plain tensors -------------------------------------------------
-
 
 def gae(
     rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float
