@@ -192,59 +192,12 @@ def evaluate_command(
     With --data every route of the folder is walked. For a model that was trained on it:
     --splits id,ood-rule, the routes that training leaves out.
     """
-    from sftrl_lite.models.loading import load
-    from sftrl_lite.planning.fit import check
-    from sftrl_lite.planning.workload import Work
-    from sftrl_lite.results.ledger import decoding_name
-    from sftrl_lite.runs.checks import check_words
-    from sftrl_lite.runs.recorder import held_out, train_hands
-    from sftrl_lite.tasks.prompts import off_distribution
-    from sftrl_lite.tasks.registry import budget, check_base, make_task, reported
-    from sftrl_lite.training.distributed import world
-    from sftrl_lite.training.engine import check_engine, open_engine
-    from sftrl_lite.training.evaluate import evaluate
+    from sftrl_lite.runs.evaluation import evaluations
 
-    o, row = SimpleNamespace(**listed(**given)), get_scale(given["scale"])
-    if min(o.tries, episodes) < 0:
+    if min(given["tries"], episodes) < 0:
         raise ValueError("--tries and --episodes cannot be negative")
-    whole = ["all", "all-rule"] if o.data else reported(o.task)
-    real = dict(data=o.data, skip_bad=o.skip_bad, prompt=o.prompt, picture=o.picture)
-    judges = {name: make_task(o.task, name, row, **real) for name in o.splits or whole}
-    check_base(model, o.task)
-    if engine:
-        check_engine(engine, o.task)
-    model = row.init_for(o.task) if model == "init" else model or row.base_for(o.task)
-    if line := off_distribution(model, o.prompt):
-        typer.echo(f"note: {line}", err=True)
-    needed = Work(row, o.task, "eval", "none", tiles=o.max_image_tiles, gpus=world())
-    together = 0 if engine else check(needed)
-    network, tokenizer = load(model, tiles=o.max_image_tiles)
-    if o.prompt:
-        check_words(tokenizer, model, judges.values())
-    decoding = decoding_name(o.eval_temperature, o.eval_top_p)
-    playing = open_engine(engine, network, tokenizer, o.task)
-    for split, judge in judges.items():
-        many = episodes or int(min(2 * row.eval_episodes, judge.population))
-        draw = train_hands if split == "train" else held_out
-        hands = draw(judge, many, o.seed)
-        found, _ = evaluate(
-            network,
-            tokenizer,
-            judge,
-            hands,
-            tries=o.tries or budget(o.task, row.rl.tries),
-            temperature=o.eval_temperature,
-            top_p=o.eval_top_p,
-            seed=o.seed,
-            max_new_tokens=row.rl.max_new_tokens,
-            together=together,
-            engine=playing,
-        )
-        for name, e in found.items():
-            interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"
-            typer.echo(
-                f"{split:10} {name:14} {decoding:7} {100 * e.value:5.1f} % {interval} n={e.n}"
-            )
+    for line in evaluations(SimpleNamespace(**listed(**given)), model, episodes, engine):
+        typer.echo(line, err=line.startswith("note: "))
 
 
 @app.command("prompt")
@@ -345,7 +298,7 @@ def verify(**given: Any) -> None:
     """Judge JSON lines from standard input: one verdict per line on standard output."""
     from sftrl_lite.tasks.verifier import read_lines, verify_lines
 
-    for line in verify_lines(read_lines(sys.stdin.buffer), **given):
+    for line in verify_lines(read_lines(sys.stdin.buffer if sys.stdin else None), **given):
         typer.echo(line)
 
 

@@ -29,10 +29,13 @@ SEAL = 32  # bytes of a SHA-256
 def whole(path: Path) -> Iterator[Path]:
     """Write to the draft that this gives; at the end it becomes ``path``, a file or a folder.
 
-    What stood there is replaced. If writing fails the draft is removed and ``path`` is as before.
-    The content is on the disk before the name is, so that a power cut leaves no empty file.
+    What stood there is replaced; where that is a link, what it leads to. If writing fails the draft
+    is removed and ``path`` is as before. The content is on the disk before the name is, so that a
+    power cut leaves no empty file.
     """
-    draft, before = (path.with_name(path.name + end) for end in (".part", ".old"))
+    path = Path(os.path.realpath(path))  # renamed onto, a link would be lost
+    # NAME.old may be somebody's own copy: these are names that nobody gives
+    draft, before = (path.with_name(f".{path.name}{end}") for end in (".part", ".old"))
     if before.exists() and not path.exists():  # of a process that was killed, as is the draft
         os.rename(before, path)
     remove(draft)
@@ -85,10 +88,10 @@ def _sync(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir():
+    """Delete a file or a folder, if it is there; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    elif path.exists():
+    elif path.exists() or path.is_symlink():
         path.unlink(missing_ok=True)
 
 
@@ -157,6 +160,30 @@ def digest(path: Path | str) -> str:
 @lru_cache(maxsize=4)
 def _digest(path: str, changed: int, size: int) -> str:
     return sha256(path)
+
+
+@contextmanager
+def damage_in_one_line(path: Path, advice: str) -> Iterator[None]:
+    """Whatever a library says to a damaged file, say it in one line.
+
+    Args:
+        advice: what to do about it. It is not given where the file may be whole.
+
+    Raises:
+        ValueError: ``path`` is damaged.
+        OSError: it cannot be read.
+        MemoryError, torch.OutOfMemoryError: there is no room for it.
+    """
+    import torch  # late: most of what needs this module does without it
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a broken file makes its reader raise almost anything
+        raise ValueError(f"{path} is damaged; {advice}") from error
 
 
 @contextmanager

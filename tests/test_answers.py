@@ -161,10 +161,55 @@ def examples(heading):
 
 def test_the_page_says_what_is_read():
     read, refused = examples("Read"), examples("Not read")
-    assert (len(read), len(refused)) == (PAGE.count("\n| ") - 4 - len(refused), 8)
+    assert (len(read), len(refused)) == (PAGE.count("\n| ") - 4 - len(refused), 16)
     assert [text for text in read if not verify_formula(text, NUMBERS).solved] == []
     assert [text for text in refused if verify_formula(text, NUMBERS).kind != "illegal"] == []
     assert f"{MAX_ANSWER:,} characters" in PAGE
+
+
+IN_A_STRING = [  # %s: the string
+    *('{"answer": %s}', "{answer: %s", '{"answer": %s Done.', '{"answer": %s8, 9', "[%s]"),
+    *("{%s: 1}", '{"formula": "1+1", "note": %s}', '{"formula": "1+1", "note": %s'),
+    *('{"thoughts": %s, "formula": (10+10)*(5-1)}', '{"a": [{"b": %s}], "formula": (10+10)*(5-1)}'),
+    *('{"formula": "1+1" , "x": +5, "note": %s}', '{"formula": "1+1" ; "note": %s}'),
+    *('{"x": 8/3, "note": %s, "y": 1}', '{"x": [8/3, %s], "y": 1}', '{"x": (8/3), "y": (%s, 1)}'),
+    *('{"x": "say "hi" there", "note": %s}', '{"x": http://a.b, "note": %s}', '{"x": "a" + %s}'),
+    *('{"x": {“a”: 1}, "note": %s // so\n}', '{"x": +5, "a": [1, {"b": +5, "c": [%s]}]}'),
+]
+
+
+@pytest.mark.parametrize("outer", IN_A_STRING)
+@pytest.mark.parametrize("quotes", ["\"'", "'\""])
+def test_an_object_in_a_string_is_text(outer, quotes):
+    mark, other = quotes
+    inner = "{'formula': '10+10+5-1'}".replace("'", other)
+    assert verify_formula(f"It says {mark}{inner}{mark}", NUMBERS).solved  # prose, no object
+    for said in (inner, f"maybe {inner}?", f"{{x: [{inner}", f"{inner} or {inner}"):
+        for before, after in (("", ""), AROUND["prose"], AROUND["fence"], AROUND["inside"]):
+            text = before + outer.replace("%s", mark + said + mark) + after
+            assert not verify_formula(text, NUMBERS).solved, text
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *('{"x": +5} No: ', '{"x": +5 No: ', '{"formula": "1+1 no, ', '{"n": 8/3, "x": "1+1 no. '),
+        *('print("', "\\boxed{", '\\boxed{"', "{x: it's so ", "I {think it can't be: "),
+    ],
+)
+def test_an_object_after_a_broken_one_is_read(before):
+    after = " isn't 'it' \"so\"" if before[-1] == " " else '")'
+    assert verify_formula(before + '{"formula": "10+10+5-1"}' + after, NUMBERS).solved
+
+
+def test_a_formula_with_an_expression_after_it_is_illegal():
+    more_strings = ('+"+1"', ' "+1"', '.replace("1", "5")')
+    for more in (*more_strings, " * 2", " - 1", "*2", " %(1)", " ** 2", "−1"):
+        for end in ("}", ', "x": 1}', "\n}"):
+            text = '{"number": [10], "formula": "10+10+5-1"' + more + end
+            assert verify_formula(text, NUMBERS).kind == "illegal", text
+    for more in ("", " - Done.", "\n- Done.", ' "Done"', "; Done", " * Done *", "\n.", " 24"):
+        assert verify_formula('{"formula": "10+10+5-1"' + more, NUMBERS).solved, more
 
 
 @pytest.mark.parametrize(
@@ -180,6 +225,7 @@ def test_the_page_says_what_is_read():
             "{#",
         ),
         *('{"\\"', "/*", "{a:b,", "{'a':'b'c'd", "{formula:", "((((1,"),
+        *("{a:+", '{a:+,"', "{a:+,'b\"", "{a:1,+", '{"a":+,"b":"{', "{{[", '{a:1,+("', "{a:+,''"),
     ],
 )
 def test_text_that_is_built_to_be_slow_is_judged_quickly(piece):
@@ -189,6 +235,17 @@ def test_text_that_is_built_to_be_slow_is_judged_quickly(piece):
         for hostile in (text, text + "formula", text + '"}', text[: len(text) // 2] + "}" * 9_000):
             assert not verify_formula(hostile, NUMBERS).solved
         assert time.process_time() - began < 4.0
+
+
+def test_blanks_after_a_name_are_not_passed_again_and_again():
+    def seconds(text):
+        began = time.process_time()
+        assert read_answer(text) is None
+        return time.process_time() - began
+
+    start = "{x:" * 2_000 + "{}, a"
+    slow, quick = start + " " * 13_000 + "formula", start + " formula"
+    assert min(seconds(slow) for _ in range(5)) < 3 * min(seconds(quick) for _ in range(5))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from io import BytesIO, TextIOWrapper
 import pytest
 
 from sftrl_lite import __main__
-from sftrl_lite.runs import execute
+from sftrl_lite.runs import evaluation, execute
 from sftrl_lite.runs.recorder import held_out, train_hands
 from sftrl_lite.runs.run_config import Run, command
 from sftrl_lite.tasks.general_points import general_points
-from sftrl_lite.training import evaluate
 
 # What a shell reads as something else, in a name of a folder or an experiment
 ODD = [" ", "  ", "'", '"', "$HOME", "`id`", "$(id)", "*", "; id #", "&", "~", "%", "!", "é"]
@@ -94,7 +93,7 @@ def test_the_training_split_is_measured_on_training_hands(call, monkeypatch):
         asked.append(problems)
         return {}, []
 
-    monkeypatch.setattr(evaluate, "evaluate", noted)
+    monkeypatch.setattr(evaluation, "evaluate", noted)
     assert call("eval", "--splits", "train,id", "--episodes", "20")[0] == 0
     known, new = (general_points(split) for split in ("train", "id"))
     assert asked == [train_hands(known, 20, 0), held_out(new, 20, 0)]
@@ -147,6 +146,13 @@ def test_verify_feedback_modes(call):
     assert json.loads(out)["message"] == ""
     status, _, err = call("verify", "--feedback", "loud", stdin=line.encode())
     assert status == 2 and "unknown feedback" in err
+
+
+def test_verify_says_that_standard_input_is_closed(call, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # so it is after <&-
+    status, out, err = call("verify")
+    assert status == 2 and not out and err.startswith("error: standard input is closed; give it")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_plan_is_a_table_and_says_what_is_missing(call):

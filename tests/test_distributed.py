@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 import os
 import socket
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from conftest import (
 from safetensors.torch import load_file
 
 from sftrl_lite import scales
-from sftrl_lite.models import loading, precision
+from sftrl_lite.models import loading, precision, vision
 from sftrl_lite.runs import execute
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import read_rows
@@ -30,7 +31,7 @@ from sftrl_lite.tasks import general_points
 from sftrl_lite.tasks.card_pictures import Look
 from sftrl_lite.tasks.cards import DEV_RULE, ID_RULE, OOD_RULE
 from sftrl_lite.tasks.hands import Hand
-from sftrl_lite.training import distributed, rl, updates
+from sftrl_lite.training import distributed, forward, rl, updates
 from sftrl_lite.training.evaluate import distance, evaluate
 from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.training.sft_examples import verified
@@ -138,14 +139,15 @@ SETTINGS = dataclasses.replace(
 )
 
 
-def steps(base, method, out):
+def steps(base, method, out, seeing=False):
     """Two steps; plain gradient descent, since Adam would blow rounding errors up."""
-    model, tokenizer = loading.load(base)
+    model, processor = loading.load(base)
     settings = dataclasses.replace(SETTINGS, method=method)
+    game = (PictureTask(), SHOWN) if seeing else (LengthTask(), HANDS)
     learner = updates.new_learner(model, settings, 0)
     weights = [*learner.model.parameters(), *learner.value_head.parameters()]
     learner.optimizer = torch.optim.SGD(weights, lr=0.1)
-    figures = [rl.rl_step(learner, tokenizer, LengthTask(), HANDS, settings, 0) for _ in range(2)]
+    figures = [rl.rl_step(learner, processor, *game, settings, 0) for _ in range(2)]
     weights = [distributed.whole_tensor(weight) for weight in weights]
     torch.save([figures, weights], out / f"{method}{distributed.world()}{distributed.rank()}.pt")
 
@@ -285,9 +287,11 @@ def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(bases, whole
 # --- a model split over the processes --------------------------------------------------
 
 
-def split_steps(base, out):
+def split_steps(base, out, seeing):
+    """The processes have different numbers of pieces of logits, and of pictures to look at."""
     os.environ["ACCELERATE_USE_FSDP"] = "true"  # as ``accelerate launch`` does
-    steps(base, "rl-ppo", out)
+    forward.TILE, vision.PATCHES = 500, 1
+    steps(base, "rl-ppo", out, seeing)
 
 
 def split_runs(bases, out, stop):
@@ -301,13 +305,44 @@ def test_a_model_whose_head_is_its_embeddings_is_not_split(tokenizer, monkeypatc
         distributed.shard(make_text_model(tokenizer))
 
 
+@pytest.mark.parametrize(("pretended", "kept"), [("", None), ("bf16", torch.bfloat16)])
+def test_a_split_model_computes_in_the_format_of_the_machine(
+    pretended, kept, fresh_model, monkeypatch
+):
+    monkeypatch.setenv(precision.PRETEND, pretended)
+    monkeypatch.setattr(distributed, "sharding", lambda: True)
+    monkeypatch.setattr(distributed, "init_device_mesh", lambda *_: None)
+    shards = Mock()
+    monkeypatch.setattr(distributed, "fully_shard", shards)
+    distributed.shard(fresh_model)
+    policies = [call.kwargs["mp_policy"] for call in shards.call_args_list]
+    assert {policy.param_dtype for policy in policies} == {kept}
+
+
+def test_a_model_is_not_split_in_float16(random_model, monkeypatch):
+    monkeypatch.setenv(precision.PRETEND, "fp16")
+    monkeypatch.setattr(distributed, "sharding", lambda: True)
+    with pytest.raises(RuntimeError, match="in float16 a model cannot be split"):
+        distributed.shard(random_model)
+
+
+def test_a_warm_up_of_a_split_model_is_refused(monkeypatch):
+    distributed.check_warmup(10)
+    monkeypatch.setattr(distributed, "sharding", lambda: True)
+    distributed.check_warmup(0)
+    with pytest.raises(RuntimeError, match="--warmup"):
+        distributed.check_warmup(10)
+
+
+@pytest.mark.parametrize("seeing", [False, True])
 @pytest.mark.parametrize("kind", ["mllama", "smolvlm"])
-def test_a_split_model_takes_the_same_steps(kind, base, tmp_path):
+def test_a_split_model_takes_the_same_steps(kind, seeing, bases, tmp_path):
+    base = bases["gp-vl" if seeing else "gp-l"]
     if kind == "smolvlm":
         reader = make_reader(general_points.vocabulary(pictures=True))
         loading.save(make_smol(reader), reader, base := tmp_path / kind)
-    steps(base, "rl-ppo", tmp_path)
-    launch(split_steps, 2, base, tmp_path)
+    steps(base, "rl-ppo", tmp_path, seeing)
+    launch(split_steps, 2, base, tmp_path, seeing)
     read = [torch.load(tmp_path / f"rl-ppo{n}.pt", weights_only=True) for n in (10, 20, 21)]
     (want, one), (found, two), (_, three) = read
     for step in range(2):
@@ -320,6 +355,13 @@ def test_interrupted_runs_of_a_split_model_end_as_whole_runs_of_one(bases, whole
     launch(split_runs, 2, bases, tmp_path, 2)
     for name in ("rl", "pictures"):
         assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
+
+
+def test_a_process_alone_asks_no_device(monkeypatch):
+    """It asks after every token."""
+    monkeypatch.setattr(distributed, "device", None)
+    assert distributed.any_process(torch.tensor([False, True]).any())
+    assert not distributed.any_process([])
 
 
 def test_the_race_for_a_token_is_that_of_multinomial():

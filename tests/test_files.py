@@ -1,11 +1,12 @@
 """Files and folders are the old ones or the new ones, whatever stops the writing."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from sftrl_lite import files
-from sftrl_lite.files import is_sealed, seal, whole
+from sftrl_lite.files import is_sealed, remove, seal, whole
 
 
 class Stopped(BaseException):
@@ -59,12 +60,45 @@ def test_a_folder_that_is_replaced_is_the_old_or_the_new(exchange, at, tmp_path,
     if exchange:
         assert word_of(path) in ("old", "new")
     elif not path.exists():
-        assert word_of(path.with_name("best.old")) == "old"
+        assert word_of(path.with_name(".best.old")) == "old"
     with pytest.raises(ZeroDivisionError), whole(path):
         raise ZeroDivisionError  # another start, which fails: the old or the new one is there
     assert word_of(path) in (("old", "new") if killed else ("new",))
     write(path, "newest")
     assert word_of(path) == "newest" and [p.name for p in tmp_path.iterdir()] == ["best"]
+
+
+WAYS = {"file": (Path.write_text, Path.read_text), "folder": (folder, word_of)}
+
+
+@pytest.mark.parametrize("present", [True, False])
+@pytest.mark.parametrize(("make", "read"), WAYS.values(), ids=WAYS)
+def test_copies_that_somebody_keeps_beside_it_survive(make, read, present, tmp_path, monkeypatch):
+    """As after ``mv ledger.csv ledger.csv.old``, which a message advises."""
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for name in ("x", "x.old", "x.part")[not present :]:
+        make(tmp_path / name, name)
+    with whole(tmp_path / "x") as draft:
+        make(draft, "new")
+    found = {path.name: read(path) for path in tmp_path.iterdir()}
+    assert found == {"x": "new", "x.old": "x.old", "x.part": "x.part"}
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize(("make", "read"), WAYS.values(), ids=WAYS)
+def test_what_a_link_leads_to_is_replaced(make, read, exchange, tmp_path, monkeypatch):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    link, there = tmp_path / "x", tmp_path / "large" / "x"
+    there.parent.mkdir()
+    link.symlink_to(there)  # to nothing yet
+    for word in ("old", "new"):
+        with whole(link) as draft:
+            make(draft, word)
+        assert link.is_symlink() and read(there) == word
+    assert [*there.parent.iterdir()] == [there] and {*tmp_path.iterdir()} == {link, there.parent}
+    remove(link)
+    assert [*tmp_path.iterdir()] == [there.parent] and read(there) == "new"
 
 
 def test_folders_change_places_in_one_act(tmp_path):

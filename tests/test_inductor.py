@@ -29,6 +29,7 @@ def test_inductor_decodes_as_torch_does(
     with monkeypatch.context() as pretended:
         pretended.setattr(torch.cuda, "is_available", lambda: True)
         pretended.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+        pretended.setattr(precision, "has_triton_package", lambda: True)
         options = precision.hardware().compiler
     assert options["mode"] == "reduce-overhead"
     as_gpu = replace(precision.hardware(), gpu=True, compiler=options)

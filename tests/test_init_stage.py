@@ -109,6 +109,19 @@ def test_a_making_that_was_killed_goes_on(killed_at, base, levels, tmp_path, mon
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_an_error_that_is_kept_does_not_keep_the_folder(base, levels, tmp_path):
+    """A notebook keeps the last one, and with it the variables of all that it came through."""
+    levels(at(1.0, 0.0), at(0.04, 0.3))
+    run, folder = Run("sft", base=str(base), **FIELDS), tmp_path / "init"
+
+    def stop(level):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        make_init(run, folder, GOAL, stop)
+    assert make_init(run, folder, GOAL)["steps"] == 2 and kept.tb
+
+
 def test_the_level_is_measured_on_problems_that_are_neither_taught_nor_reported(
     base, tmp_path, monkeypatch
 ):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import PictureSevenTask
+from trl import GRPOConfig
 
 from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask
@@ -55,6 +56,21 @@ def test_one_number_a_step_and_weights_that_move(
     assert len(rewards) == 3 and all(-4 <= r <= 5 for r in rewards)
     before, after = random_model.lm_head.weight, fresh_model.lm_head.weight
     assert not torch.equal(before, after)
+
+
+def test_one_process_takes_one_of_several_gpus(
+    fresh_model, tokenizer, length_task, hands, monkeypatch, tmp_path
+):
+    """Two visible GPUs without a launcher, as on Kaggle: trl refuses to split a batch over them."""
+    setup = GRPOConfig.__post_init__
+
+    def two_visible(config):
+        setup(config)
+        config._n_gpu = 2
+
+    monkeypatch.setattr(GRPOConfig, "__post_init__", two_visible)
+    game = fresh_model, tokenizer, length_task, hands
+    assert make_trainer(*game, SETTINGS, tmp_path, 0, 1).args.train_batch_size == SETTINGS.minibatch
 
 
 def test_it_learns(fresh_model, tokenizer, seven_task, hands, tmp_path):

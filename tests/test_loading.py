@@ -52,6 +52,18 @@ def test_the_number_format_fits_the_hardware(card, dtype, monkeypatch):
     assert why.startswith(str(dtype).removeprefix("torch.") + ": ") and len(why) < 100
 
 
+@pytest.mark.parametrize(
+    ("card", "triton", "compiled"),
+    [((7, 0), True, True), ((6, 1), True, False), ((9, 0), False, False)],
+)
+def test_decoding_is_compiled_where_triton_can(card, triton, compiled, monkeypatch):
+    """Triton makes no kernels for a P100, and is missing on Windows: torch.compile would raise."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: card)
+    monkeypatch.setattr(precision, "has_triton_package", lambda: triton)
+    assert (precision.hardware().compiler is not None) == compiled
+
+
 def test_mixed_computes_in_it_and_gives_the_gradient_in_float32(monkeypatch, random_model):
     monkeypatch.setenv(precision.PRETEND, "bf16")
     layer = torch.nn.Linear(4, 4)
@@ -269,6 +281,22 @@ def test_float16_trains_with_scaled_gradients(
     assert all(weight.isfinite().all() for weight in trained.values())
     assert any(weight.abs().max() > 0 for name, weight in trained.items() if "lora_B" in name)
     assert model.lm_head.weight.dtype == torch.float16
+
+
+def test_text_keeps_its_digits_beside_a_frozen_tower_in_16_bits(
+    seeing_model, processor, gpu, tmp_path
+):
+    half = copy.deepcopy(seeing_model).to(torch.bfloat16)
+    loading.save(half, processor, tmp_path / "base")
+    assert load(tmp_path / "base")[0].lm_head.weight.dtype == torch.bfloat16  # as it was
+    model, _ = load(tmp_path / "base", "none", vision="frozen")
+    with torch.no_grad():
+        model.lm_head.weight += 1e-6 * torch.randn_like(model.lm_head.weight)
+    loading.save(model, processor, tmp_path / "run")
+    again, _ = load(tmp_path / "run", "none", vision="frozen")
+    for (name, one), two in zip(model.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(one.float(), two) and one.requires_grad == two.requires_grad, name
+    assert not torch.equal(model.lm_head.weight, model.lm_head.weight.bfloat16().float())
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ def test_every_import_is_declared():
         "tokenizers": "transformers",
         "IPython": "ipywidgets",
         "PIL": "pillow",
+        "jinja2": "torch",
     }
     own = by_name(PROJECT["dependencies"] + OPTIONAL["gpu"] + OPTIONAL["engine"]).keys()
     for path in (ROOT / "sftrl_lite").rglob("*.py"):

@@ -37,7 +37,7 @@ from sftrl_lite.planning.workload import CONTEXT, GIB, GPUS, NF4, Work, config_o
 from sftrl_lite.scales import SCALES, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import make_task
-from sftrl_lite.training import forward, rl, updates
+from sftrl_lite.training import forward, updates
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.forward import ValueHead, pack, policy
 from sftrl_lite.training.rl import ppo, rl_step
@@ -531,7 +531,7 @@ def test_a_frozen_tower_looks_once_an_update(
     fresh_seeing, processor, picture_task, shown, vision, times, monkeypatch
 ):
     seen = []
-    for module in forward, rl, updates:
+    for module in forward, updates:
         monkeypatch.setattr(module, "encode", lambda *given: seen.append(1) or encode(*given))
     for part in (fresh_seeing.model.vision_model, fresh_seeing.model.multi_modal_projector):
         part.requires_grad_(vision)

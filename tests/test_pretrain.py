@@ -1,10 +1,12 @@
 """A base's making can be interrupted, and the shipped bases are what they say."""
 
+import errno
 import random
 from contextlib import contextmanager
 
 import pytest
 import torch
+from filelock import FileLock
 
 from sftrl_lite import files
 from sftrl_lite.models import loading
@@ -56,6 +58,78 @@ def test_an_interrupted_pretraining_ends_the_same(tmp_path, monkeypatch):
     again = make_base(tmp_path / "cut", seed=1, threads=1, stages=stages)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.fixture
+def cut(tmp_path, monkeypatch):
+    """A call that was interrupted after a checkpoint: where, and with what."""
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 1)
+    given = dict(threads=1, stages=(Stage("a", TEXTBOOK, 2, 1e-3, 4),))
+    with interrupted_after(2, monkeypatch), pytest.raises(KeyboardInterrupt):
+        make_base(tmp_path / "cut", seed=1, **given)
+    return tmp_path / "cut", given
+
+
+def test_the_checkpoint_of_another_task_or_seed_is_refused_and_kept(cut):
+    out, given = cut
+    path = out.with_name("cut.checkpoint.pt")
+    before = path.read_bytes()
+    for task, seed in (("gp-l", 2), ("gp-l-hasty", 1)):
+        with pytest.raises(ValueError, match=r"pt is of --task gp-l --seed 1; go on with these"):
+            make_base(out, task, seed, **given)
+    assert path.read_bytes() == before
+    make_base(out, seed=1, **given)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("large"), OSError(5, "I/O error")],
+)
+def test_a_checkpoint_that_may_be_whole_is_not_called_damaged(error, cut, monkeypatch):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(type(error)) as caught:
+        make_base(cut[0], seed=1, **cut[1])
+    said = str(caught.value)
+    assert "damaged" not in said and "delete" not in said
+    assert not isinstance(error, OSError) or "cut.checkpoint.pt cannot be read: I/O error" in said
+
+
+def test_a_full_disk_is_one_line(cut, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pretrain, "seal", full)
+    with pytest.raises(OSError, match="cut: no room left on the disk; what was done stays"):
+        make_base(cut[0], seed=1, **cut[1])
+
+
+@pytest.mark.parametrize("name", ["runs", "file"])
+def test_something_else_is_never_replaced(name, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for own in ("runs/thesis.txt", "file"):
+        (tmp_path / own).write_text("years of work")
+    with pytest.raises(ValueError, match=f"{name} holds something else; choose another --out"):
+        make_base(tmp_path / name, stages=())
+    left = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {tmp_path / "runs/thesis.txt", tmp_path / "file"}
+
+
+def test_an_empty_folder_and_a_base_are_replaced(tmp_path):
+    (tmp_path / "base").mkdir()
+    for _ in range(2):
+        make_base(tmp_path / "base", stages=())
+        loading.load(tmp_path / "base")
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    says = "base is in use by another process; wait for it or stop it"
+    with FileLock(tmp_path / "base.lock"), pytest.raises(ValueError, match=says):
+        make_base(tmp_path / "base", stages=())
+    make_base(tmp_path / "base", stages=())
 
 
 def test_the_shipped_base_is_whole_and_knows_its_corpus():

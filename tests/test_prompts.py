@@ -265,6 +265,8 @@ def test_any_text_survives_a_file(prompt, retry, said, tmp_path_factory):
     ("text", "says"),
     [
         ("prompt = ", "is not TOML"),
+        ("prompt = " + "[" * 2_000 + "]" * 2_000, "is not TOML"),
+        ("prompt = " + "9" * 5_000, "is not TOML"),
         ('retry = "x"', "it has no prompt"),
         ('prompt = "x"\nprompts = "y"', "unknown key 'prompts'; choose prompt, answer"),
         ("prompt = 3", "prompt is 3; it has to be a str"),
@@ -286,6 +288,11 @@ def test_bad_prompt_files_are_one_line(text, says, tmp_path, call):
         status, _, err = call(verb, "--prompt", path)
         assert status == 2 and err.startswith(f"error: {path}") and says in err
         assert len(err.splitlines()) == 1
+
+
+def test_the_mark_that_windows_writes_first_is_passed_over(tmp_path):
+    (tmp_path / "p.toml").write_text('\ufeffprompt = "x"', "utf-8")
+    assert read(tmp_path / "p.toml") == Template("x")
 
 
 def test_places_depend_on_the_task(tmp_path):
@@ -475,6 +482,24 @@ def test_examples_of_test_cards_are_left_out(tmp_path):
     prompt = tmp_path / "p.toml"
     learn(found)[0].write(prompt)
     assert remarks(Run("sft", data=str(data), prompt=str(prompt))) == lines[:1]
+
+
+@pytest.mark.parametrize("depth", [1, 3_000])
+def test_examples_with_lists_for_cards_are_left_out_or_named(depth, tmp_path):
+    rows = [card_row(hand) for hand in hands(2)]
+    nested = "[" * depth + "]" * depth
+    rows.insert(1, row("ask", f'{{"cards": [{nested}], "formula": "10+10+5-1"}}'))
+    data = str(saved(tmp_path / "d.json", rows))
+    with pytest.raises(
+        DataError, match=r"d\.json, entry 1: cards holds a list or an object; write"
+    ):
+        given_to(data, "gp-l")
+    with pytest.warns(UserWarning, match="entry 1: cards holds a list"):
+        found, left = given_to(data, "gp-l", skip_bad=True)
+    assert left == 0 and [e.entry for e in found] == [0, 2]
+    data = str(saved(tmp_path / "e.json", rows[1:2]))
+    with pytest.warns(UserWarning), pytest.raises(DataError, match=r"e\.json: no usable entry"):
+        given_to(data, "gp-l", skip_bad=True)
 
 
 def test_words_that_a_model_cannot_read(card_data, tokenizer, tmp_path, call):

@@ -226,6 +226,17 @@ def test_a_file_in_the_way_is_one_line(base, tmp_path):
         train(Run("rl-ppo", base=str(base), **BASE_FIELDS), tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", resume.MADE)
+def test_a_folder_of_something_else_is_left_alone(name, base, tmp_path):
+    out = tmp_path / "r"
+    (out / name).mkdir(parents=True)
+    (out / name / "thesis.txt").write_text("years of work")
+    says = r"r has no config\.json, so it holds something else; choose another --out"
+    with pytest.raises(ValueError, match=says):
+        train(Run("sft", base=str(base), **BASE_FIELDS), out)
+    assert {*out.rglob("*")} == {out / name, out / name / "thesis.txt"}
+
+
 def test_equal_compute_stops_at_the_limit(base, tmp_path):
     limit = 0.0006
     fields = {**BASE_FIELDS, "steps": 0, "tflop": limit}

@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig
 
+from sftrl_lite.models import adapters
 from sftrl_lite.models.vision import image_mask, to_pixels
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.scales import SFTSettings, in_one_pass
@@ -133,6 +134,33 @@ def test_a_few_steps_lower_the_loss_and_train_the_eyes(
     moved = {n for n, p in fresh_seeing.named_parameters() if not torch.equal(p, before[n])}
     for eye in ("vision_model.patch_embedding.weight", "multi_modal_projector.weight"):
         assert f"model.{eye}" in moved
+
+
+def test_copies_of_checkpoints_are_left_alone(fresh_model, tokenizer, tmp_path):
+    copies = {"checkpoint-old2", "checkpoint-2-copy", "checkpoint-copy-2", "checkpoint-²"}
+    for name in copies:
+        (tmp_path / name).mkdir()
+    text = general_points("id")
+    data, settings = demonstrations(text, train_hands(text, 2, seed=0)), SFTSettings(1e-3, 2, 2)
+    given = fresh_model, tokenizer, data, settings, tmp_path, 0
+    for steps in (2, 3):  # the second goes on from the first
+        train_sft(*given, steps=steps, save_every=1, progress=False)
+        assert {p.name for p in tmp_path.iterdir()} == copies | {f"checkpoint-{steps}"}
+
+
+def test_the_last_checkpoint_is_that_of_the_largest_number(tmp_path):
+    for end in ("9", "10", "8", "old11"):
+        (tmp_path / f"checkpoint-{end}").mkdir()
+    assert sft.last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_the_steps_of_a_long_training_are_not_written_down():
+    class Many(list):
+        def __iter__(self):
+            raise MemoryError("too many")
+
+    assert 3 in sft.AtSteps(Many([3]), print).steps
+    assert 10**11 in sft.AtSteps(range(1, 10**12), print).steps
 
 
 def test_the_penalty_adds_the_distance_to_init(random_model, fresh_model, tokenizer, tmp_path):
@@ -263,3 +291,18 @@ def test_pixels_that_are_not_kept_are_made_again(
     assert want.keys() == found.keys()
     for name, tensor in want.items():
         assert torch.equal(found[name], tensor), name
+
+
+def test_text_resumes_with_its_digits_beside_a_frozen_tower_in_16_bits(
+    fresh_model, tokenizer, tmp_path
+):
+    task = general_points("id")
+    data = demonstrations(task, train_hands(task, 2, seed=0))
+    adapters.freeze_vision(fresh_model)
+    fresh_model.model.vision_model.bfloat16()
+    trained, resumed = fresh_model, copy.deepcopy(fresh_model)
+    how, options = SFTSettings(lr=1e-4, batch=2, hands=2), dict(save_every=1, progress=False)
+    for model in (trained, resumed):  # the second finds the checkpoint of the first
+        train_sft(model, tokenizer, data, how, tmp_path, 0, steps=1, **options)
+    for (name, one), two in zip(trained.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two) and one.dtype == two.dtype, name

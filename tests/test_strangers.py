@@ -5,6 +5,8 @@ import json
 import pickle
 import time
 import zlib
+from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -96,12 +98,22 @@ def test_code_in_a_model_folder_is_not_run(file, change, folder, monkeypatch):
 
 LOOP = "{% for i in range(99999) %}"
 ENDLESS = LOOP + LOOP + "{% endfor %}{% endfor %}"
+GROW = "{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(36) %}"
+HUGE = {  # a template, and where it is stopped; without a stop it would never end
+    ENDLESS: "it goes on after",
+    "{{ 9**9**9 }}": "its chat template multiplies",
+    "{{ 'x' * 9999999999 }}": "its chat template multiplies",
+    GROW + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}": "it makes more than 1,000,000 letters",
+    GROW + "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}": "it makes more than",
+    GROW + "{% set ns.x = {'a': ns.x, 'b': ns.x} %}{% endfor %}{{ ns.x }}": "it makes more than",
+    LOOP + "{{ 'xxxxxxxx' }}" * 9 + "{% endfor %}": "it makes more than",
+}
 
 
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        (ENDLESS, "it goes on after"),
+        *HUGE.items(),
         ("{{ raise_exception('roles must\nalternate') }}", "its chat template fails: roles must"),
         ("{% if %}", "its chat template fails"),
         ("{{ ''.__class__.__mro__ }}", "its chat template fails"),
@@ -115,12 +127,28 @@ def test_a_chat_template_that_fails_or_does_not_end(template, says, tokenizer, f
     with pytest.raises(ValueError, match=says) as caught:
         check_template(words)
     assert "\n" not in str(caught.value) and time.time() - began < 60
-    if template != ENDLESS:
+    if template not in HUGE:
         with pytest.raises(ValueError, match=says):
             render(words, [{"role": "user", "content": "x"}])
     words.save_pretrained(folder)
     with pytest.raises(ValueError, match=says):
         loading.load(folder)
+
+
+@pytest.mark.parametrize("name", ["llama3_2", "smolvlm", "qwen2_5", "qwen3", "gptoss", "gemma4"])
+def test_the_chat_templates_of_known_models_are_taken(name, tokenizer):
+    path = Path(find_spec("trl").origin).parent / "chat_templates" / f"{name}.jinja"
+    if not path.exists():
+        pytest.skip(f"this version of trl has no template {name}")
+    words = deepcopy(tokenizer)
+    words.chat_template = path.read_text("utf-8")
+    check_template(words)
+
+
+def test_stars_in_the_words_of_a_chat_template_are_no_product(tokenizer):
+    words = deepcopy(tokenizer)
+    words.chat_template = "{# 2*2 #}**{% for m in messages %}{{ '* ' + m['content'] }}{% endfor %}"
+    check_template(words)
 
 
 def test_sums_list_what_is_read_and_nothing_elsewhere(base, tmp_path):

@@ -29,7 +29,7 @@ def file(tmp_path):
 
     def write(text):
         path = tmp_path / "some.toml"
-        path.write_text(text)
+        path.write_text(text, "utf-8")
         return path
 
     return write
@@ -72,6 +72,8 @@ def test_a_run_that_is_named_twice_is_done_once(file):
         ('[[a]]\nmethod = "sft"\nsplits = [["moon"]]', ["unknown split 'moon'"]),
         ('[a]\nmethod = "sft"', ["write [[a]]"]),
         ("method =", ["not TOML"]),
+        ("a = " + "[" * 2_000 + "]" * 2_000, ["not TOML"]),
+        ("a = " + "9" * 5_000, ["not TOML"]),
     ],
 )
 def test_what_cannot_be_run_is_one_clear_line(file, text, words):
@@ -80,6 +82,10 @@ def test_what_cannot_be_run_is_one_clear_line(file, text, words):
     line = str(caught.value)
     assert "some.toml" in line and "\n" not in line
     assert all(word in line for word in words)
+
+
+def test_the_mark_that_windows_writes_first_is_passed_over(file):
+    assert len(read_sweep(file('\ufeff[[a]]\nmethod = "sft"'))) == 1
 
 
 def test_recorded_runs_are_skipped(file, tmp_path):

@@ -204,6 +204,15 @@ def test_hostile_text_is_judged_quickly(text):
     assert time.perf_counter() - start < 1.0
 
 
+@pytest.mark.parametrize("depth", [900, 1_000, 3_000, 9_000])
+@pytest.mark.parametrize("after", ["", " Done."])
+def test_cards_of_any_depth_are_no_cards(depth, after):
+    text = f'{{"cards": {"[" * depth}{"]" * depth}, "formula": "10+10+5-1"}}{after}'
+    verdict = verify_formula(text, NUMBERS, cards=("10", "5", "A", "10"))
+    assert (verdict.kind, verdict.recognised) == ("misread", False)
+    assert verify_formula(text, NUMBERS).solved  # no picture: nobody asks for the cards
+
+
 @pytest.mark.parametrize("answer", [None, 24, b"{}", {"formula": "24"}])
 def test_an_answer_is_text(answer):
     with pytest.raises(TypeError, match="an answer is a str, not"):
@@ -305,14 +314,18 @@ def test_verify_lines_reports_the_line_and_goes_on():
         json.dumps(good | {"answer": 7}),
         json.dumps({"cards": []}),
         "[" * 100_000,
+        *('{"answer": "", "rule": "10", "cards": [' + "[" * n + "]" * n + "]}" for n in (1, 900)),
     ]
     out = [json.loads(line) for line in verify_lines(line.encode() for line in lines)]
     assert out[0] == {"solved": True, "kind": "solved", "reward": 5, "message": "Correct solution."}
     kinds = [line.get("kind") for line in out[:4]]
     assert kinds == ["solved", None, "wrong_numbers", "wrong_value"]
     errors = [line["error"] for line in out if "error" in line]
-    numbers = (3, 6, 7, 8, 9, 10, 11)
+    numbers = (3, 6, 7, 8, 9, 10, 11, 12, 13)
     assert [error.split(":")[0] for error in errors] == [f"line {n}" for n in numbers]
+    assert {error.partition(": ")[2] for error in errors[-2:]} == {
+        "cards must be a list of 1 to 6 ranks"
+    }
     assert list(verify_lines([])) == []
     with pytest.raises(ValueError, match="feedback"):
         list(verify_lines([], "chatty"))

@@ -333,7 +333,7 @@ def test_the_shared_picture_gets_the_gradient_of_many(
     monkeypatch.setattr(rl, "pack", noted_pack)
     monkeypatch.setattr(rl, "parts", noted_parts)
     encoded, times = [], -(-16 // minibatch)
-    for module in forward, rl, updates:
+    for module in forward, updates:
         monkeypatch.setattr(
             module, "encode", lambda m, p: encoded.append(len(p["pixel_values"])) or encode(m, p)
         )

@@ -361,6 +361,25 @@ def test_a_checkpoint_of_another_base_is_refused_and_kept(base, tmp_path):
     assert resume.resume(learner, tmp_path) == (1, 2, [])
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("large"), OSError(5, "I/O error")],
+)
+def test_a_checkpoint_that_may_be_whole_is_not_called_damaged(error, base, tmp_path, monkeypatch):
+    learner = updates.new_learner(loading.load(base)[0], scales.SCALES["tiny"].rl, 0)
+    resume.suspend(learner, tmp_path, 1, 2)
+
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(learner.value_head, "load_state_dict", fail)
+    with pytest.raises(type(error)) as caught:
+        resume.resume(learner, tmp_path)
+    said = str(caught.value)
+    assert "damaged" not in said and "delete" not in said
+    assert not isinstance(error, OSError) or "checkpoint.pt cannot be read: I/O error" in said
+
+
 # --- the Hub ---------------------------------------------------------------------------
 
 

@@ -662,10 +662,10 @@ notebook.figure(memory_bars(bars, GPUS, title), alt=alt)
 # %% [markdown]
 # The figure shows three things. Without an adapter, the gradients and means that Adam
 # needs are the largest part. With one, SFT's largest part is the frozen weights, and
-# four bits remove most of it. RL needs more because of its update: the pictures and
-# activations of sixteen episodes of up to five answers. This update sets the
-# memory peak whether 8 or 64 episodes are played at once, so that number matters only
-# where the cache exceeds it.
+# four bits remove most of it. RL needs more. With an adapter and 8 episodes at
+# once, its update sets the memory peak: the pictures of a step, and the activations of
+# the few long episodes that go through it together. With 64 episodes at once, the
+# rollout's cache exceeds that.
 #
 # ## A place to play
 #
@@ -737,9 +737,9 @@ from sftrl_lite.planning.fit import chapter_table
 pd.DataFrame(chapter_table("t4", "T4")).set_index("chapter")
 
 # %% [markdown]
-# RL at `full` is too large for a small GPU because of the update: sixteen episodes of
-# up to five answers of 512 tokens go through it in one pass. Shorter answers would fit,
-# but nothing guarantees them.
+# RL at `full` is too large for a T4 because of the update: a few episodes of up to five
+# answers of 512 tokens go through it in one pass. Shorter answers would fit, but nothing
+# guarantees them.
 #
 # ## What still differs from the paper
 #

@@ -854,6 +854,12 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # equal steps removes the compute. The lines printed above say in which regimes tries
 # pay, and in which comparison.
 #
+# At equal compute the paper's rise does not appear here. Growth *falls* with the budget,
+# and most on the hasty base, where ten tries of Init already solve four times as many
+# hands as one: little is left to gain. Episodes are longer, so the same compute buys
+# fewer updates (table above), and with more tries ahead a wrong first one costs less.
+# The paper's Init solves few hands within any budget, which may be what the rise needs.
+#
 # Compute at inference also pays without any training or verifier. Sampling from a *sharpened*
 # distribution of the base model nearly matches RL on single-shot reasoning benchmarks
 # (Karan and Du, 2025). So a gain over Init at one fixed decoding, here as in the paper,

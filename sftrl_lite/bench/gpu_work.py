@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
@@ -127,11 +128,9 @@ def decoding(model: PreTrainedModel, work: Work, tokens: int, rounds: int) -> li
         speed = rows * tokens / min(spent[1:])
         found.append((f"decode, {name} cache", speed, "tokens/s"))
     if peaks()[1]:
-        words = (
-            model.get_input_embeddings().weight
-        )  # a row for each token, unless they are the head
-        read = sum(w.nbytes for w in text_weights(model))
-        read -= words.nbytes * (words is not model.lm_head.weight)
+        words: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
+        read = float(sum(w.nbytes for w in text_weights(model)))
+        read -= words.nbytes * (words is not model.lm_head.weight)  # one row a token, or the head
         read += rows * (prompt + tokens / 2) * cache_bytes(model.config, 2)[0]
         floor = rows / (read / peaks()[1])
         found.append(("decode, share of the bandwidth floor", speed / floor, ""))

@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as w
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from sftrl_lite.course import notebook
 from sftrl_lite.course.playground import (
@@ -53,7 +54,7 @@ def curves_figure(curves: Mapping[str, Curve]) -> Figure:
             axis.set_title(f"fresh hands, {rule}")
             axis.set(xlabel="step", ylabel="solved at the first try")
             axis.set(xlim=(-1, STEPS + 1), ylim=(-0.02, 1.02))
-            axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+            axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
             axis.label_outer()
         legend_below(figure)
     return figure

@@ -9,7 +9,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -23,7 +23,7 @@ from sftrl_lite.tasks.base import Verdict, read_answer
 from sftrl_lite.tasks.cards import parse_rule
 from sftrl_lite.tasks.general_points import GeneralPoints, write_answer
 from sftrl_lite.tasks.hands import Hand, best_formula
-from sftrl_lite.training.rollouts import Episode, rollout
+from sftrl_lite.training.rollouts import Episode, Turn, rollout
 
 BOX = "display:inline-block;margin:2px;padding:2px 6px;border-radius:4px;color:#1a1a1a;"
 CARD = BOX + "background:#ffffff;border:1px solid #767676;font-size:150%"
@@ -167,6 +167,12 @@ def token_view(
 # --- an episode, try by try --------------------------------------------------------------
 
 
+def formula_of(answer: Mapping[str, Any], turn: Turn) -> str:
+    """The formula of an answer as it was read; all of its text where that is none."""
+    formula = answer.get("formula")
+    return formula if isinstance(formula, str) else turn.answer
+
+
 def episode_html(
     episode: Episode, tokenizer: PreTrainedTokenizerBase, upto: int | None = None
 ) -> str:
@@ -179,7 +185,7 @@ def episode_html(
         cells = [
             f"{i}",
             f"{html.escape(read)} ({'right' if right else 'wrong'})",
-            f"<code>{html.escape(str(answer.get('formula', turn.answer)))}</code>",
+            f"<code>{html.escape(formula_of(answer, turn))}</code>",
             v.kind,
             f"{turn.reward:+g}",
             html.escape(v.message),
@@ -298,7 +304,7 @@ def picture_episode_html(task: GeneralPoints, episode: Episode, upto: int | None
             f"{i}",
             seen_html(hand.cards, answer),
             html.escape(read),
-            f"<code>{html.escape(str(answer.get('formula', turn.answer)))}</code>",
+            f"<code>{html.escape(formula_of(answer, turn))}</code>",
             v.kind,
             f"{turn.reward:+g}",
             html.escape(v.message),

@@ -8,10 +8,13 @@ template; what stands around an answer is found by writing a chat with it and lo
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from jinja2 import Environment, TemplateSyntaxError
+from jinja2.utils import Namespace
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
@@ -47,7 +50,9 @@ def pictures_of(chats: Sequence[Sequence[dict[str, Any]]]) -> list[Image.Image]:
 
 
 Chat = Sequence[dict[str, Any]]  # messages: a role and a content
-LINES = 1_000_000  # of a chat template's program, or calls of it; those of Llama take a thousand
+LINES = 100_000  # of a chat template's program; those of Llama take a thousand
+CALLS = 10  # of functions count as a line; jinja takes 170,000 to read a long template
+SIZE = 1_000_000  # letters that it may hold at a time, or write; an item counts as ten
 DATE = "26 Jul 2024"  # Llama's templates would write today's
 
 
@@ -82,32 +87,72 @@ def render(processor: Any, chat: Chat, prompt: bool = False) -> str:
 
 
 def check_template(processor: Any) -> None:
-    """Write a chat with the model's template, if it has one, within a bound of its lines.
+    """Write a chat with the model's template, if it has one, within a bound of its lines and texts.
 
     jinja's sandbox keeps a template from calling what it should not, and not from going on for
-    ever: two loops of 100,000 in one another take hours.
+    ever: two loops of 100,000 in one another take hours, a text that is doubled 40 times takes
+    all memory. One line of ``9**9**9`` is not seen while it runs: a product is refused unread.
 
     Raises:
-        ValueError: it fails, or does not end.
+        ValueError: it fails, does not end, multiplies, or makes more than ``SIZE`` letters.
     """
-    tokenizer, left = tokenizer_of(processor), LINES
+    tokenizer, left, written = tokenizer_of(processor), float(LINES), 0
     chat = [{"role": role, "content": "probe"} for role in ("user", "assistant", "user")]
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        nonlocal left
-        left -= 1
+        nonlocal left, written
+        ours = frame.f_code.co_filename == "<template>"
+        if ours:
+            items, letters = _held(frame.f_locals.values())
+            written += len(arg) if event == "return" and isinstance(arg, str) else 0
+            left -= 1 + items // 100  # a look at many takes as long as many lines
+            if 10 * items + letters + written > SIZE:
+                raise ValueError(f"it makes more than {SIZE:,} letters")
+        else:
+            left -= 1 / CALLS
         if left < 0:
             raise ValueError(f"it goes on after {LINES} lines")
-        return trace if frame.f_code.co_filename == "<template>" else None
+        return trace if ours else None
 
-    if not tokenizer.chat_template:
+    if not (named := tokenizer.chat_template):
         return
+    for template in named.values() if isinstance(named, dict) else [named]:
+        if _multiplies(template):
+            wrong = "its chat template multiplies (*), which could take all memory"
+            raise ValueError(f"{tokenizer.name_or_path}: {wrong}; take another model")
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         render(processor, chat, prompt=True)
     finally:
         sys.settrace(before)
+
+
+def _multiplies(template: str) -> bool:
+    """Whether there is a * or ** in the code of a template; in its texts there may be."""
+    with suppress(TemplateSyntaxError):  # what cannot be read fails when it is run
+        return any(
+            kind == "operator" and word in ("*", "**")
+            for _, kind, word in Environment().lex(template)
+        )
+    return False
+
+
+def _held(found: Iterable[Any]) -> tuple[int, int]:
+    """How many items there are in variables of a template, and letters in them; up to ``SIZE``."""
+    todo, items, letters = list(found), 0, 0
+    while todo and 10 * items + letters <= SIZE:
+        item = todo.pop()
+        items += 1
+        if isinstance(item, str):
+            letters += len(item)
+        elif isinstance(item, Namespace):  # it shows nothing but its own names
+            todo += object.__getattribute__(item, "__dict__").values()
+        elif isinstance(item, dict):
+            todo += [*item, *item.values()]
+        elif isinstance(item, (list, tuple)):
+            todo += item
+    return items, letters
 
 
 def _parts(content: Any) -> Any:

@@ -8,6 +8,7 @@ differs is in ``vision.look``. ``small`` is a SmolLM2, which reads text only.
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from sftrl_lite.models.checkpoints import (
     check_sums,
     find,
     fingerprint,
+    read_object,
     write_sums,
 )
 from sftrl_lite.models.precision import device, hardware, in_float32, precision
@@ -282,7 +284,9 @@ def _processor(base: str | Path, model: PreTrainedModel | None = None) -> Proces
 def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
     """Save model (or its adapter alone), processor and sums.
 
-    The folder appears whole or not at all.
+    The folder appears whole or not at all. Where any weight is in float32 the configuration says
+    so, and all are read in it: transformers writes down the format of the first weight, which may
+    be a frozen tower's.
     """
     with whole(folder) as draft:
         if adapters.adapter_names(model):
@@ -290,5 +294,9 @@ def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
             adapters.save(model, draft, fingerprint(base) if base else "")
         else:
             model.save_pretrained(draft)
+            kinds, config = {weight.dtype for weight in model.parameters()}, draft / "config.json"
+            if model.dtype != torch.float32 and torch.float32 in kinds:
+                told = read_object(config) | {"dtype": "float32"}
+                config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", "utf-8")
         processor.save_pretrained(draft)
         write_sums(draft)

@@ -14,6 +14,7 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
+from torch.utils._triton import has_triton_package
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -61,19 +62,21 @@ def hardware() -> Hardware:
         if pretended not in FORMATS:
             raise ValueError(f"{PRETEND} is {pretended!r}; choose {', '.join(FORMATS)}")
         why = f"{pretended}: on the CPU, as a GPU would compute (slow; for tests)"
-        cpu, compiler = torch.device("cpu"), dict(backend="eager", dynamic=False)
-        return Hardware(cpu, True, FORMATS[pretended], why, compiler)
+        cpu, eager = torch.device("cpu"), dict(backend="eager", dynamic=False)
+        return Hardware(cpu, True, FORMATS[pretended], why, eager)
     if not torch.cuda.is_available():
         why = "float32: a CPU is fastest and exact enough in it"
         return Hardware(torch.device("cpu"), False, torch.float32, why)
-    generation, graphs = torch.cuda.get_device_capability(), dict(mode="reduce-overhead")
+    generation = torch.cuda.get_device_capability()
+    compiler: dict[str, Any] | None = None
     kind, why = torch.float32, "float32: this GPU has no fast smaller format"
     if generation >= (8, 0):
         kind, why = torch.bfloat16, "bfloat16: this GPU computes in it natively"
     elif generation >= (7, 0):
         why = "this GPU has no native bfloat16; gradients are scaled into float16's range"
         kind, why = torch.float16, f"float16: {why}"
-    compiler = graphs | {"dynamic": False}
+    if generation >= (7, 0) and has_triton_package():  # it makes the kernels, of newer GPUs alone
+        compiler = dict(mode="reduce-overhead", dynamic=False)
     return Hardware(torch.device("cuda"), True, kind, why, compiler, free_on_gpu)
 
 

@@ -14,15 +14,9 @@ from transformers import (
     PreTrainedTokenizerFast,
     SmolVLMConfig,
 )
+from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 
 from sftrl_lite.models.vision import IMAGE
-
-try:
-    from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
-except ImportError:  # its name in transformers 5.0, which Kaggle has
-    from transformers import (  # type: ignore[assignment]  # there it is another class
-        MllamaImageProcessor as MllamaImageProcessorPil,
-    )
 
 BOS, EOT, PAD, UNK = (
     "<|begin_of_text|>",

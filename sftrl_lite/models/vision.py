@@ -87,15 +87,19 @@ def to_pixels(processor: Any, pictures: Sequence[Image.Image]) -> Pixels:
     return {name: made[name] for name in names if name in made}
 
 
+def at_once(model: PreTrainedModel, pixels: Pixels) -> int:
+    """How many such pictures pass through the tower at a time.
+
+    So many that a layer's own memory stays small: 20 tiles of the 11B's.
+    """
+    patches = pixels["pixel_values"][0].numel() // 3 // model.config.vision_config.patch_size**2
+    return max(PATCHES // patches, 1)
+
+
 @mixed
 def encode(model: PreTrainedModel, pixels: Pixels) -> Tensor:
-    """Vision tower and projector: P pictures to states (P, V, hidden).
-
-    So many pictures at a time that a layer's own memory stays small: 20 tiles of the 11B's.
-    """
-    sees = model.config.vision_config
-    patches = pixels["pixel_values"][0].numel() // 3 // sees.patch_size**2
-    if len(pixels["pixel_values"]) > (few := max(PATCHES // patches, 1)):
+    """Vision tower and projector: P pictures to states (P, V, hidden), some ``at_once``."""
+    if len(pixels["pixel_values"]) > (few := at_once(model, pixels)):
         groups = zip(*(tensor.split(few) for tensor in pixels.values()), strict=True)
         return torch.cat([encode(model, dict(zip(pixels, g, strict=True))) for g in groups])
     inner = model.model

@@ -58,8 +58,11 @@ def at_once(parts: dict[str, float]) -> dict[str, float]:
 def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
     """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
     rows = pd.read_csv(path or TABLE)
-    plans = rows.groupby(["mode", "adapter", "tiles", "batch"], sort=False)
-    return {key: at_once(dict(zip(p["part"], p["gib"], strict=True))) for key, p in plans}
+    plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
+    for row in rows.to_dict("records"):
+        key = row["mode"], row["adapter"], row["tiles"], row["batch"]
+        plans.setdefault(key, {})[row["part"]] = row["gib"]
+    return {key: at_once(parts) for key, parts in plans.items()}
 
 
 @dataclass(frozen=True)

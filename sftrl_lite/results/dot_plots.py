@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from sftrl_lite.results.intervals import Estimate
 from sftrl_lite.results.plots import as_given
@@ -27,4 +28,4 @@ def draw_dots(
     given = as_given(table, "group") | dict(hue_order=list(looks), err_kws=dict(lw=1.4))
     sns.pointplot(**given, **look, dodge=wide, ax=axis)
     axis.set(xlabel="", ylabel="", ylim=(-0.04, 1.05))
-    axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))

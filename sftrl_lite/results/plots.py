@@ -18,6 +18,7 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from scipy.optimize import isotonic_regression
 
 from sftrl_lite.results import intervals
@@ -251,15 +252,14 @@ def curves(
             labels = draw_lines(axis, here, "cost")
             if labels:
                 first = here[(here["method"] == leader(table)) & (here["point"] == 0)]
-                labels += draw_init(
-                    axis, first["mean"].tolist(), best_of_init(table, metric, split)
-                )
+                best = best_of_init(table, metric, split)
+                labels += draw_init(axis, first["mean"].tolist(), best)
             write_ends(axis, labels)
             name = NAMES.get(split, split)
             said = [textwrap.fill(titles[i], 36)] if titles else []
             axis.set_title("\n".join([*said, name]))
             axis.set(xlabel="training compute (TFLOP)", ylabel=ylabel, ylim=(0, 1.04))
-            axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+            axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
             axis.label_outer()
         legend_below(figure)
     return figure

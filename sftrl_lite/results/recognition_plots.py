@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.plots import (
@@ -95,7 +95,7 @@ def recognition_path(
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.grid(True, axis="both")
             for line in (axis.xaxis, axis.yaxis):
-                line.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+                line.set_major_formatter(PercentFormatter(1, 0, " %"))
             axis.label_outer()
         if title:
             figure.suptitle(title)
@@ -214,7 +214,7 @@ def moment(points: pd.DataFrame, share: float) -> Figure:
             axis.set_ylabel("solved at the first try")
             axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
             for way in (axis.xaxis, axis.yaxis):
-                way.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+                way.set_major_formatter(PercentFormatter(1, 0, " %"))
             axis.label_outer()
         legend_below(figure)
     return figure

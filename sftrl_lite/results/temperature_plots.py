@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.measures import measured
@@ -87,7 +88,7 @@ def temperature_curve(
         ylabel = ylabel or f"{NAMES.get(split, split)},\nsolved at the first try"
         axis.set_title("\n".join(against_init(points)))
         axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
-        axis.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
+        axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         legend_below(figure)
     return figure
 

@@ -62,8 +62,8 @@ def train(
             Other random numbers, so another run with the same hash: not for the ledger.
 
     Raises:
-        ValueError: ``out`` holds a run with another configuration, or one that another number of
-            processes began; or transcripts are asked of a file of answers.
+        ValueError: ``out`` holds something else, a run with another configuration, or one that
+            another number of processes began; or transcripts are asked of a file of answers.
         RuntimeError: RL was to begin with a model that cannot answer in the format.
             Also: something in ``out`` is damaged.
         DivergedError: losses, weights or logits are no finite numbers any more.
@@ -77,14 +77,13 @@ def train(
     run, experiment = run.filled(), experiment or run.method
     distributed.start()
     main = distributed.is_main()
-    if main:
-        check_kept(out)
     with (  # no name for the lock: what still holds a name holds the folder
         claim(run, out) if main else nullcontext(),
         full_disk_in_one_line(out),
         threads_of(run.scale),
     ):
         if main:
+            check_kept(out)
             read_rows(out)  # raises if they are damaged
         if not distributed.broadcast(main and is_done(out)):
             _train(run, out, experiment, progress, watch or Watch(), anyway, engine)
@@ -107,6 +106,7 @@ def _train(
 ) -> None:
     seed_all(run.seed)
     check_base(run.base, run.task)
+    distributed.check_warmup(run.warmup)
     if engine:
         check_engine(engine, run.task)
     mode = "sft" if run.method.startswith("sft") else "rl"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,14 @@ def make_init(
     if distributed.broadcast(folder.exists()):
         wrong = f"{folder} holds no Init ({FILE} is missing)"
         raise ValueError(f"{wrong}; choose another --out or move it away")
-    making, lock = folder.with_name(folder.name + ".making"), None
-    if distributed.is_main():
-        lock = claim(run, making)
-    with full_disk_in_one_line(folder), threads_of(scale):
+    making, main = folder.with_name(folder.name + ".making"), distributed.is_main()
+    with (  # no name for the lock: an error that a notebook keeps would hold the folder
+        claim(run, making) if main else nullcontext(),
+        full_disk_in_one_line(folder),
+        threads_of(scale),
+    ):
         report = _make(run, making, folder, goal, progress)
-    if lock:
-        lock.release()
+    if main:
         remove(making)
     distributed.barrier()
     return report

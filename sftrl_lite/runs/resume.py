@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sftrl_lite.files import is_sealed, seal, whole, write_whole
+from sftrl_lite.files import damage_in_one_line, is_sealed, seal, whole, write_whole
 from sftrl_lite.models import adapters
 from sftrl_lite.models.checkpoints import check_sums, find, fingerprint, read_object
 from sftrl_lite.runs.run_config import Run, settings_of
@@ -23,7 +23,8 @@ from sftrl_lite.training.sft import last_checkpoint
 
 
 CHECKPOINT = "checkpoint.pt"
-KEPT = ("config.json", "rows.csv", "steps.csv")  # what a run has from its first step on
+KEPT = ("rows.csv", "steps.csv")  # what a run has from its first step on
+MADE = (*KEPT, "trainer", CHECKPOINT, "best", "checkpoints", "model")  # replaced or removed by it
 
 
 class Busy(ValueError):
@@ -55,7 +56,7 @@ def is_done(out: Path) -> bool:
 
 
 def check_kept(out: Path) -> None:
-    """Refuse a folder in which a run began and that lacks what it wrote first: rows, say.
+    """Refuse a claimed folder in which a run began and that lacks what it wrote first: rows, say.
 
     Raises:
         ValueError: one line that names the file.
@@ -72,14 +73,30 @@ def again(out: Path) -> str:
     return f"delete {out} to start this run again, or choose another --out"
 
 
+def check_place(out: Path) -> None:
+    """Refuse a folder that no run began and that holds what a run would replace or remove.
+
+    Raises:
+        ValueError: one line that names it.
+    """
+    if any((out / name).exists() for name in MADE) and not (out / "config.json").exists():
+        wrong = f"{out} has no config.json, so it holds something else"
+        raise ValueError(f"{wrong}; choose another --out")
+
+
 def claim(run: Run, out: Path) -> FileLock:
-    """Make ``out`` the folder of this run; refuse the folder of another.
+    """Make ``out`` the folder of this run; refuse the folder of another, or of something else.
 
     Returns:
         a held lock: until it is released no other process can train in this folder.
+
+    Raises:
+        ValueError: ``out`` holds something else, or is in use (``Busy``).
+        PermissionError: it cannot be written.
     """
     lock = FileLock(out / ".lock")
     try:
+        check_place(out)  # before anything is written there
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
@@ -170,10 +187,6 @@ def suspend(
         seal(draft)
 
 
-class ForeignCheckpoint(ValueError):
-    """A checkpoint of a model that was made of another base."""
-
-
 def resume(learner: Any, out: Path, most: int = 0) -> tuple[int, int, list[float]]:
     """Load the checkpoint in ``out`` if there is one.
 
@@ -185,19 +198,25 @@ def resume(learner: Any, out: Path, most: int = 0) -> tuple[int, int, list[float
 
     Raises:
         ValueError: the checkpoint is damaged, or was written by a model of another base.
+        OSError: it cannot be read.
+        MemoryError, torch.OutOfMemoryError: there is no room for it.
     """
     path = out / CHECKPOINT
     if not path.exists():
         return 0, 0, []
-    try:
+    advice = "delete it to start this run again"
+    with damage_in_one_line(path, advice):
         if not distributed.broadcast(distributed.is_main() and is_sealed(path)):
             raise ValueError("it is cut off, or some bit has changed")
         # where a model is split, all processes read one large file: they share its pages
         shared = distributed.sharding()
         state = torch.load(path, weights_only=True, map_location="cpu", mmap=shared)
-        own, base = adapters.trained(learner.model), str(learner.model.name_or_path)
-        if (other := state.get("base", base)) != base:
-            raise ForeignCheckpoint(f"{path} belongs to {other}, not to {base}; move it away")
+        base = str(learner.model.name_or_path)
+        other = state.get("base", base)
+    if other != base:
+        raise ValueError(f"{path} belongs to {other}, not to {base}; move it away")
+    with damage_in_one_line(path, advice):
+        own = adapters.trained(learner.model)
         counts = step, trained, generated = state["counts"]
         if any(type(n) is not int or n < 0 for n in counts) or 0 < most < step:
             raise ValueError(f"its counts are {counts}")
@@ -210,9 +229,6 @@ def resume(learner: Any, out: Path, most: int = 0) -> tuple[int, int, list[float
                 moments[name] = distributed.split_like(tensor, order[i])
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.scaler.load_state_dict(state["scaler"])
-        learner.step = step
-        return trained, generated, [float(signal) for signal in state["signals"]]
-    except ForeignCheckpoint:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is damaged; delete it to start this run again") from error
+        signals = [float(signal) for signal in state["signals"]]
+    learner.step = step
+    return trained, generated, signals

@@ -43,8 +43,8 @@ def read_sweep(path: Path) -> list[Named]:
         ValueError: not TOML, an unknown key or an impossible value; names file and table.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(path.read_text("utf-8-sig"))  # Windows writes a mark first
+    except (ValueError, RecursionError) as error:  # also a number or a nesting without end
         raise ValueError(f"{path} is not TOML: {error}") from None
     found: dict[tuple[str, str], Named] = {}
     for experiment, group in tables.items():

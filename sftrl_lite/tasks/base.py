@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import random
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from PIL import Image
 
@@ -164,15 +165,21 @@ MAX_ANSWER = 20_000  # characters; longer answers are illegal, so time stays bou
 WORK = 4 * MAX_ANSWER  # characters looked at; only an answer built to be slow needs more
 CLOSED_BY = {"{": "}", "[": "]", "(": ")"}
 OPENING = re.compile(r"[{\[(]")
+STRING = r"""(?P<quote>["'])
+    (?: [^"'\\]++ | \\. | (?!(?P=quote))["'] | (?<=\w)'(?=\w) )*+ (?P<end>(?P=quote))"""
 TOKEN = re.compile(
-    r"""(?P<blank> \s+ | (?://|\#)[^\n]* | /\*(?:[^*]|\*(?!/))*+(?:\*/)? )
-    | (?P<string> (?P<quote>["'])
-        (?: [^"'\\]++ | \\. | (?!(?P=quote))["'] | (?<=\w)'(?=\w) )*+ (?P<end>(?P=quote))? )
-    | (?P<mark> [\[\]{}(),:] )
+    rf"""(?P<blank> \s+ | (?://|\#)[^\n]* | /\*(?:[^*]|\*(?!/))*+(?:\*/)? )
+    | (?P<string> {STRING}? )
+    | (?P<mark> [\[\]{{}}(),:] )
     | (?P<word> -?[\w.]+(?:(?<=[eE])[-+]\d+)? )""",
     re.VERBOSE | re.DOTALL,
 )
-COLON, GLUED = re.compile(r"\s*:"), re.compile(r"[\w{\[(\\]")
+# What is looked for after the place where an object cannot be read: brackets, and its strings
+REST = re.compile(rf"[\[\]{{}}()] | [,;:=+]\s{{0,99}}+(?P<string>{STRING})", re.VERBOSE | re.DOTALL)
+COLON = re.compile(r"\s{0,99}+:")  # bounded: what it passes over is not counted as work
+GLUED = re.compile(r"[\w{\[(\\]")
+SUM = re.compile(r"""[-+*/%×÷−]{1,2}\s{0,99}+["'(\d]|\.\w{1,99}+\(""")  # an expression goes on
+NEXT = re.compile(r"\s{0,99}+[,}]")
 ESCAPE = re.compile(r"""(\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})|\\(.)|\"""", re.DOTALL)
 DECODER = json.JSONDecoder(strict=False)  # a raw line break inside a string is forgiven
 PYTHON = {"True": True, "False": False, "None": None}
@@ -203,20 +210,28 @@ def _scalar(kind: str, piece: str) -> Any:
         return piece
 
 
-Span = tuple[dict | list | None, int]  # a container, None where there is none; where it ends
+class Found(NamedTuple):
+    """What was found where a bracket opens."""
+
+    value: dict | list | None  # None: no object or list
+    end: int  # of the value
+    reach: int  # where the bracket closes, or as far as that was looked for
+    strings: list[tuple[int, int]]  # where its names and scalars begin and end
 
 
-def _container(text: str, start: int, inner: dict[int, Span]) -> tuple[Span, int]:
+def _container(text: str, start: int, inner: dict[int, Found]) -> tuple[Found, int]:
     """The object or list that opens at ``start``, and how many characters that took.
 
     Args:
-        inner: the containers that open further right. An object that is not closed ends after
-            its last whole pair, unless text is glued to it; a list that is not closed is none.
+        inner: what was found where brackets open further right. An object that is not closed
+            ends after its last whole pair, unless text is glued to it or an expression goes on;
+            a list that is not closed is none.
     """
     closing, at, spent = CLOSED_BY[text[start]], start + 1, 0
     names = closing == "}"
     found: list[Any] = []
-    key, due, end = "", "name" if names else "value", 0
+    strings: list[tuple[int, int]] = []
+    key, named, due, end, reach = "", (0, 0), "name" if names else "value", 0, 0
     while token := TOKEN.match(text, at):
         kind, piece, next_at = str(token.lastgroup), token[0], token.end()
         spent += len(piece)
@@ -224,21 +239,55 @@ def _container(text: str, start: int, inner: dict[int, Span]) -> tuple[Span, int
         if kind == "blank":
             pass
         elif piece == closing and (due in ("name", ",") or not names):
-            return (dict(found) if names else found, next_at), spent
+            return Found(dict(found) if names else found, next_at, next_at, strings), spent
         elif due == "name" and (COLON.match(text, next_at) if kind == "word" else scalar):
             key, due = piece if kind == "word" else str(_scalar(kind, piece)), ":"
+            named = at, next_at
         elif due == piece:  # a colon or a comma
+            if due == ":":
+                strings.append(named)
             due = "name" if names and due == "," else "value"
-        elif due == "value" and (scalar or inner.get(at, (None, 0))[0] is not None):
-            value, next_at = (_scalar(kind, piece), next_at) if scalar else inner[at]
+        elif due == "value" and scalar:
+            strings.append((at, next_at))
+            found.append((key, _scalar(kind, piece)) if names else _scalar(kind, piece))
+            due, end = ",", next_at
+        elif due == "value" and at in inner and inner[at].value is not None:
+            value, next_at, reach, _ = inner[at]
             found.append((key, value) if names else value)
             due, end = ",", next_at
         else:
             break
         at = next_at
-    glued = GLUED.match(text, at) and not text[at - 1].isspace()
+    glued = bool(GLUED.match(text, at)) and not text[at - 1].isspace()
+    if due == ",":  # "a"+"b", or "a" "b"}
+        joined = token and token["end"] and NEXT.match(text, token.end())
+        glued = glued or bool(joined or SUM.match(text, at))
     ended = names and found and due in ("name", ",") and not glued
-    return (dict(found) if ended else None, end), spent
+    reach = max(reach, at)
+    if names:
+        reach, more = _rest(text, reach, inner, strings if found or due != "name" else [])
+        spent += more
+    return Found(dict(found) if ended else None, end, reach, strings), spent
+
+
+def _rest(
+    text: str, at: int, inner: dict[int, Found], strings: list[tuple[int, int]]
+) -> tuple[int, int]:
+    """Where an object closes that cannot be read from ``at`` on, and how many characters it took.
+
+    What it says there is lost, but its strings are still strings: they are added.
+    """
+    spent = 0
+    while mark := REST.search(text, at):
+        spent += mark.end() - at
+        at = mark.end()
+        if mark["string"]:
+            strings.append(mark.span("string"))
+        elif mark[0] in CLOSED_BY:
+            at = max(at, inner[mark.start()].reach)
+        elif mark[0] == "}":
+            return at, spent
+    return len(text), spent + len(text) - at
 
 
 def read_answer(text: str, key: str = "formula") -> dict | None:
@@ -246,8 +295,8 @@ def read_answer(text: str, key: str = "formula") -> dict | None:
 
     JSON as models write it is accepted, whatever surrounds it; ``docs/answers.md`` has the
     table. Of several objects with the ``key`` the last counts that lies in no other, because
-    models think aloud first and conclude last. Linear time; text beyond ``MAX_ANSWER``
-    characters is not read.
+    models think aloud first and conclude last; what stands in a string of an object or a list
+    is text. Linear time; text beyond ``MAX_ANSWER`` characters is not read.
     """
     if len(text) > MAX_ANSWER:
         return None
@@ -255,7 +304,7 @@ def read_answer(text: str, key: str = "formula") -> dict | None:
         return whole
     if key not in text and "\\u" not in text:
         return None
-    found: dict[int, Span] = {}
+    found: dict[int, Found] = {}
     work = 0
     # From the right, so that what a container holds is known when it is read: no recursion
     for start in reversed([opening.start() for opening in OPENING.finditer(text)]):
@@ -263,8 +312,24 @@ def read_answer(text: str, key: str = "formula") -> dict | None:
         work += spent
         if work > WORK:
             return None
-    answer, end = None, 0
-    for start, (value, stop) in reversed(found.items()):
+    return _last(text, key, dict(reversed(found.items())))
+
+
+def _last(text: str, key: str, found: dict[int, Found]) -> dict | None:
+    """The last object with the key that lies in no other and in no string."""
+    starts, said = list(found), set[int]()
+    answer, end, reach = None, 0, 0
+    for start, (value, stop, far, strings) in found.items():
+        if start in said:
+            continue
         if isinstance(value, dict) and key in value and start >= end:
             answer, end = value, stop
+        if text[start] == "(" and start >= reach:  # print("{...}"), or prose
+            continue
+        reach = max(reach, far)
+        for first, last in strings:
+            inside = starts[bisect(starts, first) : bisect(starts, last)]
+            if GLUED.match(text, last):  # what ended it may be the quote of a name in an object
+                inside = [at for at in inside if (found[at].end or found[at].reach) <= last]
+            said.update(inside)
     return answer

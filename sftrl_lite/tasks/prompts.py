@@ -9,7 +9,7 @@ TOML file:
 A place may carry the quotes that each item of its list gets: ``{'cards'}`` becomes
 ``'A', '5', 'J'``, and ``{cards}`` becomes ``A, 5, J``. All other braces are text, so a prompt can
 show JSON. ``learn`` finds the places in examples by what their answers state, and checks
-that the template gives every example back letter by letter.
+that the template gives every example back verbatim.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def read(path: Path | str) -> Template:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raw = tomllib.loads(path.read_text("utf-8-sig"))  # Windows writes a mark first
+    except (ValueError, RecursionError) as error:  # also a number or a nesting without end
         raise ValueError(f"{path} is not TOML: {error}") from None
     try:
         return _template(raw)

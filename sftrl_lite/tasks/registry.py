@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,14 +22,21 @@ from sftrl_lite.tasks.prompts import Template, template_for
 from sftrl_lite.tasks.sft_data import Demonstration, read_sft_data
 from sftrl_lite.tasks.street_data import StreetFolder, read_streets
 from sftrl_lite.tasks.street_view import RELEASED_SIZE as RELEASED_VIEWS
+from sftrl_lite.tasks.verifier import ranks
 
 
 def _tested(answer: str) -> bool:
-    """Whether an answer is about cards that are reserved for tests."""
+    """Whether an answer is about cards that are reserved for tests.
+
+    Raises:
+        ValueError: a card is a list or an object, so that nobody can tell.
+    """
     cards = (read_answer(answer) or {}).get("cards")
-    if not isinstance(cards, list) or not set(map(str, cards)) <= set(RANKS):
+    if not isinstance(cards, list):
         return False
-    return reserved([str(card) for card in cards])
+    if (named := ranks(cards)) is None:
+        raise ValueError("cards holds a list or an object; write ranks, as in ['A', '5', 'J', 'K']")
+    return set(named) <= set(RANKS) and reserved(named)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,8 @@ class Entry:
         most_tries: verification budget at most; 0: as many as a scale has.
         streets: a folder of real routes can take the place of what ``make`` draws from.
         release: options that make pictures as the paper's release has them.
-        tested: whether an example's answer gives a problem away that is reserved for tests.
+        tested: whether an example's answer gives a problem away that is reserved for tests;
+            raises ValueError where it cannot be told.
     """
 
     make: Callable[..., Task[Any]]
@@ -78,17 +87,30 @@ def streets(folder: Path | str, pictures: bool, skip_bad: bool = False) -> Stree
 def given(path: str, task: str, skip_bad: bool = False) -> tuple[list[Demonstration], int]:
     """The examples of a file of SFT data that a task may train on, and how many it may not.
 
-    Examples of cards that are reserved for tests would make the test a memory game.
+    Examples of cards that are reserved for tests would make the test a memory game. With
+    ``skip_bad`` malformed entries are left out, with a warning each, and not counted.
 
     Raises:
         FileNotFoundError: no such file.
         DataError: a malformed entry, or no example remains.
     """
-    found = read_sft_data(path, skip_bad, pictures=task.endswith("-vl"))
-    kept = [example for example in found if not TASKS[task].tested(example.answer)]
+    kept, left = [], 0
+    for example in read_sft_data(path, skip_bad, pictures=task.endswith("-vl")):
+        try:
+            tested = TASKS[task].tested(example.answer)
+        except ValueError as error:
+            line = f"{path}, entry {example.entry}: {error}"
+            if not skip_bad:
+                raise DataError(line) from None
+            warnings.warn(line, stacklevel=2)
+            continue
+        left += tested
+        if not tested:
+            kept.append(example)
     if not kept:
-        raise DataError(f"{path}: all its cards are reserved for tests")
-    return kept, len(found) - len(kept)
+        rest = "all its cards are reserved for tests" if left else "no usable entry"
+        raise DataError(f"{path}: {rest}")
+    return kept, left
 
 
 def make_task(

@@ -15,7 +15,7 @@ from sftrl_lite.tasks.cards import RANKS, Rule
 from sftrl_lite.tasks.prompts import ANSWERED, KINDS, Template, escaped, numbered
 from sftrl_lite.tasks.routes import DIRECTIONS, Directions
 from sftrl_lite.tasks.sft_data import read_sft_data
-from sftrl_lite.tasks.verifier import CLAIM
+from sftrl_lite.tasks.verifier import CLAIM, ranks
 
 GAP, POINTS = r"([^\d\n]{1,40}?)", r"([1-9]\d?)(?!\d)"
 TOGETHER = re.compile(rf"\bJ\b{GAP}\bQ\b{GAP}\bK\b{GAP}{POINTS}(?:\1{POINTS}\2{POINTS})?")
@@ -134,13 +134,13 @@ def _listed(text: str, items: Sequence[Any], name: str) -> dict[str, str]:
 def _card_facts(example: Any, found: dict[str, Any]) -> Facts:
     said: list[Any] = [found.get(name) for name in ANSWERED["gp"]]
     cards, number, formula = said
-    if not (isinstance(cards, list) and cards and set(map(str, cards)) <= set(RANKS)):
+    if not ((known := ranks(cards)) and set(known) <= set(RANKS)):
         raise ValueError("its answer does not list the cards")
     claim = CLAIM.fullmatch(formula.partition("=")[2]) if isinstance(formula, str) else None
     if claim is None:
         raise ValueError("its formula has no right-hand side")
-    ranks = [str(card) for card in cards]
-    stated = [s for s in statements(example.prompt) if list(s[1].values(ranks)) == number]
+    told = [str(card) for card in cards]
+    stated = [s for s in statements(example.prompt) if list(s[1].values(told)) == number]
     if not stated:
         raise ValueError("its prompt states no rule for J, Q and K that its numbers follow")
     piece, rule, *wording = stated[0]

@@ -160,6 +160,16 @@ def _hint(
     return REASONS[kind]
 
 
+def ranks(cards: object) -> list[str] | None:
+    """The cards that an answer names, sorted; None if they are no list of words and numbers.
+
+    What stands in a list in a list may be deeper than ``str`` can go.
+    """
+    if not isinstance(cards, list) or any(isinstance(card, (list, dict)) for card in cards):
+        return None
+    return sorted(map(str, cards))
+
+
 def verify_formula(
     answer: str,
     numbers: tuple[int, ...],
@@ -198,7 +208,7 @@ def verify_formula(
         read = tuple(listed)
     reward, recognised = REWARDS[kind], None
     if cards is not None:
-        recognised = isinstance(seen, list) and sorted(map(str, seen)) == sorted(cards)
+        recognised = ranks(seen) == sorted(cards)
         if not recognised:
             reward = REWARDS["misread"] + min(reward, REWARDS["wrong_value"])
             kind = kind if kind == "illegal" else "misread"
@@ -215,8 +225,14 @@ def verify_formula(
     return Verdict(solved, kind, reward, message, read, right, recognised)
 
 
-def read_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines as they come; of one beyond ``MAX_LINE`` just so much that it is seen to be."""
+def read_lines(stream: BinaryIO | None) -> Iterator[bytes]:
+    """Lines as they come; of one beyond ``MAX_LINE`` just so much that it is seen to be.
+
+    Raises:
+        ValueError: there is no stream: standard input is closed.
+    """
+    if stream is None:
+        raise ValueError("standard input is closed; give it JSON lines, as in `< answers.jsonl`")
     while line := stream.readline(MAX_LINE + 1):
         yield line
         while len(line) > MAX_LINE and not line.endswith(b"\n"):
@@ -236,7 +252,7 @@ def _verify_line(line: bytes, feedback: str) -> dict:
     if not isinstance(job, dict) or not {"cards", "rule", "answer"} <= job.keys():
         raise ValueError("needs an object with cards, rule and answer")
     cards, rule, target = job["cards"], job["rule"], job.get("target", 24)
-    if not (isinstance(cards, list) and 1 <= len(cards) <= MAX_CARDS):
+    if ranks(cards) is None or not 1 <= len(cards) <= MAX_CARDS:
         raise ValueError(f"cards must be a list of 1 to {MAX_CARDS} ranks")
     if not (isinstance(rule, str) and type(target) is int):
         raise ValueError("rule must be text and target a whole number")

@@ -152,6 +152,8 @@ def all_reduce_min(number: int) -> int:
 
 def any_process(yes: Any) -> bool:
     """Whether it is so in any process."""
+    if world() == 1:
+        return bool(yes)
     number = torch.tensor(int(bool(yes)), device=device())
     return bool(all_reduce_sum(number))
 
@@ -262,7 +264,8 @@ def shard(model: PreTrainedModel) -> None:
 
     Raises:
         RuntimeError: it was asked for with DeepSpeed, which has a training loop of its own, or
-            for a model with an adapter, or for one whose head is its embeddings (a small one).
+            for a model with an adapter, or for one whose head is its embeddings (a small one), or
+            on a GPU that computes in float16: a scaler takes no split gradients beside whole ones.
     """
     if not sharding():
         return
@@ -275,9 +278,10 @@ def shard(model: PreTrainedModel) -> None:
         raise RuntimeError(
             "the model's head is its embeddings: it cannot be split; launch it with torchrun"
         )
-    on_gpu = model.device.type == "cuda"
+    if (kind := precision()[0]) == torch.float16:
+        raise RuntimeError("in float16 a model cannot be split for RL; launch it with torchrun")
     mesh = init_device_mesh(model.device.type, (world(),))
-    kept = MixedPrecisionPolicy(torch.bfloat16 if on_gpu else None, torch.float32)
+    kept = MixedPrecisionPolicy(None if kind == torch.float32 else kind, torch.float32)
     parts = [m for m in model.modules() if type(m).__name__ in (model._no_split_modules or ())]
     parts += [*vision_modules(model), model.lm_head]
     if has_cross_attention(model):
@@ -290,6 +294,18 @@ def shard(model: PreTrainedModel) -> None:
         unit = fully_shard(part.float(), mesh=mesh, mp_policy=kept)
         unit.set_gradient_divide_factor(1.0)
         unit.set_force_sum_reduction_for_comms(True)
+
+
+def check_warmup(steps: int) -> None:
+    """Refuse SFT before RL in one run of a split model: its trainer splits it, and RL would again.
+
+    Raises:
+        RuntimeError: a split model was asked for, and ``steps`` of SFT.
+    """
+    if steps and sharding():
+        raise RuntimeError(
+            "--warmup does not go with a split model; train it by sft first, and give --base that"
+        )
 
 
 def in_step(groups: Sequence[Tensor]) -> list[tuple[Tensor, float]]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import mixed
 from sftrl_lite.models.vision import Pixels, encode, look
+from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import Episode
 
 # --- from episodes to tensors ----------------------------------------------------------
@@ -135,7 +137,8 @@ def log_probabilities(
 
     Returns:
         (N,) each. Many tokens go through in pieces of ``TILE`` logits, and none is kept: backward
-        computes a piece again.
+        computes a piece again. A head that is split over processes is gathered for each piece, so
+        that all need equally many: the last ones may be empty.
     """
 
     def piece(states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,9 +148,13 @@ def log_probabilities(
         return logps.gather(-1, words[:, None])[:, 0], entropy
 
     rows = max(TILE // head.weight.shape[0], 1)
-    if len(words) <= rows:
+    pieces = -(-len(words) // rows)
+    if isinstance(head, FSDPModule):
+        pieces = distributed.all_reduce_max(pieces)
+    if pieces <= 1:
         return piece(states, words)
-    cut = zip(states.split(rows), words.split(rows), strict=True)
+    sizes = [min(max(len(words) - start, 0), rows) for start in range(0, pieces * rows, rows)]
+    cut = zip(states.split(sizes), words.split(sizes), strict=True)
     found = [checkpoint(piece, *both, use_reentrant=False) for both in cut]
     logps, entropies = zip(*found, strict=True)
     return torch.cat(logps), torch.cat(entropies)

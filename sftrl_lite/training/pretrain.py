@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import MllamaForConditionalGeneration, PreTrainedModel
 
-from sftrl_lite.files import is_sealed, seal, whole
+from sftrl_lite.files import damage_in_one_line, full_disk_in_one_line, is_sealed, seal, whole
 from sftrl_lite.models.chats import pictures_of
+from sftrl_lite.models.checkpoints import SUMS
 from sftrl_lite.models.loading import load, save
 from sftrl_lite.models.tiny import make_processor, make_tokenizer, tiny_config
 from sftrl_lite.models.vision import Processor, encode, image_mask, to_pixels, tokenizer_of
@@ -227,20 +229,31 @@ def make_base(
     data stream is replayed up to it, so the result is the same.
 
     Raises:
-        ValueError: no base is made for this task.
+        ValueError: no base is made for this task; ``out`` holds something else, or is in use; or
+            the checkpoint is damaged, or of another task or seed.
+        OSError: the disk is full, or the checkpoint cannot be read.
     """
     if task not in STAGES:
         raise ValueError(f"no base is made for task {task!r}; choose {', '.join(STAGES)}")
-    stages = STAGES[task] if stages is None else stages
+    if out.exists() and not (out / SUMS).is_file() and (out.is_file() or any(out.iterdir())):
+        raise ValueError(f"{out} holds something else; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(out.with_name(out.name + ".lock")).acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{out} is in use by another process; wait for it or stop it") from None
     torch.set_num_threads(threads)
+    with lock, full_disk_in_one_line(out):
+        return _make_base(out, task, seed, STAGES[task] if stages is None else stages)
+
+
+def _make_base(out: Path, task: str, seed: int, stages: tuple[Stage, ...]) -> PreTrainedModel:
     seed_all(seed)
     model, processor = newborn(task)
     path = out.with_name(out.name + ".checkpoint.pt")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    saved = read_checkpoint(path, len(stages)) if path.exists() else None
+    saved = read_checkpoint(path, task, seed, len(stages)) if path.exists() else None
     if task in GROWS_FROM and not saved:
-        draw, chance = NAMES[task], stream(seed, "card names")
-        losses = learn_to_see(model, processor, draw, chance, SEE_STEPS)
+        losses = learn_to_see(model, processor, NAMES[task], stream(seed, "card names"), SEE_STEPS)
         for _ in tqdm(losses, "names", SEE_STEPS, unit="step"):
             pass
     for number, stage in enumerate(stages):
@@ -260,28 +273,32 @@ def make_base(
         for step, loss in enumerate(bar, start + 1):
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if step % SAVE_EVERY == 0:
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                state: dict[str, Any] = dict(task=task, seed=seed, stage=number, step=step)
+                state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 with whole(path) as draft:
-                    torch.save(state | {"stage": number, "step": step}, draft)
+                    torch.save(state, draft)
                     seal(draft)
     save(model.eval(), processor, out)
     path.unlink(missing_ok=True)
     return model
 
 
-def read_checkpoint(path: Path, stages: int) -> dict[str, Any]:
+def read_checkpoint(path: Path, task: str, seed: int, stages: int) -> dict[str, Any]:
     """Where a killed ``make_base`` was.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or of another task or seed.
+        OSError: it cannot be read.
     """
-    try:
-        saved = torch.load(path, weights_only=True) if is_sealed(path) else {}
-        if 0 <= saved["stage"] < stages and saved["step"] >= 0:
-            return saved
-    except Exception:  # a broken file makes its reader raise almost anything
-        pass
-    raise ValueError(f"{path} is damaged; delete it to start again")
+    with damage_in_one_line(path, "delete it to start again"):
+        saved: dict[str, Any] = torch.load(path, weights_only=True) if is_sealed(path) else {}
+        if not 0 <= saved["stage"] < stages or saved["step"] < 0:
+            raise ValueError("it is of other stages")
+        its = saved.get("task", task), saved.get("seed", seed)  # an older version wrote neither
+    if its != (task, seed):
+        wrong = f"{path} is of --task {its[0]} --seed {its[1]}"
+        raise ValueError(f"{wrong}; go on with these, or choose another --out")
+    return saved
 
 
 def criteria(

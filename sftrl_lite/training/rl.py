@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sftrl_lite.models.precision import checkpointed
-from sftrl_lite.models.vision import Processor, encode, tokenizer_of
+from sftrl_lite.models.vision import Processor, tokenizer_of
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Playable, Problem, Verdict
@@ -45,7 +45,7 @@ from sftrl_lite.training.losses import (
 )
 from sftrl_lite.training.rollouts import Episode, rollout
 from sftrl_lite.training.static_decoding import ROOMS
-from sftrl_lite.training.updates import Learner, Update, encoded, update
+from sftrl_lite.training.updates import Learner, Update, encode_in_step, encoded, update
 
 
 def ppo_targets(batch: Batch, values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ def look_back(learner: Learner, batch: Batch, settings: RLSettings) -> tuple[flo
     Returns:
         entropy summed over the answer tokens, in nats, and the states of the pictures, if any.
     """
-    views = None if batch.pixels is None else encode(learner.model, batch.pixels)
+    views = None if batch.pixels is None else encode_in_step(learner.model, batch.pixels)
     critic, entropy = learner.critic(settings), torch.zeros(())
     for few, weight in distributed.in_step(parts(batch, torch.arange(len(batch.ids)))):
         part = batch.rows(few)
@@ -176,7 +176,8 @@ def minibatches(
         order = torch.tensor(rng.sample(range(count), count))
         for rows in order.split(settings.minibatch):
             rows = rows[(rows >= first) & (rows < first + mine)] - first
-            near = batch.looking(rows) if few and len(rows) else batch
+            shown = rows if len(rows) else torch.tensor([0])  # who is idle passes this episode
+            near = batch.looking(shown) if few else batch
             looked = near.pictures if len(rows) or not few else 0
             of = distributed.all_reduce_sum(units[rows].sum())
             passes = distributed.in_step(parts(batch, rows))

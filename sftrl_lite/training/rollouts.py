@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch._inductor.config
+import torch
 from transformers import PreTrainedModel
 
 from sftrl_lite.models import chats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch._inductor.config
+import torch
 
 from sftrl_lite.training import distributed
 

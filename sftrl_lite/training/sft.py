@@ -6,6 +6,7 @@ loss on the answer only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class AtSteps(TrainerCallback):
     """Call ``hook(step)`` after the given steps (step 0 is the caller's); True ends training."""
 
     def __init__(self, steps: Sequence[int], hook: Callable[[int], bool | None]):
-        self.steps, self.hook = set(steps), hook
+        self.steps, self.hook = steps, hook  # a range, perhaps: too many steps to write down
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -86,7 +87,7 @@ class WholeCheckpoints(TrainerCallback):
     ) -> None:
         distributed.barrier()  # each process writes its own random state
         if distributed.is_main():
-            before = sorted(self.out.glob("checkpoint-*"))
+            before = checkpoints(self.out)
             assert args.output_dir is not None
             draft = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_sums(draft)
@@ -96,6 +97,12 @@ class WholeCheckpoints(TrainerCallback):
                 remove(folder)
 
 
+def checkpoints(trainer: Path) -> list[Path]:
+    """The trainer's checkpoints, the last one last; a copy under another name is none of them."""
+    found = trainer.glob("checkpoint-*")
+    return sorted((p for p in found if re.fullmatch("checkpoint-[0-9]+", p.name)), key=step_of)
+
+
 def step_of(checkpoint: Path) -> int:
     """The step that one of the trainer's checkpoints was written after."""
     return int(checkpoint.name.split("-")[1])
@@ -103,7 +110,7 @@ def step_of(checkpoint: Path) -> int:
 
 def last_checkpoint(trainer: Path) -> Path | None:
     """The last of the trainer's checkpoints, if there is one."""
-    return max(trainer.glob("checkpoint-*[0-9]"), key=step_of, default=None)
+    return next(reversed(checkpoints(trainer)), None)
 
 
 def check_checkpoint(folder: Path, steps: int) -> None:
@@ -150,7 +157,10 @@ class ResumableTrainer(SFTTrainer):
         if distributed.sharding() and model is not None:  # split already, and never renamed
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         saved = type(self.model).from_pretrained(
-            resume_from_checkpoint, trust_remote_code=False, use_safetensors=True
+            resume_from_checkpoint,
+            dtype=torch.float32,  # its configuration names the format of the first weight alone
+            trust_remote_code=False,
+            use_safetensors=True,
         )
         self.model.load_state_dict(saved.state_dict())
 
@@ -195,7 +205,7 @@ class PenaltyTrainer(ResumableTrainer):
         labels = inputs["labels"]
         seen = {k: v for k, v in inputs.items() if k != "labels"}
         outputs = model(**seen, use_cache=False)
-        with torch.no_grad():
+        with torch.no_grad(), self.accelerator.autocast():  # as the trained model computes
             there = self.init(**seen, use_cache=False).logits
         loss = penalised_loss(outputs.logits, there, labels)
         if num_items_in_batch is not None:  # the batch comes in several passes or processes

@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import torch._inductor.config
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, StaticLayer
 
@@ -125,10 +125,13 @@ def compiled(model: PreTrainedModel) -> Callable:
         return forward
     options, own = COMPILED.get(model, (None, forward))
     if options != how:
-        torch._dynamo.config.recompile_limit = COMPILATIONS
+        from torch._dynamo import config as dynamo  # slow to import
+        from torch._inductor import config as inductor
+
+        dynamo.recompile_limit = COMPILATIONS
         # A room that was given up for an update is at other addresses next time: graphs are
         # recorded again, which takes seconds, and must not be given up after 128 times.
-        torch._inductor.config.triton.cudagraph_unexpected_rerecord_limit = 10**6
+        inductor.triton.cudagraph_unexpected_rerecord_limit = 10**6
 
         def step(model: PreTrainedModel, **inputs: Any) -> Any:
             return forward(model, **inputs)

@@ -189,9 +189,11 @@ def make_trainer(
     chats = [[{"role": "user", "content": task.prompt(problem)}] for problem in problems]
     pictures = pictures_of([[ask(task, problem)] for problem in problems])
     columns = {"prompt": chats} | ({"image": pictures} if pictures else {})
+    args = GRPOConfig(str(output_dir), seed=seed, **arguments, **quiet, **(config or {}))
+    args._n_gpu = min(args.n_gpu, 1)  # as for SFT: one process, one GPU
     trainer = (MllamaGRPOTrainer if pictures else GRPOTrainer)(
         model,
-        args=GRPOConfig(str(output_dir), seed=seed, **arguments, **quiet, **(config or {})),
+        args=args,
         train_dataset=Dataset.from_dict(columns),
         processing_class=processor,
         **(hooks or dict(rollout_func=play, reward_funcs=lambda points, **_: points)),

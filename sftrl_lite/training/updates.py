@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sftrl_lite.models.precision import checkpoint_layers, hardware, in_float32
-from sftrl_lite.models.vision import Pixels, encode, vision_modules
+from sftrl_lite.models.vision import Pixels, at_once, encode, vision_modules
 from sftrl_lite.scales import RLSettings
 from sftrl_lite.training import distributed
 from sftrl_lite.training.forward import ValueHead
@@ -94,6 +94,21 @@ def update(learner: Learner, settings: RLSettings) -> Iterator[Update]:
     learner.optimizer.zero_grad(set_to_none=True)
 
 
+def encode_in_step(model: PreTrainedModel, pixels: Pixels) -> Tensor:
+    """``encode``, in as many passes through a split tower as any process makes.
+
+    One that has fewer pictures takes the states of none from its last passes: they count for
+    nothing, and still go backward as the passes of the others do.
+    """
+    if not distributed.sharding():
+        return encode(model, pixels)
+    numbers, found = torch.arange(len(pixels["pixel_values"])), []
+    for few, weight in distributed.in_step(numbers.split(at_once(model, pixels))):
+        views = encode(model, {name: tensor[few] for name, tensor in pixels.items()})
+        found.append(views if weight else views[:0])
+    return torch.cat(found)
+
+
 @contextmanager
 def encoded(
     model: PreTrainedModel, pixels: Pixels | None, views: Tensor | None
@@ -108,7 +123,7 @@ def encoded(
     if pixels is None or views is not None:
         yield views
         return
-    views = encode(model, pixels)
+    views = encode_in_step(model, pixels)
     shared = views.detach().requires_grad_(views.requires_grad)
     yield shared
     if shared.grad is not None:
