@@ -854,9 +854,9 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # equal steps removes the compute. The lines printed above say in which regimes tries
 # pay, and in which comparison.
 #
-# At equal compute the paper's rise does not appear here. Growth *falls* with the budget,
-# and most on the hasty base, where ten tries of Init already solve four times as many
-# hands as one: little is left to gain. Episodes are longer, so the same compute buys
+# At equal compute the paper's rise does not appear here in any regime. Growth *falls* with
+# the budget in most of them, and most clearly on the hasty base, where ten tries of Init
+# already solve four times as many hands as one: little is left to gain. Episodes are longer, so the same compute buys
 # fewer updates (table above), and with more tries ahead a wrong first one costs less.
 # The paper's Init solves few hands within any budget, which may be what the rise needs.
 #
