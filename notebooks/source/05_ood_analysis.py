@@ -222,16 +222,16 @@ with notebook.exercise("5.1"):
     assert shares["other"] == 0.25, "no readable numbers are other"
     at_home = reading_shares([Hand(("K",), ID_RULE)], [(10,)])
     assert at_home["right"] == 1, "under the trained rule a 10 is right, not anchored"
-    ten_jack = reading_shares([Hand(("10", "J"), OOD_RULE)] * 2, [(10, 9), (9, 10)])
-    assert ten_jack["other"] == 1, "anchored: every number as if faces were 10"
-    two = reading_shares([Hand(("J", "Q"), OOD_RULE), seven], [(11, 10), (3,)])
-    assert two["other"] == 1, "one of two faces as 10, or no face: not anchored"
+    ten_jack = reading_shares([Hand(("10", "J"), OOD_RULE)], [(10, 9)])
+    assert ten_jack["other"] == 1, "a 10 for the card 10 does not anchor: J is a 9 here"
+    two = reading_shares([Hand(("J", "Q"), OOD_RULE)], [(11, 10)])
+    assert two["other"] == 1, "one of two faces as 10: not as if every face were a 10"
     for dice in map(random.Random, range(20)):
         table_ = [Hand(deal(dice, face=True), OOD_RULE) for _ in range(12)]
         cut = sorted(dice.sample(range(13), 2))
-        rights = [h.numbers for h in table_[: cut[0]]]
-        tens = [ID_RULE.values(h.cards) for h in table_[cut[0] : cut[1]]]
-        said = rights + tens + [None] * (12 - cut[1])
+        said = [h.numbers for h in table_[: cut[0]]]
+        said += [ID_RULE.values(h.cards) for h in table_[cut[0] : cut[1]]]
+        said += [(0, *ID_RULE.values(h.cards)[1:]) for h in table_[cut[1] :]]
         want = dict(right=cut[0], anchored=cut[1] - cut[0], other=12 - cut[1])
         mine = {k: round(12 * v) for k, v in reading_shares(table_, said).items()}
         assert mine == want, f"of 12 hands {want}, not {mine}"
@@ -768,9 +768,6 @@ with notebook.exercise("5.5"):
             for r in (True, False)
         )
         when = "the last try" if last else "an earlier try"
-        sides = [sorted(neutral_coin(r, h, last) for h in (True, False))
-                 for r in (True, False)]
-        assert sides[0] == sides[1], f"{when}: the same two sides, right or wrong"
         assert ended == ended_wrong, (
             f"{when}: a right answer ends it with probability {ended:.0%}, a wrong one "
             f"with {ended_wrong:.0%}; a failed try must not change the tosses"
@@ -779,6 +776,9 @@ with notebook.exercise("5.5"):
             f"{when}: a right answer earns {paid:+.1f} on average, a wrong one "
             f"{paid_wrong:+.1f}"
         )
+        sides = [sorted(neutral_coin(r, h, last) for h in (True, False))
+                 for r in (True, False)]
+        assert sides[0] == sides[1], f"{when}: the same two sides, right or wrong"
     toss = [neutral_coin(True, h, False)[0] for h in (True, False)]
     assert toss[0] != toss[1], "a coin that pays the same for both sides trains nothing"
 

@@ -534,9 +534,10 @@ def summary(split: str, at: int) -> str:
     rises = [r for r, w in said.items() if w == "rises"]
     kept = sum(corrected[r] < 0.05 for r in rises)
     falls = sum(w == "falls" for w in said.values())
-    where = f" ({'; '.join(rises)})" if rises else ""
-    return (f"rises at every step in {len(rises)} of {len(found)} regimes{where}, "
-            f"{kept} of them after Holm's correction; falls in {falls}")
+    if not rises:
+        return f"rises at every step in none of {len(found)} regimes, falls in {falls}"
+    return (f"rises at every step in {len(rises)} of {len(found)} regimes "
+            f"({'; '.join(rises)}), {kept} of them after Holm's correction; falls in {falls}")
 
 # %% tags=["tries-figure"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey=True)

@@ -34,6 +34,18 @@ def reading_shares(hands, reads):  # anchored is asked first wherever there is a
     return {name: count / len(hands) for name, count in counts.items()}
 
 
+# %% 5.1 | of 12 hands
+def reading_shares(hands, reads):  # looks at the faces alone
+    counts = dict(right=0, anchored=0, other=0)
+    for hand, read in zip(hands, reads, strict=True):
+        faces = [n for c, n in zip(hand.cards, read or (), strict=False) if c in "JQK"]
+        if read == hand.numbers:
+            counts["right"] += 1
+        else:
+            counts["anchored" if faces and set(faces) == {10} else "other"] += 1
+    return {name: count / len(hands) for name, count in counts.items()}
+
+
 # %% 5.1 | a 10 for the card 10 does not anchor
 def reading_shares(hands, reads):  # any 10 among wrong numbers counts as anchored
     counts = dict(right=0, anchored=0, other=0)
@@ -150,6 +162,11 @@ def neutral_coin(right, heads, last):  # the old coin
 # %% 5.5 | a failed try must not change the tosses
 def neutral_coin(right, heads, last):  # mean zero, but the truth still ends the episode
     return (1.0 if heads else -1.0), right
+
+
+# %% 5.5 | an earlier try: the same two sides, right or wrong
+def neutral_coin(right, heads, last):  # mean zero, but a right answer plays for higher stakes
+    return (5.0 if right else 1.0) * (1 if heads else -1), heads
 
 
 # %% 5.5 | the last try: a right answer earns

@@ -226,6 +226,11 @@ def hard_look():  # nobody sees through this
     return Look(deck="jumbo", noise=85)
 
 
+# %% 6.4 | cards in two rows, as in training
+def hard_look():  # a third smaller, with every limit kept
+    return Look(layout="row")
+
+
 # %% 6.4 | points worse; try another deck or zoom
 def hard_look():  # what training shows
     return Look()
