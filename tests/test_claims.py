@@ -257,7 +257,7 @@ def test_an_empty_ledger_records_no_claim():
 
 
 METRICS = ("success@1", "success@5", "success@10", "per_step", "route", "fake")
-OTHERS = ("kl", "pass@16", "changed", "changed_bf16")
+OTHERS = ("kl", "kl_init", "pass@16", "changed", "changed_bf16")
 UNUSED = ("sweep", "push", "grpo", "window-fresh", "window-left")  # no claim is about them
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from trl import SFTConfig
 
@@ -187,6 +188,7 @@ def test_the_penalty_adds_the_distance_to_init(random_model, fresh_model, tokeni
     nll = -logps.gather(-1, said)[..., 0][answer].mean()
     kl = (there.exp() * (there - logps)).sum(-1)[answer].mean()
     trainer = object.__new__(PenaltyTrainer)
+    trainer.accelerator = Accelerator(cpu=True)
     for init, penalty in ((random_model, kl), (fresh_model, 0.0)):
         trainer.init = init
         loss = trainer.compute_loss(fresh_model, dict(inputs))

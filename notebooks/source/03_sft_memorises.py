@@ -660,7 +660,7 @@ with notebook.exercise("3.5"), torch.random.fork_rng():
         batch = [torch.randint(1, 30, (a + b,)).tolist() for a, b in sizes]
         rows = [{"input_ids": ids, "labels": [-100] * a + ids[a:]}
                 for ids, (a, _) in zip(batch, sizes, strict=True)]
-        ids, labels = (pad_sequence([torch.tensor(row[key]) for row in rows], True, fill)
+        ids, labels = (pad_sequence([torch.tensor(r[key]) for r in rows], True, fill)
                        for key, fill in (("input_ids", 0), ("labels", -100)))
         found, right = sft_loss(tiny, rows), tiny(input_ids=ids, labels=labels).loss
         assert torch.is_tensor(found) and found.ndim == 0, f"a tensor (), not {found!r}"

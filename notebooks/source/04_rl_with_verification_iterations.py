@@ -1315,8 +1315,9 @@ pd.DataFrame(log, index=range(1, few + 1)).round(3).T
 error = log[0]["value_loss"]
 notebook.show(
     f"A loss of {log[0]['loss']:.1f} in step 1 does not mean that training diverges. "
-    "Before the first update every ratio is 1 and normalised advantages have mean zero, "
-    "so the policy's part of the loss is zero. What is left is the value head's part, "
+    "Before the first update every ratio is 1 and normalised advantages have mean "
+    "zero, so the policy's part of the loss is zero. What is left is the value "
+    "head's part, "
     f"{scale.rl.value_coef:g} times its mean squared error of {error:.1f}: an "
     f"untrained head is off by about {error ** 0.5:.1f}."
 )

@@ -537,7 +537,8 @@ def summary(split: str, at: int) -> str:
     if not rises:
         return f"rises at every step in none of {len(found)} regimes, falls in {falls}"
     return (f"rises at every step in {len(rises)} of {len(found)} regimes "
-            f"({'; '.join(rises)}), {kept} of them after Holm's correction; falls in {falls}")
+            f"({'; '.join(rises)}), {kept} of them after Holm's correction; "
+            f"falls in {falls}")
 
 # %% tags=["tries-figure"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey=True)
