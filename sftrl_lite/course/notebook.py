@@ -49,7 +49,7 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
     plt.switch_backend(plt.get_backend())  # loading it later would undo the next line
     plt.ioff()  # figures appear through figure(), once and with their alt text
     if not scale.memory:
-        torch.set_num_threads(1)  # the models are too small to share among threads
+        torch.set_num_threads(1)  # as in runs: with more, sums are taken in another order
     transformers.utils.logging.set_verbosity_error()
     name = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
     print(f"python {platform.python_version()} · torch {torch.__version__} · ", end="")

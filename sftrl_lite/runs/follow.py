@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sftrl_lite.files import damage_in_one_line
 from sftrl_lite.runs.growing import AGAIN, whole_lines
 from sftrl_lite.runs.watch import COLUMNS
 from sftrl_lite.tasks.base import read_answer
@@ -34,27 +34,16 @@ def read_steps(out: Path, last: int = 0) -> pd.DataFrame:
         last: how many rows, the newest; 0: all.
     """
     rows = whole_lines(path := out / "steps.csv")[1:]
-    with named(path):
+    with damage_in_one_line(path, AGAIN):
         found = pd.read_csv(io.StringIO("\n".join([",".join(COLUMNS), *rows[-last:]])))
         return found.apply(pd.to_numeric)
 
 
 def read_looks(out: Path) -> list[dict[str, Any]]:
     """The looks of ``transcripts.jsonl`` so far, as ``watch.Log`` wrote them."""
-    path = out / "transcripts.jsonl"
-    with named(path):
-        return [json.loads(line) for line in whole_lines(path)]
-
-
-@contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Whatever is wrong with what a file holds becomes one line that names it."""
-    try:
-        yield
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path} is damaged; {AGAIN}") from None
+    lines = whole_lines(path := out / "transcripts.jsonl")
+    with damage_in_one_line(path, AGAIN):
+        return [json.loads(line) for line in lines]
 
 
 def latest(out: Path) -> str:
@@ -89,8 +78,9 @@ def answers(out: Path) -> dict[str, list[Said]]:
     Problems without cards are numbered. Empty before the first look.
     """
     found: dict[str, list[Said]] = {}
-    with named(out / "transcripts.jsonl"):
-        for look in read_looks(out):
+    looks = read_looks(out)
+    with damage_in_one_line(out / "transcripts.jsonl", AGAIN):
+        for look in looks:
             for number, episode in enumerate(look["episodes"], 1):
                 first, taught = episode["turns"][0], episode.get("demonstration", "")
                 mark = RIGHT if first["kind"] == "solved" else WRONG
