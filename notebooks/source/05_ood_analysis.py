@@ -77,7 +77,7 @@ from sftrl_lite.files import ROOT
 from sftrl_lite.models.loading import load
 from sftrl_lite.runs.headline import headline
 
-table = headline(seed=0, scale=scale.name, out=ROOT / "runs" / "headline")
+table = headline(seed=0, scale=scale, out=ROOT / "runs" / "headline")
 folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
 init, tokenizer = load(scale.base_for("gp-l"))
 models = {"Init": scale.base_for("gp-l")}  # folders: at full, not all fit at once

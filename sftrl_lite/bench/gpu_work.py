@@ -36,7 +36,7 @@ from sftrl_lite.training.compute import text_weights
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.rl import rl_step
 from sftrl_lite.training.rollouts import rollout
-from sftrl_lite.training.static_decoding import ROOMS, StaticDecoder, cache_bytes
+from sftrl_lite.training.static_decoding import StaticDecoder, cache_bytes, free_room
 from sftrl_lite.training.trl_grpo import make_trainer
 from sftrl_lite.training.updates import new_learner
 
@@ -187,7 +187,7 @@ def playing(
     ):
         best = max([speed(size, merge) for _ in range(rounds + 1)][1:])
         found += [(name, best, "tokens/s")] * bool(best)
-    ROOMS.pop(model, None)
+    free_room(model)
     return found
 
 
@@ -200,7 +200,7 @@ def filled(
     ways = dict(tries=settings.tries, max_new_tokens=settings.max_new_tokens)
     play = partial(rollout, model, processor, task, problems, together=settings.together, **ways)
     memory = clock(play)[1]
-    ROOMS.pop(model, None)
+    free_room(model)
     return [("EVAL memory", memory, "GiB")] * bool(memory)
 
 

@@ -6,11 +6,13 @@ import _thread
 import base64
 import html
 import io
+import os
 import platform
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import torch
@@ -33,12 +35,16 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
         task: whose base the chapter starts from, named in what is printed.
 
     Returns:
-        the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset).
+        the row of the scale table that ``SFTRL_SCALE`` names (``tiny`` if unset), its runs as
+        short as ``SFTRL_SHARE`` says.
 
     Raises:
+        ValueError: no such row or share.
         RuntimeError: a row for GPUs, and there is none; pictures for a row of text.
     """
-    scale = get_scale()
+    scale, share = get_scale(), live_share()
+    if share < 1:
+        scale = shortened(scale, share)
     if scale.memory and not hardware().gpu:
         raise RuntimeError(f"{scale.name} needs a CUDA GPU and none was found; unset SFTRL_SCALE")
     if task.endswith("-vl") and not scale.picture:
@@ -55,8 +61,38 @@ def setup(seed: int = 0, task: str = "gp-l") -> Scale:
     print(f"python {platform.python_version()} · torch {torch.__version__} · ", end="")
     print(f"transformers {transformers.__version__}")
     print(f"device {device()} ({name}) · {precision()[1]}")
-    print(f"scale {scale.name} (base {scale.base_for(task)}) · seed {seed}")
+    short = f" · live runs at {share:.0%} of their compute" if share < 1 else ""
+    print(f"scale {scale.name} (base {scale.base_for(task)}) · seed {seed}{short}")
     return scale
+
+
+def live_share() -> float:
+    """The share of its compute that a live run takes, from ``SFTRL_SHARE``; 1 if unset.
+
+    Raises:
+        ValueError: it is no share.
+    """
+    text = os.environ.get("SFTRL_SHARE") or "1"
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"SFTRL_SHARE is {text!r}; it is a number above 0 and at most 1")
+    return share
+
+
+def shortened(scale: Scale, share: float) -> Scale:
+    """A row whose runs take a share of their compute and of their evaluation problems.
+
+    For machines that are slow, and for tests of the chapters; what is recorded takes all.
+    """
+    return replace(
+        scale,
+        tflop=share * scale.tflop,
+        computes=tuple((task, share * tflop) for task, tflop in scale.computes),
+        eval_episodes=max(10, round(share * scale.eval_episodes)),
+    )
 
 
 @contextmanager

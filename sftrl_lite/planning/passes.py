@@ -15,7 +15,7 @@ from sftrl_lite.planning.fake import Live, encode_whole, pictures_like, states_l
 from sftrl_lite.training.decoding import Decoder
 from sftrl_lite.training.forward import Batch, ValueHead, policy
 from sftrl_lite.training.sampling import sample_tokens
-from sftrl_lite.training.static_decoding import ROOMS, StaticDecoder
+from sftrl_lite.training.static_decoding import StaticDecoder, free_room
 
 
 @dataclass
@@ -203,7 +203,7 @@ def play(
         held = live.restart()
         sample_tokens(logits, 0.6, None, 0.9)
         found.sampling = live.recent - held + logits.nbytes
-    ROOMS.pop(model)
+    free_room(model)
     model.train(training)
     return found
 

@@ -21,7 +21,7 @@ from sftrl_lite.tasks.released_prompts import difference, learn
 from sftrl_lite.tasks.sft_data import Demonstration
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import rollout
-from sftrl_lite.training.static_decoding import ROOMS
+from sftrl_lite.training.static_decoding import free_room
 
 READABLE = 0.5  # RL starts where at least this share of the answers has the right form
 
@@ -105,7 +105,7 @@ def check_format(
         max_new_tokens=settings.max_new_tokens,
         generator=dice,
     )
-    ROOMS.pop(model, None)  # the memory of its cache is the training's now
+    free_room(model)  # the memory of its cache is the training's now
     kinds = distributed.all_gather([episode.turns[0].verdict.kind for episode in played])
     if (wrong := kinds.count("illegal")) > (1 - READABLE) * len(kinds):
         raise RuntimeError(

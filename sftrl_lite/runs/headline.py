@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import queue
 from collections.abc import Callable
-from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -122,8 +121,10 @@ def side_by_side(
 
 def headline_runs(seed: int = 0, scale: Scale | str | None = None) -> dict[str, Run]:
     """SFT and RL (PPO) from the same Init on the same hands, by method."""
-    brief = partial(Run, points=2, eval_episodes=300, pass_samples=0)  # leaves time for training
-    return {m: brief(m, seed=seed, scale=get_scale(scale)) for m in ("sft", "rl-ppo")}
+    scale = get_scale(scale)
+    few = scale.eval_episodes * 3 // 5  # leaves time for training
+    options: dict[str, Any] = dict(points=2, eval_episodes=few, curve_episodes=few, pass_samples=0)
+    return {m: Run(m, seed=seed, scale=scale, **options) for m in ("sft", "rl-ppo")}
 
 
 def headline_folder(

@@ -18,7 +18,7 @@ from sftrl_lite.training.compute import text_weights
 from sftrl_lite.training.distributed import all_gather, place, split_between_processes, world
 from sftrl_lite.training.forward import PART, pack, policy
 from sftrl_lite.training.rollouts import Episode, rollout
-from sftrl_lite.training.static_decoding import ROOMS
+from sftrl_lite.training.static_decoding import free_room
 
 
 def pass_at_k(correct: int, samples: int, k: int) -> float:
@@ -114,7 +114,7 @@ def evaluate(
             blind = all_gather([replace(episode, pixels=None) for episode in played])
             played = [*blind[:first], *played, *blind[first + len(played) :]]
         episodes += played
-    ROOMS.pop(model, None)  # what follows may need the memory of its cache
+    free_room(model)  # what follows may need the memory of its cache
     own = {name: wilson(*hits) for name, hits in task.metrics(problems, episodes).items()}
     return measure(episodes) | own, episodes
 

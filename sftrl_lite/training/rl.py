@@ -44,7 +44,7 @@ from sftrl_lite.training.losses import (
     rewards_to_go,
 )
 from sftrl_lite.training.rollouts import Episode, rollout
-from sftrl_lite.training.static_decoding import ROOMS
+from sftrl_lite.training.static_decoding import free_room
 from sftrl_lite.training.updates import Learner, Update, encode_in_step, encoded, update
 
 
@@ -118,7 +118,7 @@ def play(
             together=s.together,
             engine=engine,
         )
-    ROOMS.pop(rollout_model, None)  # the memory of its cache is the update's now
+    free_room(rollout_model)  # the memory of its cache is the update's now
     return episodes
 
 

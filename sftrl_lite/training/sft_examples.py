@@ -25,7 +25,7 @@ from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Playable, Problem, Teachable
 from sftrl_lite.training import distributed
 from sftrl_lite.training.rollouts import rollout
-from sftrl_lite.training.static_decoding import ROOMS
+from sftrl_lite.training.static_decoding import free_room
 
 # transformers 5.23 has a new name for it; trl turns it on under the old one
 NEW, OLD = "activation_checkpointing", "gradient_checkpointing"
@@ -152,7 +152,7 @@ def verified(
         found = [(e.problem, e.turns[0].answer) for e in played if e.solved]
         pairs += distributed.all_gather(found)
         tokens += sum(distributed.all_gather([len(e.turns[0].logps) for e in played]))
-    ROOMS.pop(model, None)  # the memory of its cache is the training's now
+    free_room(model)  # the memory of its cache is the training's now
     if not pairs:
         raise ValueError(f"none of {len(problems) * samples} answers is right: nothing to imitate")
     return pairs, tokens

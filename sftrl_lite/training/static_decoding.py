@@ -103,7 +103,7 @@ def room_for(model: PreTrainedModel, like: Sequence[Any], rows: int, columns: in
         fits = [known[i].whole[0].shape == shape(i, x.keys) for i, x in used.items() if i in known]
         if known.keys() == used.keys() and all(fits) and known[min(used)].dtype == kind:
             return there
-    ROOMS.pop(model, None)  # free the old one first
+    free_room(model)  # the old one first
     there = None
     lent = list(like)
     for i, layer in used.items():
@@ -111,6 +111,11 @@ def room_for(model: PreTrainedModel, like: Sequence[Any], rows: int, columns: in
         lent[i] = LentLayer(*(x.new_zeros(shape(i, x), dtype=kind) for x in pair))
     ROOMS[model] = Room(rows, columns, lent, compiled(model))
     return ROOMS[model]
+
+
+def free_room(model: PreTrainedModel) -> None:
+    """Give back the memory of a model's cache, to what follows its decoding."""
+    ROOMS.pop(model, None)
 
 
 def compiled(model: PreTrainedModel) -> Callable:
