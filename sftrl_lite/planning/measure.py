@@ -222,7 +222,7 @@ def traced(
 
 
 @contextmanager
-def few_to_search() -> Iterator[None]:
+def frozen_heap() -> Iterator[None]:
     """Let the garbage collector leave alone what is there already: a seventh of a plan's time.
 
     Passes on fake tensors make many small objects, and it would go through torch again and again.

@@ -20,7 +20,7 @@ import pandas as pd
 from sftrl_lite.files import ROOT
 from sftrl_lite.planning.fake import few_pictures, nothing
 from sftrl_lite.planning.layers import cut, depths, extrapolated
-from sftrl_lite.planning.measure import few_to_search, gathered, measured, pieces, sizes_of
+from sftrl_lite.planning.measure import frozen_heap, gathered, measured, pieces, sizes_of
 from sftrl_lite.planning.workload import (
     CONTEXT,
     GIB,
@@ -114,7 +114,7 @@ def make_plan(work: Work) -> Plan:
     config = config_of(work.scale, work.task, work.tiles)
     layers, s = depths(config), scale.rl
     shape = layers | pieces(work, config)
-    with few_to_search():
+    with frozen_heap():
         x = defaultdict(float, extrapolated(partial(measured, work), shape))
     pictured, on_gpu = work.pictured, scale.memory > 0
     few = few_pictures(config, PART)

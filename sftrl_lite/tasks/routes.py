@@ -105,7 +105,10 @@ class Route:
 
     def __post_init__(self) -> None:
         if not self.legs:
-            raise ValueError(f"{self.city}, route {self.name}: no legs")
+            raise ValueError(f"{self}: no legs")
+
+    def __str__(self) -> str:
+        return f"{self.city}, route {self.name}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sftrl_lite.pictures import LEAST, PIXELS, SizeError, check_picture
 from sftrl_lite.tasks.panoramas import DataError, is_text, read_json
-from sftrl_lite.tasks.street_data import MARKERS, _get
+from sftrl_lite.tasks.street_data import MARKERS, nested
 
 MOST = 2**32  # bytes of a file; 800,000 examples of the released form take a quarter
 
@@ -58,14 +58,14 @@ def _demonstrations(
     folder = path.parent.resolve()
     for i, entry in enumerate(raw):
         try:
-            turns = _get(entry, "conversations")
+            turns = nested(entry, "conversations")
             if not isinstance(turns, list) or len(turns) != 2:
                 raise ValueError("conversations is not a list of two turns")
             texts = []
             for j, speaker in enumerate(("human", "gpt")):
-                if _get(turns[j], "from") != speaker:
+                if nested(turns[j], "from") != speaker:
                     raise ValueError(f"conversations[{j}].from is not {speaker}")
-                if not is_text(text := _get(turns[j], "value")) or not text.strip():
+                if not is_text(text := nested(turns[j], "value")) or not text.strip():
                     raise ValueError(f"conversations[{j}].value is not text")
                 texts.append(text)
             images = _images(entry.get("image"), folder)

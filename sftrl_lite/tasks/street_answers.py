@@ -7,7 +7,7 @@ import re
 from types import MappingProxyType
 
 from sftrl_lite.tasks.city import NAMES
-from sftrl_lite.tasks.routes import DIRECTIONS, INTERSECTION, NO_LANDMARK, Route, Step
+from sftrl_lite.tasks.routes import DIRECTIONS, INTERSECTION, NO_LANDMARK, Step
 
 REWARDS = MappingProxyType(  # appendix B.3; an illegal answer is a wrong action like any other
     {
@@ -79,10 +79,6 @@ def write_answer(
     """An answer in the paper's form, or with the action before what is seen."""
     answer = dict(zip(KEYS, (observation, instruction, action), strict=True))
     return json.dumps({KEYS[-1]: action} | answer if action_first else answer)
-
-
-def _label(route: Route) -> str:
-    return f"{route.city}, route {route.name}"
 
 
 # --- the tiny tokenizer ------------------------------------------------------------------

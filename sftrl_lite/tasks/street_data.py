@@ -77,7 +77,7 @@ def parse_milestones(text: str) -> list[dict[str, str]]:
     return blocks
 
 
-def _get(raw: object, *keys: str) -> Any:
+def nested(raw: object, *keys: str) -> Any:
     """A nested field; raises ValueError with its dotted name."""
     for i, key in enumerate(keys):
         if not isinstance(raw, dict) or key not in raw:
@@ -147,12 +147,12 @@ def make_route(
         ValueError: the field that is missing or wrong.
     """
     rng = stream(seed, "street data", city, name)
-    start = _place(_get(raw, "start_place", "relocated_geocode"), "start_place.relocated_geocode")
-    listed = _get(raw, "route_results", "geocode_list")
+    start = _place(nested(raw, "start_place", "relocated_geocode"), "start_place.relocated_geocode")
+    listed = nested(raw, "route_results", "geocode_list")
     if not isinstance(listed, list) or not listed:
         raise ValueError("route_results.geocode_list is not a list of places")
     ends = [_place(p, f"route_results.geocode_list[{i}]") for i, p in enumerate(listed)]
-    info = _get(raw, "milestone_info")
+    info = nested(raw, "milestone_info")
     if not isinstance(info, str):
         raise ValueError("milestone_info is not text")
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sftrl_lite.tasks.routes import Route, Step, steps
-from sftrl_lite.tasks.street_answers import _label
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def route_success(
     for decision, episode in zip(played, episodes, strict=True):
         walk = walks.setdefault(decision.route, {})
         if decision.index in walk:
-            raise ValueError(f"{_label(decision.route)}: step {decision.index} played twice")
+            raise ValueError(f"{decision.route}: step {decision.index} played twice")
         walk[decision.index] = [turn.verdict.solved for turn in episode.turns]
     counts = {name: [0, 0] for name in ("route", "decision", "per_step", "walk_per_step")}
 
@@ -78,7 +77,7 @@ def route_success(
 
     for route, walk in walks.items():
         if len(walk) < len(steps(route)):
-            raise ValueError(f"{_label(route)}: {len(walk)} of {len(steps(route))} steps played")
+            raise ValueError(f"{route}: {len(walk)} of {len(steps(route))} steps played")
         going = True
         for index in range(len(walk)):
             tries = walk[index]
