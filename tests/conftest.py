@@ -6,6 +6,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import copy
 import gc
+import multiprocessing
 from dataclasses import dataclass, replace
 
 import pytest
@@ -36,6 +37,15 @@ from sftrl_lite.training.rollouts import Episode, Turn
 
 torch.set_num_threads(1)
 gc.freeze()  # what was imported stays; a trainer collects garbage, and would go through it all
+
+
+@pytest.fixture
+def quick_processes(monkeypatch):
+    """What starts processes forks them from one that has imported torch and trl."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["sftrl_lite.runs.execute"])
+        monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
 
 
 @pytest.fixture(autouse=True)

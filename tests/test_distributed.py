@@ -223,12 +223,14 @@ def test_fewer_problems_than_processes(bases, pretended, tmp_path, monkeypatch):
 FEW = dict(problems=3, samples=2, minibatch=2, max_new_tokens=5)
 FIELDS = dict(scale=small_scale(picture=40, sft=dict(batch=4), rl=FEW))
 FIELDS |= dict(seed=1, steps=3, hands=8, tries=2, points=3, eval_episodes=3, final_episodes=3)
-ONE = dict(hands=1, eval_episodes=1, final_episodes=1)  # of each: fewer than processes
+FIELDS |= dict(curve_episodes=3, pass_samples=2)
+# of each: fewer than processes
+ONE = dict(hands=1, eval_episodes=1, final_episodes=1, pass_samples=1)
 RUNS = {
     "rl": Run("rl-ppo", splits=("id",), **FIELDS),
     "sft": Run("sft", splits=("id",), **FIELDS),
     "pictures": Run("rl-grpo", task="gp-vl", splits=("ood-visual",), **FIELDS),
-    "few": Run("sft", splits=("id",), **FIELDS | ONE, pass_samples=1),
+    "few": Run("sft", splits=("id",), **FIELDS | ONE),
 }
 
 

@@ -34,6 +34,7 @@ processes.set_forkserver_preload(["sftrl_lite.runs.execute"])  # torch and trl a
 FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=5)
 FIELDS = dict(scale=small_scale(sft=dict(batch=4), rl=FEW))
 FIELDS |= dict(seed=1, steps=3, tries=2, hands=6, points=3, eval_episodes=2, final_episodes=2)
+FIELDS |= dict(curve_episodes=2, pass_samples=2)
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
 
 

@@ -132,11 +132,12 @@ def test_workers_end_with_their_parent(number, all_of_them, tmp_path):
 # --- busy folders ----------------------------------------------------------------------
 
 
-def test_a_sweep_goes_on_past_a_busy_folder(base, tmp_path):
+def test_a_sweep_goes_on_past_a_busy_folder(base, tmp_path, quick_processes):
     path, record, runs = tmp_path / "s.toml", tmp_path / "l.csv", tmp_path / "runs"
     path.write_text(
         f'[[a]]\nmethod = "sft"\nseed = [0, 1]\nbase = "{base}"\nsteps = 1\nhands = 4\npoints = 1\n'
-        "eval_episodes = 1\nfinal_episodes = 1\npass_samples = 0\nsplits = [['id']]\n"
+        "eval_episodes = 1\nfinal_episodes = 1\ncurve_episodes = 0\npass_samples = 0\n"
+        "splits = [['id']]\n"
     )
     (_, first), (_, second) = sweep.read_sweep(path)
     taken = runs / folder_of(first, "a")

@@ -198,6 +198,7 @@ def test_a_whole_run(base, name, adapter, method, tmp_path):
     few = dict(problems=2, samples=2, minibatch=2, tries=2, max_new_tokens=5)
     fields = dict(scale=small_scale(picture=40, sft=dict(batch=2), rl=few))
     fields |= dict(steps=1, hands=4, points=1, eval_episodes=2, final_episodes=2, splits=("id",))
+    fields |= dict(curve_episodes=1, pass_samples=2)
     run = Run(method, task=name, base=str(base), adapter=adapter, **fields)
     rows = train(run, tmp_path / "run")
     assert {row.step for row in rows} == {0, 1}

@@ -584,7 +584,7 @@ def test_a_bad_route_is_left_out_on_request(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("verb", ["sft", "rl"])
 def test_training_on_a_folder(verb, folder, tmp_path, monkeypatch, capsys):
     few = dict(steps=1, hands=4, points=1, splits="ood-rule", task="virl-l", data=folder)
-    few |= {"final-episodes": 5, "out": tmp_path / "run"}
+    few |= {"final-episodes": 5, "pass-samples": 2, "curve-episodes": 2, "out": tmp_path / "run"}
     few |= dict(problems=2, samples=2) if verb == "rl" else {}
     flags = [part for name, value in few.items() for part in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["sftrl_lite", verb, *flags])

@@ -20,6 +20,7 @@ splits = [["ood-rule"]]
 final_episodes = 4
 tries = 1
 pass_samples = 0
+curve_episodes = 2
 """
 
 
@@ -108,7 +109,7 @@ def test_a_ledger_of_another_version_is_refused(file, tmp_path):
         missing(read_sweep(file(SHORT)), tmp_path / "ledger.csv")
 
 
-def test_a_sweep_stops_and_goes_on(file, tmp_path, monkeypatch):
+def test_a_sweep_stops_and_goes_on(file, tmp_path, monkeypatch, quick_processes):
     path, record, runs = file(SHORT), tmp_path / "ledger.csv", tmp_path / "runs"
     wanted = read_sweep(path)
 
