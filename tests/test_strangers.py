@@ -3,6 +3,7 @@
 import ast
 import json
 import pickle
+import sys
 import time
 import zlib
 from copy import deepcopy
@@ -108,6 +109,16 @@ HUGE = {  # a template, and where it is stopped; without a stop it would never e
     GROW + "{% set ns.x = {'a': ns.x, 'b': ns.x} %}{% endfor %}{{ ns.x }}": "it makes more than",
     LOOP + "{{ 'xxxxxxxx' }}" * 9 + "{% endfor %}": "it makes more than",
 }
+
+
+WIDE = [  # in one line, which is not seen while it runs
+    "{{ 'x'|center(99999999999) }}",
+    "{{ 'x'.ljust(99999999999) }}",
+    "{{ '%99999999999d'|format(1) }}",
+    "{{ 'x'|indent(99999999999, true) }}",
+]
+if sys.platform == "linux":  # elsewhere nobody bounds the memory of a process
+    HUGE |= dict.fromkeys(WIDE, "its chat template fails")
 
 
 @pytest.mark.parametrize(

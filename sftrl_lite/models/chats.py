@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from sftrl_lite.models.vision import tokenizer_of
-from sftrl_lite.processes import first_line
+from sftrl_lite.processes import bounded_memory, first_line
 
 
 def ask(task: Any, problem: Any, picture: Image.Image | None = None) -> dict[str, Any]:
@@ -53,6 +53,7 @@ Chat = Sequence[dict[str, Any]]  # messages: a role and a content
 LINES = 100_000  # of a chat template's program; those of Llama take a thousand
 CALLS = 10  # of functions count as a line; jinja takes 170,000 to read a long template
 SIZE = 1_000_000  # letters that it may hold at a time, or write; an item counts as ten
+MEMORY = 2**30  # bytes that reading it may take
 DATE = "26 Jul 2024"  # Llama's templates would write today's
 
 
@@ -92,6 +93,7 @@ def check_template(processor: Any) -> None:
     jinja's sandbox keeps a template from calling what it should not, and not from going on for
     ever: two loops of 100,000 in one another take hours, a text that is doubled 40 times takes
     all memory. One line of ``9**9**9`` is not seen while it runs: a product is refused unread.
+    A filter that fills up to a width is one line as well, and has ``MEMORY`` for it.
 
     Raises:
         ValueError: it fails, does not end, multiplies, or makes more than ``SIZE`` letters.
@@ -123,7 +125,8 @@ def check_template(processor: Any) -> None:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        render(processor, chat, prompt=True)
+        with bounded_memory(MEMORY):
+            render(processor, chat, prompt=True)
     finally:
         sys.settrace(before)
 
