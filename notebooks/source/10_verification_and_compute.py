@@ -548,7 +548,7 @@ plots.legend_below(fig)
 for row in axes:
     row[0].set_ylabel("growth over Init, points")
 said = f"Growth over Init, each policy at its own budget: {summary('ood-rule', 0)}"
-fig.suptitle(textwrap.fill(said, 100), fontsize=11, fontweight="bold")
+fig.suptitle(textwrap.fill(said, 112), fontsize=11, fontweight="bold")
 shifted, known = words("ood-rule"), words("id")
 alt = "; ".join(f"{regime} {said}" for regime, said in shifted["own budget"].items())
 notebook.figure(fig, alt=f"{said}. Shifted rule, budgets of 1, 3, 5 and 10 tries; the "
