@@ -39,12 +39,18 @@ torch.set_num_threads(1)
 gc.freeze()  # what was imported stays; a trainer collects garbage, and would go through it all
 
 
+def forked_processes():
+    """Processes that are forked from one that has imported torch and trl."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sftrl_lite.runs.execute"])
+    return context
+
+
 @pytest.fixture
 def quick_processes(monkeypatch):
-    """What starts processes forks them from one that has imported torch and trl."""
+    """What starts processes forks them, where it can."""
     if "forkserver" in multiprocessing.get_all_start_methods():
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["sftrl_lite.runs.execute"])
+        context = forked_processes()
         monkeypatch.setattr(multiprocessing, "get_context", lambda kind: context)
 
 

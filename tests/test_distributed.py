@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import multiprocessing
 import os
 import socket
 from unittest.mock import Mock
@@ -13,6 +12,7 @@ import torch
 from conftest import (
     LengthTask,
     PictureTask,
+    forked_processes,
     make_reader,
     make_seeing,
     make_smol,
@@ -36,8 +36,7 @@ from sftrl_lite.training.evaluate import distance, evaluate
 from sftrl_lite.training.rollouts import rollout
 from sftrl_lite.training.sft_examples import verified
 
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sftrl_lite.runs.execute"])  # torch and trl are imported once
+processes = forked_processes()
 
 
 def launch(work, n, *args):

@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import errno
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import made_up_row, small_scale
+from conftest import forked_processes, made_up_row, small_scale
 
 from sftrl_lite.files import full_disk_in_one_line
 from sftrl_lite.models import loading
@@ -28,8 +27,7 @@ from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.recorder import Recorder, read_rows
 from sftrl_lite.runs.run_config import Run
 
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sftrl_lite.runs.execute"])  # torch and trl are imported once
+processes = forked_processes()
 
 FEW = dict(problems=2, samples=2, minibatch=2, max_new_tokens=5)
 FIELDS = dict(scale=small_scale(sft=dict(batch=4), rl=FEW))

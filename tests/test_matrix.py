@@ -70,8 +70,8 @@ def as_on_a_gpu(monkeypatch, request, graphs):
 
     Compiling would take most of the time. So each graph is compiled by the first run that decodes
     with it: each class of model and of layers, with pictures and without, with weights in 32 bits
-    and in 16, of which one format is compiled.
-    Later runs with the same graph decode with what it was compiled from.
+    and in 16, of which one format is compiled. Later runs with the same graph decode with what it
+    was compiled from.
     """
     named = getattr(request.node, "callspec", None)
     chosen = named.params if named else {}

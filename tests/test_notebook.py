@@ -19,7 +19,7 @@ from PIL import Image
 from sftrl_lite.course import calculators, notebook, widgets
 from sftrl_lite.models.tiny import make_tokenizer, tiny_config
 from sftrl_lite.results import memory_plots
-from sftrl_lite.runs.headline import headline_runs
+from sftrl_lite.runs.headline import headline_folder, headline_runs
 from sftrl_lite.tasks.cards import Rule
 from sftrl_lite.tasks.general_points import (
     GeneralPoints,
@@ -74,6 +74,7 @@ def test_live_runs_take_a_share_of_their_compute(monkeypatch, capsys):
     assert (whole.eval_episodes, short.eval_episodes) == (500, 100)
     runs = headline_runs(scale=short)
     assert all(run.filled().tflop == pytest.approx(whole.tflop / 5) for run in runs.values())
+    assert headline_folder(scale=short) != headline_folder(scale=whole) == headline_folder()
     assert {run.hash for run in runs.values()}.isdisjoint(r.hash for r in headline_runs().values())
 
 

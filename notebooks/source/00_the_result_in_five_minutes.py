@@ -151,7 +151,7 @@ predicted = {  # replace None by your numbers; Init's stand above
 # %%
 from sftrl_lite.files import ROOT
 from sftrl_lite.results.headline_figure import sentence
-from sftrl_lite.runs.headline import headline
+from sftrl_lite.runs.headline import headline, headline_folder
 
 table = headline(seed=0, scale=scale, out=ROOT / "runs" / "headline")
 print(sentence(table))
@@ -226,7 +226,7 @@ tables.cost_table(table)
 # to our hand now?
 
 # %%
-folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
+folder = headline_folder(0, scale, ROOT / "runs" / "headline")
 for method in ("sft", "rl-ppo"):
     model, tokenizer = load(folder / method / "model")
     print(plots.LOOKS[method][3])

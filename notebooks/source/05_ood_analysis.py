@@ -75,10 +75,10 @@ for name, answer in students.items():
 # %%
 from sftrl_lite.files import ROOT
 from sftrl_lite.models.loading import load
-from sftrl_lite.runs.headline import headline
+from sftrl_lite.runs.headline import headline, headline_folder
 
 table = headline(seed=0, scale=scale, out=ROOT / "runs" / "headline")
-folder = ROOT / "runs" / "headline" / f"{scale.name}-seed0"
+folder = headline_folder(0, scale, ROOT / "runs" / "headline")
 init, tokenizer = load(scale.base_for("gp-l"))
 models = {"Init": scale.base_for("gp-l")}  # folders: at full, not all fit at once
 models |= {"SFT": folder / "sft" / "model", "RL": folder / "rl-ppo" / "model"}

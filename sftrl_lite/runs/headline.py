@@ -130,8 +130,14 @@ def headline_runs(seed: int = 0, scale: Scale | str | None = None) -> dict[str, 
 def headline_folder(
     seed: int = 0, scale: Scale | str | None = None, out: Path | str = "runs/headline"
 ) -> Path:
-    """Where the runs of the headline lie, each in a folder of its method's name."""
-    return Path(out) / f"{get_scale(scale).name}-seed{seed}"
+    """Where the runs of the headline lie, each in a folder of its method's name.
+
+    Runs of a row that was shortened have a place of their own.
+    """
+    scale = get_scale(scale)
+    whole = scale.tflop == get_scale(scale.name).tflop
+    name = scale.name if whole else f"{scale.name}-{scale.tflop:g}tflop"
+    return Path(out) / f"{name}-seed{seed}"
 
 
 def headline(
