@@ -46,6 +46,7 @@ class RLSettings:
     max_new_tokens: int = 40
     group: int = 8  # samples of a problem under GRPO, where ``samples`` is one
     together: int = 0  # episodes at once; 0: all, on a GPU ``rollouts.TOGETHER``
+    cosine: int = 0  # steps in which the rates fall to zero along a cosine; 0: they stay
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ class Scale:
     what is trained (the paper trains everything, on eight GPUs); ``init`` how the shared Init is
     made of it, and ``ready`` that it is an Init already; ``inits`` the paper's checkpoint that a
     task starts from; ``rates`` the learning rates of tasks that need others than ``sft`` and
-    ``rl`` have, ``computes`` their ``tflop`` likewise, and ``lambdas`` their ratio of sampling
-    passes to trained tokens where it is not ``LAMBDA``. Rates are those for all weights: an
+    ``rl`` have, ``computes`` their ``tflop`` likewise, ``cosines`` the steps in which RL's rates
+    fall, and ``lambdas`` their ratio of sampling passes to trained tokens where it is not
+    ``LAMBDA``. Rates are those for all weights: an
     adapter takes ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for
     SFT and RL).
     """
@@ -96,6 +98,7 @@ class Scale:
     inits: str = ""
     rates: tuple[tuple[str, float, float], ...] = ()  # task, SFT's and RL's rate, where others
     computes: tuple[tuple[str, float], ...] = ()  # task, teraflop, where another
+    cosines: tuple[tuple[str, int], ...] = ()  # task, steps of RL, where not ``rl.cosine``
     lambdas: tuple[tuple[str, float], ...] = ()  # task, sampling passes a trained token
     lora: float = 10.0
 
@@ -108,6 +111,16 @@ class Scale:
     def compute(self, task: str) -> float:
         """Training compute of a run on a task, in teraflop of the paper's count."""
         return dict(self.computes).get(task, self.tflop)
+
+    def cosine(self, task: str) -> int:
+        """Steps of RL in which its rates fall to zero along a cosine; 0: they stay."""
+        return dict(self.cosines).get(task, self.rl.cosine)
+
+    def schedule(self, task: str, family: str) -> str:
+        """``constant`` or ``cosine``: how the rate of ``sft`` or ``rl`` goes on a task."""
+        if family == "sft":
+            return self.sft.schedule
+        return "cosine" if self.cosine(task) else "constant"
 
     def passes(self, task: str) -> float:
         """Passes while sampling that the paper's count charges for each token trained on by RL."""
@@ -222,6 +235,7 @@ SCALES = {
             max_grad_norm=0.01,
             temperature=0.2,
             max_new_tokens=512,
+            cosine=100,
         ),
         # measured as often as the released run was saved, for as long as its GP-L Init took
         init=InitSettings(lr=1e-4, batch=128, every=20, most=400),
@@ -232,6 +246,7 @@ SCALES = {
         inits="tianzhechu/TASK-Init",
         rates=(("gp-vl", 5e-7, 1e-6), ("virl-vl", 5e-7, 1e-7)),
         computes=(("gp-vl", 6e7), ("virl-l", 4e6), ("virl-vl", 4e7)),
+        cosines=(("virl-l", 20), ("virl-vl", 20)),
         lambdas=(("virl-l", 5.1), ("virl-vl", 5.1)),
     ),
 }

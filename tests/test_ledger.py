@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
-from sftrl_lite.runs import run_config, sweep
+from sftrl_lite.runs import sweep
 from sftrl_lite.runs.run_config import Run
 
 # Every line break that str.splitlines knows, and what a spreadsheet may take for something else
@@ -174,32 +174,32 @@ def copy(tmp_path):
 
 def test_the_commit_is_that_of_this_repository(copy, monkeypatch):
     here, other = copy("here", True), copy("other", True)
-    monkeypatch.setattr(run_config, "ROOT", here)
+    monkeypatch.setattr(ledger, "ROOT", here)
     name = git(here, "rev-parse", "--short=7", "HEAD")
-    assert run_config.commit() == name != git(other, "rev-parse", "--short=7", "HEAD")
+    assert ledger.commit() == name != git(other, "rev-parse", "--short=7", "HEAD")
     for variable in ("GIT_DIR", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
         monkeypatch.setenv(variable, str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
-    assert run_config.commit() == name
+    assert ledger.commit() == name
     (here / "results" / "ledger.csv").write_text("a row more")
-    assert run_config.commit() == name
+    assert ledger.commit() == name
     (here / "sftrl_lite" / "__init__.py").write_text("changed")
-    assert run_config.commit() == f"{name}+"
+    assert ledger.commit() == f"{name}+"
 
 
 def test_there_is_no_commit_where_the_repository_belongs_to_others(copy, tmp_path, monkeypatch):
     top, around = copy("top", False), copy("around", True)
-    monkeypatch.setattr(run_config, "ROOT", top)  # beside their files, and not among them
-    assert git(top, "rev-parse", "HEAD") and run_config.commit() == ""
+    monkeypatch.setattr(ledger, "ROOT", top)  # beside their files, and not among them
+    assert git(top, "rev-parse", "HEAD") and ledger.commit() == ""
     inner = around / "vendor"
     (inner / "sftrl_lite").mkdir(parents=True)
     (inner / "sftrl_lite" / "__init__.py").touch()
     git(around, "add", ".")
     git(around, "commit", "-q", "-m", "vendored")
-    monkeypatch.setattr(run_config, "ROOT", inner)
-    assert run_config.commit() == ""
-    monkeypatch.setattr(run_config, "ROOT", tmp_path / "nowhere")
-    assert run_config.commit() == ""
+    monkeypatch.setattr(ledger, "ROOT", inner)
+    assert ledger.commit() == ""
+    monkeypatch.setattr(ledger, "ROOT", tmp_path / "nowhere")
+    assert ledger.commit() == ""
 
 
 @pytest.fixture

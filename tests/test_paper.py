@@ -23,8 +23,10 @@ def test_what_differs_at_full():
     assert rows["RL: rate, virl-vl"]["paper"] == 1e-7
     assert rows["RL: rate, virl-vl"]["here"] == pytest.approx(1e-6)  # LoRA takes ten times as much
     differ = {name.split(",")[0] for name, row in rows.items() if row["same"] == "no"}
-    assert {"trained", "RL: schedule", "messages"} <= differ
-    alike = {"RL: clip", "RL: epochs", "tries", "compute", "SFT: answers per step"}
+    assert {"trained", "RL: weight of the thoughts", "messages"} <= differ
+    assert rows["RL: steps of the cosine, virl-l"]["here"] == 20
+    alike = {"RL: clip", "RL: steps of the cosine", "RL: epochs", "tries", "compute"}
+    alike |= {"SFT: answers per step"}
     assert not differ & (alike | {"lambda: passes per sampled token"})
     assert rows["evaluation: longest answer"]["paper"] == 256
 

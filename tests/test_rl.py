@@ -378,11 +378,35 @@ def same(one, two):
     return all(torch.equal(a, b) for a, b in parts)
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_rates_fall_along_a_cosine(random_model):
+    """By hand: all of it at first, half in the middle, none at the end and later."""
+    settings = replace(SETTINGS, lr=1e-3, value_lr=1e-2, cosine=4)
+    learner, found = updates.new_learner(random_model, settings, 0), []
+    for learner.step in range(6):
+        learner.set_rates(settings)
+        found.append([group["lr"] for group in learner.optimizer.param_groups])
+    halves = math.sqrt(0.5) / 2
+    shares = [1.0, 0.5 + halves, 0.5, 0.5 - halves, 0.0, 0.0]
+    assert found == [[pytest.approx(s * 1e-3), pytest.approx(s * 1e-2)] for s in shares]
+
+
+def test_a_step_is_taken_at_the_rates_of_the_cosine(random_model, tokenizer, length_task, hands):
+    """Once they are zero, nothing moves."""
+    settings = replace(SETTINGS, problems=3, samples=4, minibatch=6, cosine=2)
+    args = (random_model, tokenizer, length_task, hands, settings)
+    two, three = train(*args, 2)[0], train(*args, 3)[0]
+    assert same(two, three)
+    assert not same(train(*args, 1)[0], two)
+    steady = replace(settings, cosine=0)
+    assert not same(two, train(random_model, tokenizer, length_task, hands, steady, 2)[0])
+
+
+@pytest.mark.parametrize(("method", "cosine"), [*zip(METHODS, (0, 0), strict=True), ("rl-ppo", 4)])
 def test_a_seed_replays_training_also_after_a_resume(
-    method, random_model, tokenizer, length_task, hands
+    method, cosine, random_model, tokenizer, length_task, hands
 ):
-    settings = replace(SETTINGS, method=method, problems=3, samples=4, minibatch=6, epochs=2)
+    sizes = dict(problems=3, samples=4, minibatch=6, epochs=2)
+    settings = replace(SETTINGS, method=method, cosine=cosine, **sizes)
     args = (random_model, tokenizer, length_task, hands, settings, 3)
     whole, figures = train(*args)
     again, _ = train(*args)

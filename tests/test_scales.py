@@ -120,3 +120,18 @@ def test_a_cosine_is_a_choice_that_counts(tokenizer, fresh_model, tmp_path, monk
     assert rates["cosine"][-1] < 1e-5 < rates["cosine"][0] <= 1e-3
     with pytest.raises(ValueError, match="unknown schedule 'steep'; choose constant, cosine"):
         Run("sft", schedule="steep")
+
+
+def test_a_cosine_of_rl_is_the_scales_or_as_long_as_the_run():
+    def steps(**fields):
+        return rl_settings(Run("rl-ppo", load_format="dummy", **fields).filled()).cosine
+
+    assert steps() == steps(schedule="constant", steps=9) == 0
+    assert steps(schedule="cosine", steps=9) == 9
+    assert steps(scale="full") == 100 == steps(scale="full", steps=9, schedule="cosine")
+    assert steps(scale="full", task="virl-vl") == 20
+    assert steps(scale="full", schedule="constant") == 0
+    assert Run("rl-ppo", steps=9, schedule="cosine").hash != Run("rl-ppo", steps=9).hash
+    assert Run("rl-ppo", steps=9, schedule="constant").hash == Run("rl-ppo", steps=9).hash
+    with pytest.raises(ValueError, match="at tiny RL's cosine is as long as --steps, not given"):
+        Run("rl-ppo", schedule="cosine")

@@ -42,7 +42,7 @@ from sftrl_lite.planning.workload import (
     shown_as,
 )
 from sftrl_lite.processes import one_line
-from sftrl_lite.runs.run_config import commit
+from sftrl_lite.results.ledger import commit
 from sftrl_lite.scales import ADAPTERS, Scale, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import budget, make_task

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,3 +129,25 @@ def read(path: Path = LEDGER) -> pd.DataFrame:
     except (OverflowError, ValueError) as error:  # pandas' own are of this kind
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
     raise ValueError(f"{path} is of another version: other columns; move it away")
+
+
+def commit() -> str:
+    """Short hash of the checked-out commit, with + if files differ; "" outside git.
+
+    The ledger may differ: recording appends to it. A repository around this folder, one that the
+    environment names, or one that does not hold the package is another's.
+    """
+    try:
+        git = ["git", "-C", str(ROOT)]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        ask = partial(subprocess.run, capture_output=True, text=True, check=True, env=env)
+        top = ask([*git, "rev-parse", "--show-toplevel"]).stdout.removesuffix("\n")
+        if Path(top).resolve() != ROOT:
+            return ""
+        ask([*git, "cat-file", "-e", "HEAD:sftrl_lite/__init__.py"])
+        name = ask([*git, "rev-parse", "--short=7", "HEAD"]).stdout.strip()
+        where = ["--", ".", ":!results/ledger.csv"]
+        changed = ask([*git, "diff", "--name-only", "HEAD", *where]).stdout
+        return name + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

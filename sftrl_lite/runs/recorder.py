@@ -19,9 +19,9 @@ from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
 from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
-from sftrl_lite.results.ledger import decoding_name
+from sftrl_lite.results.ledger import commit, decoding_name
 from sftrl_lite.runs.resume import again
-from sftrl_lite.runs.run_config import CURVE, Run, command, commit
+from sftrl_lite.runs.run_config import CURVE, Run, command
 from sftrl_lite.runs.weights import init_of
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.base import Measurable, Problem, Shown, Task

@@ -16,16 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shlex
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sftrl_lite.files import ROOT, digest
+from sftrl_lite.files import digest
 from sftrl_lite.models.checkpoints import SUMS, find
 from sftrl_lite.models.smollm import obtain
 from sftrl_lite.results.ledger import decoding_name
@@ -132,7 +129,11 @@ class Run:
     fresh: bool = said(False, "rl: other problems than the warm-up's")
     prompt: str = said("", "a file of prompts (TOML), in place of the course's")
     picture: str = said("", "release: layout, size and noise of the paper's")
-    schedule: str = said("", "sft: constant or cosine; empty: the scale's")
+    schedule: str = said(
+        "",
+        "of the rate: constant or cosine, for RL over the scale's steps or --steps; "
+        "empty: the scale's",
+    )
     problems: int = said(0, "rl: problems per step; 0: the scale's")
     samples: int = said(0, "rl: episodes per problem; 0: the scale's")
     minibatch: int = said(0, "rl: episodes a gradient step; 0: the scale's")
@@ -170,6 +171,8 @@ class Run:
                 raise ValueError(f"{name} is {getattr(self, name)}, but there are no warm-up steps")
         if self.temperature and not self.method.startswith("rl"):
             raise ValueError("SFT does not sample while it trains; it has no temperature")
+        if self.method.startswith("rl") and self.schedule == "cosine" and not cosine_of(self):
+            raise ValueError(f"at {self.scale.name} RL's cosine is as long as --steps, not given")
         if not self.method.startswith("rl") and any(getattr(self, name) for name in SIZES):
             raise ValueError(f"{', '.join(SIZES)} are settings of RL, not of {self.method}")
         decoding_name(self.eval_temperature, self.eval_top_p)
@@ -232,7 +235,7 @@ class Run:
             base=base,
             lr=self.lr or scale.lr(self.task, family, adapter),
             tflop=0.0 if self.steps else self.tflop or scale.compute(self.task),
-            schedule="" if self.schedule == scale.sft.schedule else self.schedule,
+            schedule="" if self.schedule == scale.schedule(self.task, family) else self.schedule,
             hands=self.hands or scale.sft.hands,
             tries=tries,
             eval_tries=self.eval_tries or (tries,),
@@ -294,37 +297,21 @@ def unusual(run: Run) -> dict[str, Any]:
     return {name: v for name, v in settings_of(run).items() if v != usual.get(name)}
 
 
+def cosine_of(run: Run) -> int:
+    """Steps of RL in which the rates fall: the scale's, or the run's own where it has none."""
+    how = run.schedule or run.scale.schedule(run.task, "rl")
+    return 0 if how == "constant" else run.scale.cosine(run.task) or run.steps
+
+
 def rl_settings(run: Run) -> RLSettings:
     """The scale's settings with this run's choices."""
     method = "rl-grpo" if run.method == "rl-grpo" else "rl-ppo"
     sizes: dict[str, Any] = {name: x for name in SIZES if (x := getattr(run, name))}
     chosen = replace(run.scale.rl, method=method, lr=run.lr, tries=run.tries)
-    rl = replace(chosen, temperature=run.temperature, **sizes)
+    rl = replace(chosen, temperature=run.temperature, cosine=cosine_of(run), **sizes)
     if method == "rl-grpo" and rl.samples == 1:  # GRPO compares samples of one problem
         rl = replace(rl, samples=rl.group, problems=max(rl.problems // rl.group, 1))
     return rl
-
-
-def commit() -> str:
-    """Short hash of the checked-out commit, with + if files differ; "" outside git.
-
-    The ledger may differ: recording appends to it. A repository around this folder, one that the
-    environment names, or one that does not hold the package is another's.
-    """
-    try:
-        git = ["git", "-C", str(ROOT)]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        ask = partial(subprocess.run, capture_output=True, text=True, check=True, env=env)
-        top = ask([*git, "rev-parse", "--show-toplevel"]).stdout.removesuffix("\n")
-        if Path(top).resolve() != ROOT:
-            return ""
-        ask([*git, "cat-file", "-e", "HEAD:sftrl_lite/__init__.py"])
-        name = ask([*git, "rev-parse", "--short=7", "HEAD"]).stdout.strip()
-        where = ["--", ".", ":!results/ledger.csv"]
-        changed = ask([*git, "diff", "--name-only", "HEAD", *where]).stdout
-        return name + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def command(run: Run, experiment: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,15 @@ class Learner:
         return any(
             w.requires_grad for part in vision_modules(self.model) for w in part.parameters()
         )
+
+    def set_rates(self, settings: RLSettings) -> None:
+        """The rates of this step: over ``cosine`` steps they fall to zero, or they stay."""
+        if not settings.cosine:
+            return
+        left = (1 + math.cos(math.pi * min(self.step / settings.cosine, 1))) / 2
+        rates = settings.lr, settings.value_lr
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = left * rate
 
     def critic(self, settings: RLSettings) -> ValueHead | None:
         """The value head, for a method that has one."""
@@ -89,6 +99,7 @@ def update(learner: Learner, settings: RLSettings) -> Iterator[Update]:
     learner.scaler.unscale_(learner.optimizer)
     norm = nn.utils.clip_grad_norm_(learner.model.parameters(), settings.max_grad_norm)
     step.norm = float(distributed.whole_tensor(norm))
+    learner.set_rates(settings)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     learner.optimizer.zero_grad(set_to_none=True)
