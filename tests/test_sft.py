@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from trl import SFTConfig
 
-from sftrl_lite.models import adapters
+from sftrl_lite.models import adapters, precision
 from sftrl_lite.models.vision import image_mask, to_pixels
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.scales import SFTSettings, in_one_pass
@@ -164,7 +164,12 @@ def test_the_steps_of_a_long_training_are_not_written_down():
     assert 10**11 in sft.AtSteps(range(1, 10**12), print).steps
 
 
-def test_the_penalty_adds_the_distance_to_init(random_model, fresh_model, tokenizer, tmp_path):
+@pytest.mark.parametrize("pretended", ["", "bf16"])
+def test_the_penalty_adds_the_distance_to_init(
+    pretended, random_model, fresh_model, tokenizer, monkeypatch
+):
+    """As on a GPU no logits are computed of what stands before the answers."""
+    monkeypatch.setenv(precision.PRETEND, pretended)
     with torch.no_grad():
         fresh_model.lm_head.weight.add_(0.3 * torch.randn_like(fresh_model.lm_head.weight))
     text = general_points("id")
@@ -191,8 +196,10 @@ def test_the_penalty_adds_the_distance_to_init(random_model, fresh_model, tokeni
     trainer.accelerator = Accelerator(cpu=True)
     for init, penalty in ((random_model, kl), (fresh_model, 0.0)):
         trainer.init = init
-        loss = trainer.compute_loss(fresh_model, dict(inputs))
+        loss, outputs = trainer.compute_loss(fresh_model, dict(inputs), return_outputs=True)
         assert float(loss) == pytest.approx(float(nll + penalty), rel=1e-4)
+        first = int(answer.any(0).nonzero()[0]) if pretended else 0
+        assert outputs.logits.shape[1] == answer.shape[1] + 1 - first
     assert float(kl) > 0.01
 
 

@@ -204,10 +204,14 @@ class PenaltyTrainer(ResumableTrainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         labels = inputs["labels"]
         seen = {k: v for k, v in inputs.items() if k != "labels"}
-        outputs = model(**seen, use_cache=False)
+        first = 0  # on a GPU, no logits of what stands before all answers: they are large
+        if hardware().gpu:
+            first = int((labels[:, 1:] >= 0).any(0).nonzero()[0])
+        seen |= {"use_cache": False, "logits_to_keep": labels.shape[1] - first}
+        outputs = model(**seen)
         with torch.no_grad(), self.accelerator.autocast():  # as the trained model computes
-            there = self.init(**seen, use_cache=False).logits
-        loss = penalised_loss(outputs.logits, there, labels)
+            there = self.init(**seen).logits
+        loss = penalised_loss(outputs.logits, there, labels[:, first:])
         if num_items_in_batch is not None:  # the batch comes in several passes or processes
             tokens = (labels[:, 1:] >= 0).sum()
             loss = loss * (tokens * distributed.world() / num_items_in_batch)
