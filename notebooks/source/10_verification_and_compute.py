@@ -868,9 +868,8 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # much Init leaves to gain at the budget of the *test*. Tested at one try, the loss that
 # came with fewer updates is gone at temperature 0.2. At temperature 1 some of it stays:
 # trained with more tries, a policy improves its first one less, as it would if a
-# mistake cost less. These runs have fewer seeds than a verdict takes; the tables say
-# how many. The paper's Init solves few hands within any budget, which may be what its
-# rise needs.
+# mistake cost less. The paper's Init solves few hands within any budget, which may be
+# what its rise needs.
 #
 # Compute at inference also pays without any training or verifier. Sampling from a *sharpened*
 # distribution of the base model nearly matches RL on single-shot reasoning benchmarks
