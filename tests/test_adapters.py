@@ -52,6 +52,23 @@ def test_a_new_adapter_changes_nothing_and_is_all_that_trains(base, random_model
     assert len(layers) == 3 * 7 and len(names) == 2 * len(layers)  # q k v o, gate up down
 
 
+def test_a_new_adapter_is_the_seeds_whatever_was_drawn_before(base):
+    """A cell that is run again starts as it did, and takes no random number from others."""
+
+    def new(seed):
+        model, _ = loading.load(base, "lora", seed=seed)
+        return {name: weight.clone() for name, weight in adapters.trained(model).items()}
+
+    first, state = new(0), torch.get_rng_state()
+    torch.rand(7)
+    again, other = new(0), new(1)
+    assert all(torch.equal(weight, again[name]) for name, weight in first.items())
+    assert not all(torch.equal(weight, other[name]) for name, weight in first.items())
+    torch.set_rng_state(state)
+    new(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_with_eyes_there_are_adapters_on_them_too(seeing_model):
     model = copy.deepcopy(seeing_model)
     adapters.add(model, vision=True)

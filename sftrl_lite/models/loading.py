@@ -55,6 +55,7 @@ def load(
     vision: str = "trained",
     tiles: int = 0,
     dummy: bool = False,
+    seed: int = 0,
 ) -> tuple[PreTrainedModel, Processor]:
     """Model and processor from a folder (checked against its sums) or from the Hub.
 
@@ -68,6 +69,7 @@ def load(
         vision: ``frozen`` leaves the vision tower out of the training.
         tiles: most tiles of a picture; 0: as many as the model knows.
         dummy: random weights, for memory and speed without a download.
+        seed: draws the first weights of a new adapter.
 
     Raises:
         FileNotFoundError, ValueError: a folder is missing, damaged or half downloaded, or its
@@ -83,7 +85,9 @@ def load(
     if not dummy:
         check_finite(model)
     if adapter in ("lora", "qlora"):
-        adapters.add(model, vision=vision == "trained")
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            adapters.add(model, vision=vision == "trained")
         return model, processor
     if adapter == "none" and adapters.adapter_names(model):
         adapters.merge(model)

@@ -20,6 +20,7 @@ def load_init(run: Run) -> tuple[PreTrainedModel, Processor]:
         vision=run.vision or scale.vision,
         tiles=run.max_image_tiles,
         dummy=run.load_format == "dummy",
+        seed=run.seed,
     )
 
 
