@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import MllamaForConditionalGeneration
 
 from sftrl_lite.models import adapters, checkpoints, loading, precision
@@ -216,7 +217,7 @@ def half(random_model, kind=torch.bfloat16):
 
 
 def adapted(model):
-    return [m for m in model.modules() if isinstance(m, adapters.BaseTunerLayer)]
+    return [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])

@@ -333,11 +333,28 @@ def carried_on(code: str) -> set[str]:
     return changed - bound
 
 
+def made_of_itself(code: str) -> set[str]:
+    """Names of earlier cells that a cell gives a value made of their old one."""
+    bound, found = set(), set()
+    for line in ast.parse(code).body:
+        if isinstance(line, ast.Assign):
+            new = {name.id for t in line.targets for name in stored(t)}
+            old = {node.id for node in ast.walk(line.value) if isinstance(node, ast.Name)}
+            found |= (new & old) - bound - {name.id for name in stored(line.value)}
+        bound |= {name.id for name in stored(line)}
+    return found
+
+
+def stored(node: ast.AST) -> list[ast.Name]:
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return [name for name in names if isinstance(name.ctx, ast.Store)]
+
+
 @each
 def test_a_cell_that_is_run_twice_starts_anew(path):
     """Read from the code: executing all cells twice would double what the chapters take."""
-    found = [carried_on(code) for code in map(plain, read(path).cells) if code]
-    assert not set().union(*found)
+    cells = [code for code in map(plain, read(path).cells) if code]
+    assert not set().union(*map(carried_on, cells), *map(made_of_itself, cells))
 
 
 DICE = {"Random", "default_rng", "Generator", "manual_seed"}
@@ -409,3 +426,17 @@ def plain(cell: nbformat.NotebookNode) -> str:
 )
 def test_what_a_cell_carries_on(code, names):
     assert carried_on(code) == names
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("x = concat([x, y])", {"x"}),
+        ("x, y = y, 1", {"y"}),
+        ("x = {x: 1 for x in y}", set()),
+        ("x = f()\nx = x[x > 1]", set()),
+        ("def f(x):\n    x = x + 1\n    return x", set()),
+    ],
+)
+def test_what_a_cell_makes_of_itself(code, names):
+    assert made_of_itself(code) == names

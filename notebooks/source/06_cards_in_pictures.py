@@ -977,7 +977,7 @@ options = dict(
 )
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-6" / plan["sft"].hash
-table = side_by_side(plan, folder, "chapter-6")
+first_two = side_by_side(plan, folder, "chapter-6")
 
 # %% [markdown]
 # Then come two controls, one on each core. `rl-random` is the same PPO on the same
@@ -989,7 +989,7 @@ table = side_by_side(plan, folder, "chapter-6")
 # %%
 few = {"points": 1, "final_episodes": scale.eval_episodes // 5}
 control = {m: Run(m, **options | few) for m in ("sft-verified", "rl-random")}
-table = pd.concat([table, side_by_side(control, folder, "chapter-6")])
+table = pd.concat([first_two, side_by_side(control, folder, "chapter-6")])
 
 # %% [markdown]
 # The next table shows the cost by the paper's count of FLOPs and by a count with a KV

@@ -723,7 +723,7 @@ options |= dict(tflop=0.4 * scale.compute("virl-l"), pass_samples=0)
 options |= dict(final_episodes=scale.eval_episodes // 5, curve_episodes=0)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-7" / plan["sft"].hash
-measured = side_by_side(plan, folder, "chapter-7")
+first_two = side_by_side(plan, folder, "chapter-7")
 
 # %% [markdown]
 # Three more runs follow. *SFT, pushed* has ten times the learning rate at the same
@@ -742,7 +742,7 @@ more = {
 found_there = side_by_side(more, folder, "chapter-7")
 high = found_there["config_hash"] == more["pushed"].hash
 found_there.loc[high, "method"] = "sft-pushed"
-measured = pd.concat([measured, found_there])
+measured = pd.concat([first_two, found_there])
 
 # %% [markdown]
 # The next table shows the cost. Minutes are the wall-clock time of a run, evaluations

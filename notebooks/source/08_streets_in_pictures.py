@@ -599,7 +599,7 @@ options |= dict(tflop=scale.compute("virl-vl") / 3, splits=("id",), curve_episod
 options |= dict(final_episodes=scale.eval_episodes // 10)
 plan = {method: Run(method, **options) for method in ("sft", "rl-ppo")}
 folder = ROOT / "runs" / "chapter-8" / plan["sft"].hash
-measured = side_by_side(plan, folder, "chapter-8")
+first_two = side_by_side(plan, folder, "chapter-8")
 
 # %% [markdown]
 # Each method has a control. *On-policy SFT* (`sft-verified`) is supervised fine-tuning
@@ -613,7 +613,7 @@ measured = side_by_side(plan, folder, "chapter-8")
 from sftrl_lite.results.tables import cost_table
 
 control = {method: Run(method, **options) for method in ("sft-verified", "rl-random")}
-measured = pd.concat([measured, side_by_side(control, folder, "chapter-8")])
+measured = pd.concat([first_two, side_by_side(control, folder, "chapter-8")])
 cost_table(measured)
 
 # %% [markdown]

@@ -7,6 +7,8 @@ zero, so the model starts as its base, and without A and B it is its base again:
 weights of its own. QLoRA (Dettmers et al. 2023) is the same over a W of four bits per number.
 
 A model may wear several, each trained on top of those before: only the last one trains.
+
+peft, which is slow to import, is imported where an adapter is made.
 """
 
 from __future__ import annotations
@@ -15,10 +17,9 @@ import warnings
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig
-from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 from sftrl_lite.models.checkpoints import read_object
 from sftrl_lite.models.precision import in_float32
 from sftrl_lite.models.vision import VISION_MODULES, vision_modules
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 RANK, ALPHA = 16, 32
 FILE = "adapter_model.safetensors"
@@ -85,6 +89,11 @@ def adapter_names(model: PreTrainedModel) -> list[str]:
     return list(getattr(model, "peft_config", {}))
 
 
+def adapted(model: nn.Module) -> dict[str, Any]:
+    """The layers that have adapters, by name: peft's, around the ``base_layer`` that was there."""
+    return {name: m for name, m in model.named_modules() if hasattr(m, "base_layer")}
+
+
 def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None = None) -> None:
     """Freeze a model and give it a new adapter on the linear layers of its text model.
 
@@ -92,6 +101,8 @@ def add(model: PreTrainedModel, vision: bool = False, config: LoraConfig | None 
         vision: on those of the vision tower and projector as well.
         config: of an adapter that exists, instead.
     """
+    from peft import LoraConfig
+
     if config is None:
         parts = [model.get_decoder(), *(vision_modules(model) if vision else [])]
         inside = {id(module) for part in parts for module in part.modules()}
@@ -114,11 +125,10 @@ def reference_model(model: PreTrainedModel) -> PreTrainedModel:
     own, last = trained(model).keys(), adapter_names(model)[-1]
     weights = [*model.parameters(), *model.buffers()]
     twin = deepcopy(model, {id(weight): weight for weight in weights})
-    for name, layer in list(twin.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            layer.delete_adapter(last)
-            if not layer.active_adapters:
-                twin.set_submodule(name, layer.get_base_layer())
+    for name, layer in adapted(twin).items():
+        layer.delete_adapter(last)
+        if not layer.active_adapters:
+            twin.set_submodule(name, layer.get_base_layer())
     del twin.peft_config[last]
     for name, weight in model.named_parameters():  # peft has woken the adapters before
         weight.requires_grad_(name in own)
@@ -131,10 +141,9 @@ def merge(model: PreTrainedModel) -> None:
     The logits stay the same, up to the rounding of the weights' format: for four bits that is
     most of what was learned, so merge into a base that was loaded in full.
     """
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            layer.merge()
-            model.set_submodule(name, layer.get_base_layer())
+    for name, layer in adapted(model).items():
+        layer.merge()
+        model.set_submodule(name, layer.get_base_layer())
     model.peft_config, model._hf_peft_config_loaded = {}, False
 
 
@@ -181,6 +190,8 @@ def read_config(folder: Path) -> LoraConfig:
     Raises:
         ValueError: one of them is missing or is none.
     """
+    from peft import LoraConfig
+
     path = folder / "adapter_config.json"
     raw = read_object(path)
     rank, alpha, names = raw.get("r"), raw.get("lora_alpha"), raw.get("target_modules")

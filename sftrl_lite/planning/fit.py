@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from sftrl_lite.files import ROOT
@@ -288,6 +287,8 @@ def seen_on_gpu(plan: Plan, sheet: str, path: Path | None = None) -> float:
     path, work = path or ROOT / "results" / "gpu.csv", plan.work
     if not path.exists():
         return 0.0
+    import pandas as pd  # slow to import
+
     rows = pd.read_csv(path)
     rows = rows[rows["name"] == f"{work.mode.upper()} memory"]
     rows = rows[rows["device"].map(lambda device: names(sheet, device)).astype(bool)]
@@ -328,6 +329,8 @@ def write_table(path: Path = TABLE, scale: str = "full", task: str = "gp-vl") ->
 
 def write_minutes(path: Path = MINUTES) -> None:
     """The planned minutes of the chapters at ``t4`` on a T4, which they state; one minute."""
+    import pandas as pd
+
     rows = pd.DataFrame(chapter_table("t4", "T4"))[["chapter", "minutes"]]
     rows.to_csv(path, index=False, lineterminator="\n")
 

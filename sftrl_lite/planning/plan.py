@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import pandas as pd
-
 from sftrl_lite.files import ROOT
 from sftrl_lite.planning.fake import few_pictures, nothing
 from sftrl_lite.planning.layers import cut, depths, extrapolated
@@ -57,6 +55,8 @@ def at_once(parts: dict[str, float]) -> dict[str, float]:
 
 def read_table(path: Path | None = None) -> dict[tuple[str, str, int, int], dict[str, float]]:
     """results/plan.csv: parts at the highest moment by mode, adapter, tiles and batch."""
+    import pandas as pd  # slow to import
+
     rows = pd.read_csv(path or TABLE)
     plans: dict[tuple[str, str, int, int], dict[str, float]] = {}
     for row in rows.to_dict("records"):

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig, PreTrainedModel
 
 from sftrl_lite.models import chats
+from sftrl_lite.models.adapters import adapted
 from sftrl_lite.models.precision import hardware
 from sftrl_lite.models.vision import Processor
 from sftrl_lite.training import distributed, rollout_copy
@@ -94,14 +94,13 @@ def text_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     decoder = model.get_decoder()
     kept = [i for i in range(len(decoder.layers)) if i not in across]
     number = {str(i): new for new, i in enumerate(kept)}
+    adapters = adapted(decoder)
     for name, weight in decoder.named_parameters():
         if ".lora_" in name:
             continue
         parent, _, last = name.rpartition(".")
-        layer = decoder.get_submodule(parent.removesuffix(".base_layer"))
-        if isinstance(layer, BaseTunerLayer) and last == "weight":
-            merging: Any = layer  # peft's base class does not name the method
-            deltas = [merging.get_delta_weight(worn) for worn in layer.active_adapters]
+        if last == "weight" and (adapter := adapters.get(parent.removesuffix(".base_layer"))):
+            deltas = [adapter.get_delta_weight(worn) for worn in adapter.active_adapters]
             weight = sum(deltas, weight.float())
         parts = name.replace(".base_layer.", ".").split(".")
         if parts[0] == "layers":

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sftrl_lite.models.adapters import adapted
 from sftrl_lite.models.precision import hardware
 from sftrl_lite.training import distributed
 
@@ -46,7 +45,7 @@ def merged(model: PreTrainedModel) -> Iterator[bool]:
     Yields:
         whether it is so; in all processes or in none.
     """
-    layers: list[Any] = [x for x in model.modules() if isinstance(x, BaseTunerLayer)]
+    layers = list(adapted(model).values())
     weights = [layer.get_base_layer().weight for layer in layers]
     free = hardware().free()
     plain = bool(weights) and all(w.dtype in (torch.bfloat16, torch.float16) for w in weights)
