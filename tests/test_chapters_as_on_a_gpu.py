@@ -178,7 +178,9 @@ def said(cell: dict) -> str:
         ]
         if "text/plain" in shown and len(shown) == 1:
             found.append(shown["text/plain"])
-    return re.sub(r" at 0x[0-9a-f]+|id=\"[^\"]*\"|[0-9.]+ (m?s|min|minutes)\b", "", "\n".join(found))
+    return re.sub(
+        r" at 0x[0-9a-f]+|id=\"[^\"]*\"|[0-9.]+ (m?s|min|minutes)\b", "", "\n".join(found)
+    )
 
 
 @pytest.mark.gpu_walk

@@ -50,7 +50,12 @@ def moment(table: pd.DataFrame, split: str, decoding: str) -> str:
     figure.axes[0].axvline(TEMPERATURES[decoding], color="#222222", lw=9, alpha=0.15, zorder=0)
     words = compared_words(rows, split, decoding)
     drawn = picture_html(notebook.picture(figure), words, width=620)
-    return f"<p>{named(decoding)}, points with 95 % intervals</p>{drawn}{rows.to_html(border=0)}"
+    return f"<p>{named(decoding)}, points with 95 % intervals</p>{drawn}{as_html(rows)}"
+
+
+def as_html(rows: pd.DataFrame) -> str:
+    """A table as a widget shows it, where JupyterLab's own look of tables does not reach."""
+    return rows.to_html(border=0, col_space="11em", justify="left")
 
 
 def named(decoding: str) -> str:
@@ -87,5 +92,5 @@ def temperature_slider(table: pd.DataFrame) -> None:
     told = [compared_words(rows, "ood-rule", way) for way, rows in at.items()]
     finding = temperature_plots.temperature_alt(table, METRIC, "ood-rule", METHODS)
     whole = pd.concat({named(way): rows for way, rows in at.items()})
-    still = page.value.partition("<table")[0] + whole.to_html(border=0)
+    still = page.value.partition("<table")[0] + as_html(whole)
     present(w.VBox([rule, slider, page]), still, " ".join([finding, *told]))

@@ -77,7 +77,8 @@ def side_by_side(
         for name, run in runs.items()
     }
     bars = {
-        name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR) for i, name in enumerate(runs)
+        name: tqdm(total=1.0, desc=name, position=i, bar_format=BAR, dynamic_ncols=True)
+        for i, name in enumerate(runs)
     }
     waiting, failed = set(runs), None
     at_once = 1 if hardware().gpu else len(workers)
