@@ -357,7 +357,7 @@ def test_a_cell_that_is_run_twice_starts_anew(path):
     assert not set().union(*map(carried_on, cells), *map(made_of_itself, cells))
 
 
-DICE = {"Random", "default_rng", "Generator", "manual_seed"}
+DICE = {"Random", "default_rng", "Generator", "manual_seed", "stream"}
 
 
 def made_here(code: str) -> set[str]:
@@ -397,6 +397,7 @@ def test_a_cell_makes_the_generators_that_it_draws_from(path):
     ("cells", "names"),
     [
         (["r = Random(0)", "x = r.random()"], {"r"}),
+        (["r = stream(0)", "x = r.random()"], {"r"}),
         (["n, r = 1, random.Random(0)", "def f():\n    return r.random()"], {"r"}),
         (["g = torch.Generator(d).manual_seed(0)", "rollout(generator=g)"], {"g"}),
         (["r = default_rng(0)", "r = default_rng(1)\nr.normal()"], set()),

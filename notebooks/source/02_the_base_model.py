@@ -434,6 +434,7 @@ import re
 from sftrl_lite.tasks.hands import reserved
 
 announced = re.compile(r"J counts as (\d+), Q counts as (\d+) and K counts as (\d+)")
+rng = stream("chapter 2", "rules")
 texts = [write_chat(TEXTBOOK, rng)[0]["content"] for _ in range(3000)]
 rules = [tuple(map(int, announced.search(t).groups())) for t in texts]
 print("different rules:", len(set(rules)))
@@ -881,6 +882,7 @@ from collections import Counter
 
 from sftrl_lite.tasks.solver import random_formula
 
+rng = stream("chapter 2", "formulas")
 drawn = Counter(random_formula(hand.numbers, rng) for _ in range(5000))
 low = sum(a["cards"][0] in LOW for a in said) / len(said)
 spread = low * cued + (1 - low) * cued * HOMEWORK.elsewhere  # the same mistakes, no cue
