@@ -1,6 +1,7 @@
 """An adapter is nothing at first, is all that trains, and goes back on its own base only."""
 
 import copy
+import json
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -133,6 +134,15 @@ def test_peft_reads_it(worn, tokenizer, base, tmp_path):
     loading.save(worn, tokenizer, tmp_path / "run")
     theirs = PeftModel.from_pretrained(loading.load(base)[0], tmp_path / "run")
     assert torch.equal(logits(theirs), logits(worn))
+
+
+def test_what_a_library_writes_about_itself_makes_no_other_base(worn, tokenizer, base, tmp_path):
+    loading.save(worn, tokenizer, tmp_path / "run")
+    config = base / "config.json"
+    told = json.loads(config.read_text()) | {"transformers_version": "99.0"}
+    config.write_text(json.dumps(told))
+    checkpoints.write_sums(base)
+    assert torch.equal(logits(loading.load(tmp_path / "run")[0]), logits(worn))
 
 
 def test_another_base_is_refused(worn, tokenizer, random_model, base, tmp_path):

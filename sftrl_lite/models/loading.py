@@ -142,6 +142,7 @@ def _read(
 
 
 HUB = (OSError, HfHubHTTPError, SafetensorError)  # what is raised where a Hub does not give
+WEIGHTS = ".safetensors"
 PROCESSOR = "a file of the tokenizer or the image processor"
 
 
@@ -193,7 +194,7 @@ def _read_adapter(
     tiles = tiles or getattr(image_processor, "max_image_tiles", 0)
     model, _ = _read(made_for["base"], "qlora" if kept else adapter, tiles, False, worn)
     place = find(made_for["base"])
-    there = fingerprint(place) if place else ""
+    there = fingerprint(place, WEIGHTS) if place else ""
     if there != made_for["weights"]:
         raise ValueError(
             f"{folder} is an adapter of {made_for['base']} {made_for['weights']}; "
@@ -295,7 +296,7 @@ def save(model: PreTrainedModel, processor: Processor, folder: Path) -> None:
     with whole(folder) as draft:
         if adapters.adapter_names(model):
             base = find(str(model.name_or_path))
-            adapters.save(model, draft, fingerprint(base) if base else "")
+            adapters.save(model, draft, fingerprint(base, WEIGHTS) if base else "")
         else:
             model.save_pretrained(draft)
             kinds, config = {weight.dtype for weight in model.parameters()}, draft / "config.json"
