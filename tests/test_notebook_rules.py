@@ -357,7 +357,7 @@ def test_a_cell_that_is_run_twice_starts_anew(path):
     assert not set().union(*map(carried_on, cells), *map(made_of_itself, cells))
 
 
-DICE = {"Random", "default_rng", "Generator", "manual_seed", "stream"}
+DICE = {"Random", "default_rng", "Generator", "manual_seed", "stream", "batches"}
 
 
 def made_here(code: str) -> set[str]:

@@ -543,8 +543,7 @@ print(f"log V = {math.log(len(tokenizer)):.2f}")
 # %%
 from sftrl_lite.training.pretrain import batches
 
-data = batches(TEXTBOOK, tokenizer, 64, stream(0, "live textbook"))
-batch = next(data)
+batch = next(batches(TEXTBOOK, tokenizer, 64, stream("chapter 2", "a batch")))
 ids, labels = batch["input_ids"], batch["labels"]
 print("ids", tuple(ids.shape), "labels", tuple(labels.shape))
 print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
@@ -556,9 +555,11 @@ print(f"learned from: {(labels != -100).float().mean():.0%} of the tokens")
 # %%
 from sftrl_lite.training.pretrain import Stage, learn
 
+torch.manual_seed(0)  # draws the first weights
 small = MllamaForConditionalGeneration(tiny_config(len(tokenizer)))
 stage = Stage("textbook", TEXTBOOK, steps=100, lr=2e-3, batch=64)
 optimizer = torch.optim.AdamW(small.parameters(), betas=(0.9, 0.98))
+data = batches(TEXTBOOK, tokenizer, stage.batch, stream(0, "live textbook"))
 for step, loss in enumerate(learn(small, data, stage, optimizer), start=1):
     if step == 1 or step % 20 == 0:
         print(f"step {step:3}  loss {loss:.2f}")
