@@ -22,7 +22,7 @@ from sftrl_lite.training.evaluate import evaluate
 def evaluations(
     o: SimpleNamespace, model: str = "", episodes: int = 0, engine: str = ""
 ) -> Iterator[str]:
-    """Lines of what is measured, split by split; a remark begins with ``note: ``.
+    """Lines of what is measured, split by split; a remark begins with ``note:``.
 
     Args:
         o: the options of ``eval`` that it shares with runs, by their names in ``Run``.
