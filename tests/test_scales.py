@@ -133,5 +133,5 @@ def test_a_cosine_of_rl_is_the_scales_or_as_long_as_the_run():
     assert steps(scale="full", schedule="constant") == 0
     assert Run("rl-ppo", steps=9, schedule="cosine").hash != Run("rl-ppo", steps=9).hash
     assert Run("rl-ppo", steps=9, schedule="constant").hash == Run("rl-ppo", steps=9).hash
-    with pytest.raises(ValueError, match="RL's cosine at tiny is as long as the run: give --steps"):
+    with pytest.raises(ValueError, match="RL's cosine at tiny is as long as a run: give --steps"):
         Run("rl-ppo", schedule="cosine")

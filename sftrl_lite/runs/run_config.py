@@ -172,7 +172,7 @@ class Run:
         if self.temperature and not self.method.startswith("rl"):
             raise ValueError("SFT does not sample while it trains; it has no temperature")
         if self.method.startswith("rl") and self.schedule == "cosine" and not cosine_of(self):
-            raise ValueError(f"RL's cosine at {self.scale.name} is as long as the run: give --steps")
+            raise ValueError(f"RL's cosine at {self.scale.name} is as long as a run: give --steps")
         if not self.method.startswith("rl") and any(getattr(self, name) for name in SIZES):
             raise ValueError(f"{', '.join(SIZES)} are settings of RL, not of {self.method}")
         decoding_name(self.eval_temperature, self.eval_top_p)
