@@ -78,9 +78,8 @@ class Scale:
     task starts from; ``rates`` the learning rates of tasks that need others than ``sft`` and
     ``rl`` have, ``computes`` their ``tflop`` likewise, ``cosines`` the steps in which RL's rates
     fall, and ``lambdas`` their ratio of sampling passes to trained tokens where it is not
-    ``LAMBDA``. Rates are those for all weights: an
-    adapter takes ``lora`` times as much (Schulman et al. 2025, "LoRA Without Regret", find ten for
-    SFT and RL).
+    ``LAMBDA``. Rates are those for all weights: an adapter takes ``lora`` times as much (Schulman
+    et al. 2025, "LoRA Without Regret", find ten for SFT and RL).
     """
 
     name: str
