@@ -1,10 +1,12 @@
 """Two processes end where one would have: the same losses, rows and weights."""
 
-import contextlib
 import copy
 import dataclasses
+import faulthandler
 import os
+import signal
 import socket
+import warnings
 from unittest.mock import Mock
 
 import pytest
@@ -39,8 +41,13 @@ from sftrl_lite.training.sft_examples import verified
 processes = forked_processes()
 
 
-def launch(work, n, *args):
-    """``work(*args)`` in n processes that find each other as ``torchrun``'s do."""
+def launch(work, n, *args, again=1):
+    """``work(*args)`` in n processes that find each other as ``torchrun``'s do.
+
+    A segmentation fault comes from torch's own code: FSDP2 over gloo had one in some hundred
+    launches. Then the work is done again, once, and a warning says so; what fails in Python
+    is not.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,14 +61,47 @@ def launch(work, n, *args):
     for process in started:
         process.join(600)
         process.kill()
-    assert [process.exitcode for process in started] == [0] * n
+    codes = [process.exitcode for process in started]
+    if again and -signal.SIGSEGV in codes:
+        warnings.warn(f"{work.__name__} ended with {codes} and is done again", stacklevel=2)
+        return launch(work, n, *args, again=again - 1)
+    assert codes == [0] * n
 
 
 def alone(where, work, *args):
+    faulthandler.enable()  # a crash in torch's own code says where
     os.environ.update({name: str(value) for name, value in where.items()})
     torch.set_num_threads(1)
     distributed.start()
     work(*args)
+
+
+def crash(mark):
+    """The second of two processes dies by a signal, once; the first then misses it."""
+    once = not mark.exists()
+    distributed.barrier()
+    if once and distributed.rank() == 1:
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    distributed.barrier()
+
+
+def always_crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fail():
+    raise ValueError
+
+
+def test_a_launch_is_done_again_after_a_crash_and_not_after_an_exception(tmp_path):
+    with pytest.warns(UserWarning, match="crash ended with .*-11.* and is done again"):
+        launch(crash, 2, tmp_path / "crashed")
+    with pytest.warns(UserWarning), pytest.raises(AssertionError):
+        launch(always_crash, 2)
+    with warnings.catch_warnings(), pytest.raises(AssertionError):
+        warnings.simplefilter("error")
+        launch(fail, 2)
 
 
 # --- GPUs without a launcher -----------------------------------------------------------
@@ -237,18 +277,24 @@ class Killed(BaseException):
     """As sudden as a signal: nothing in the package catches it."""
 
 
-def whole_runs(bases, out, stop, names=tuple(RUNS)):
-    """Each run, interrupted after step ``stop`` and taken up again."""
+def whole_runs(bases, out, names=tuple(RUNS)):
+    """Each run to its end, from where it stopped."""
+    for name in names:
+        run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
+        train(run, out / name, anyway=True)
+
+
+def interrupted_runs(bases, out, names=tuple(RUNS)):
+    """Each run, interrupted after its second step of three."""
 
     def killer(share):
-        if round(share * 3) == stop:
+        if round(share * 3) == 2:
             raise Killed
 
     for name in names:
         run = dataclasses.replace(RUNS[name], base=str(bases[RUNS[name].task]))
-        with contextlib.suppress(Killed):
+        with pytest.raises(Killed):
             train(run, out / name, progress=killer, anyway=True)
-        train(run, out / name, anyway=True)
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +308,7 @@ def bases(base, processor, tmp_path_factory):
 def whole(bases, tmp_path_factory):
     """The folders of the undisturbed runs of one process."""
     folder = tmp_path_factory.mktemp("whole")
-    whole_runs(bases, folder, stop=0)
+    whole_runs(bases, folder)
     return folder
 
 
@@ -280,7 +326,8 @@ def alike(one, two):
 
 
 def test_interrupted_runs_of_two_processes_end_as_whole_runs_of_one(bases, whole, tmp_path):
-    launch(whole_runs, 2, bases, tmp_path, 2)
+    launch(interrupted_runs, 2, bases, tmp_path)
+    launch(whole_runs, 2, bases, tmp_path)
     for name in RUNS:
         assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
 
@@ -295,9 +342,9 @@ def split_steps(base, out, seeing):
     steps(base, "rl-ppo", out, seeing)
 
 
-def split_runs(bases, out, stop):
+def split_runs(train_runs, bases, out, name):
     os.environ["ACCELERATE_USE_FSDP"] = "true"
-    whole_runs(bases, out, stop, ("rl", "pictures"))
+    train_runs(bases, out, (name,))
 
 
 def test_a_model_whose_head_is_its_embeddings_is_not_split(tokenizer, monkeypatch):
@@ -352,10 +399,11 @@ def test_a_split_model_takes_the_same_steps(kind, seeing, bases, tmp_path):
         assert torch.allclose(a, b, atol=1e-5) and torch.equal(b, c)
 
 
-def test_interrupted_runs_of_a_split_model_end_as_whole_runs_of_one(bases, whole, tmp_path):
-    launch(split_runs, 2, bases, tmp_path, 2)
-    for name in ("rl", "pictures"):
-        assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
+@pytest.mark.parametrize("name", ["rl", "pictures"])
+def test_interrupted_run_of_a_split_model_ends_as_a_whole_run_of_one(name, bases, whole, tmp_path):
+    launch(split_runs, 2, interrupted_runs, bases, tmp_path, name)
+    launch(split_runs, 2, whole_runs, bases, tmp_path, name)
+    assert alike(whole / name, tmp_path / name) == {0, 1, 2, 3}
 
 
 def test_a_process_alone_asks_no_device(monkeypatch):
