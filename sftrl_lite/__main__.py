@@ -271,16 +271,16 @@ def plan(
     **given: Any,
 ) -> None:
     """Predict memory and compute of a step; nothing is loaded or downloaded."""
-    from sftrl_lite.planning.fit import advice, fitting, here
-    from sftrl_lite.planning.workload import Work
+    from sftrl_lite.planning.fit import advice, fitting, here, kept_or_made
+    from sftrl_lite.planning.work import Work
 
     tiles = given.pop("max_image_tiles")
     given |= dict(prompt_tokens=prompt_tokens, answer_tokens=answer_tokens, together=together)
     work = Work(mode=mode, tiles=tiles, batch=batch, gpus=gpus, **given)
     memory = memory or here()
-    found = fitting(work, memory or math.inf)
+    found = fitting(work, memory or math.inf, kept_or_made)
     typer.echo(found)
-    if memory and (line := advice(found, memory)):
+    if memory and (line := advice(found, memory, kept_or_made)):
         typer.echo(f"this GPU is too small: {line}")
 
 

@@ -11,7 +11,8 @@ import pytest
 from sftrl_lite import scales
 from sftrl_lite.bench import gpu, gpu_work
 from sftrl_lite.models import precision
-from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.planning import estimates, plan
+from sftrl_lite.planning.work import DEVICES, Work
 from sftrl_lite.training import rollout_copy
 
 SMALL = "--scale tiny --batch 2 --problems 1 --tokens 4 --longest 4 --rounds 1"
@@ -78,7 +79,7 @@ def test_a_failure_of_the_rival_loses_nothing(fresh_model, tokenizer, monkeypatc
     settings = replace(
         scales.get_scale("tiny").rl, problems=1, samples=2, minibatch=2, method="rl-grpo"
     )
-    work = workload.Work("tiny", "gp-l")
+    work = Work("tiny", "gp-l")
     found = gpu_work.reinforcement(fresh_model, tokenizer, work, settings, 1)
     assert [name for name, _, _ in found] == ["RL step"]
     assert "trl GRPOTrainer: CUDA out of memory\n" in capsys.readouterr().err
@@ -94,9 +95,9 @@ def test_a_second_run_appends(tmp_path):
 def test_a_gpu_is_not_taken_for_another_whose_name_holds_its_own():
     known = {"NVIDIA A100-SXM4-80GB": "A100", "Tesla T4": "T4", "NVIDIA H100 80GB HBM3": "H100"}
     for name, sheet in known.items():
-        assert fit.sheet_of(name) == workload.DEVICES[sheet]
+        assert estimates.sheet_of(name) == DEVICES[sheet]
     for other in ("NVIDIA L40S", "NVIDIA RTX A1000", "NVIDIA H2000", "cpu"):
-        assert fit.sheet_of(other) == (0.0, 0.0)
+        assert estimates.sheet_of(other) == (0.0, 0.0)
 
 
 def test_shares_are_of_the_data_sheet(monkeypatch):

@@ -19,8 +19,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
-from sftrl_lite.planning.fit import CHAPTERS as TRAINING
-from sftrl_lite.planning.fit import MINUTES
+from sftrl_lite.planning.estimates import CHAPTERS as TRAINING
+from sftrl_lite.planning.estimates import MINUTES
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

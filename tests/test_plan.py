@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +20,10 @@ from sftrl_lite.models.precision import checkpoint_layers
 from sftrl_lite.models.smollm import smollm_config
 from sftrl_lite.models.tiny import small_config, tiny_config
 from sftrl_lite.models.vision import encode, states_of_picture
-from sftrl_lite.planning import fit, measure, plan, workload
+from sftrl_lite.planning import estimates, fit, measure, plan, predict, workload
+from sftrl_lite.planning.estimates import hardware_table
 from sftrl_lite.planning.fake import Live, fake, pictures_like
-from sftrl_lite.planning.fit import advice, check, hardware_table
+from sftrl_lite.planning.fit import advice, check
 from sftrl_lite.planning.layers import depths, extrapolated
 from sftrl_lite.planning.measure import measured, sizes_of, states
 from sftrl_lite.planning.passes import (
@@ -32,9 +35,10 @@ from sftrl_lite.planning.passes import (
     sft_loss,
     trace,
 )
-from sftrl_lite.planning.plan import make_plan
-from sftrl_lite.planning.workload import CONTEXT, GIB, GPUS, NF4, Work, config_of
-from sftrl_lite.scales import SCALES, get_scale
+from sftrl_lite.planning.predict import make_plan
+from sftrl_lite.planning.work import CONTEXT, GIB, GPUS, NF4, Work
+from sftrl_lite.planning.workload import config_of
+from sftrl_lite.scales import ADAPTERS, SCALES, get_scale
 from sftrl_lite.seeds import stream
 from sftrl_lite.tasks.registry import make_task
 from sftrl_lite.training import forward, updates
@@ -254,7 +258,7 @@ def forget():
     ],
 )
 def test_an_extrapolated_model_is_the_whole_one(kind, chosen, monkeypatch):
-    for module in measure, plan, workload:
+    for module in measure, predict, workload:
         monkeypatch.setattr(module, "config_of", lambda *_: middling(kind))
     task = "gp-l" if kind == "llama" else "gp-vl"
     work = Work("t4", task, *chosen, together=4, answer_tokens=30)
@@ -326,14 +330,12 @@ def test_an_update_and_a_distance_hold_what_is_planned(player, learn):
 
 def test_the_recorded_table_is_whole():
     plans = plan.read_table()
-    wanted = {(*grid, a, t) for grid in fit.GRID for a in workload.ADAPTERS for t in (1, 4)}
+    wanted = {(*grid, a, t) for grid in estimates.GRID for a in ADAPTERS for t in (1, 4)}
     assert {(mode, batch, a, t) for mode, a, t, batch in plans} == wanted
     for (mode, adapter, tiles, batch), parts in plans.items():
         assert 8 < sum(parts.values()) < 300 and not {"KV cache", "logits"} <= parts.keys()
         if adapter != "none":
-            heavier = plans[
-                mode, workload.ADAPTERS[workload.ADAPTERS.index(adapter) - 1], tiles, batch
-            ]
+            heavier = plans[mode, ADAPTERS[ADAPTERS.index(adapter) - 1], tiles, batch]
             assert sum(parts.values()) < sum(heavier.values())
 
 
@@ -349,7 +351,7 @@ def sizes(monkeypatch):
         size = {"none": 160.0, "lora": 25.0, "qlora": 11.0}[work.adapter] - CONTEXT
         return plan.Plan(work, {"weights": size + (work.tiles or 4)}, 1e12, 10, 1, 100)
 
-    monkeypatch.setattr(fit, "make_plan", made)
+    monkeypatch.setattr(predict, "make_plan", made)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +398,7 @@ def test_fewer_episodes_at_once_where_memory_is_short(monkeypatch):
         together = work.together or 64
         return plan.Plan(work, {"weights": 8.0, "KV cache": together / 4}, 1e12, 10, 1, 9, together)
 
-    monkeypatch.setattr(fit, "make_plan", made)
+    monkeypatch.setattr(predict, "make_plan", made)
     work = Work("full", adapter="qlora")
     assert check(work, 26) == 0 and check(work, 18) == 32 and check(work, 11) == 8
     with pytest.raises(RuntimeError, match=r"needs 11\.0 GiB of 10\.0"):
@@ -410,7 +412,7 @@ def test_the_table_of_hardware(monkeypatch, tmp_path):
         size = sizes[work.adapter] / (work.gpus if work.sharded else 1)
         return plan.Plan(work, {"weights": size}, 1e12, 10, 1, 100, work.together or 64)
 
-    monkeypatch.setattr(fit, "make_plan", made)
+    monkeypatch.setattr(predict, "make_plan", made)
     rows = {(r["GPU"], r["scale"], r["run"]): r for r in hardware_table("gp-vl")}
     assert rows["T4", "full", "sft"]["trained"] == "qlora"
     assert rows["A100 80 GB", "full", "rl"]["trained"] == "lora"
@@ -424,8 +426,8 @@ def test_the_table_of_hardware(monkeypatch, tmp_path):
     line = "RL memory,41.5,GiB,NVIDIA H200,x,gpu_bench --scale full --adapter lora --task gp-l"
     made_up.write_text(f"name,value,unit,device,commit,command\n{line}\n")
     lora = plan.Plan(Work("full", "gp-l", "rl", "lora"), {}, 1, 1, 1, 1)
-    assert fit.seen_on_gpu(lora, "H200", made_up) == 41.5
-    assert fit.seen_on_gpu(lora, "T4", made_up) == 0
+    assert estimates.seen_on_gpu(lora, "H200", made_up) == 41.5
+    assert estimates.seen_on_gpu(lora, "T4", made_up) == 0
 
 
 def test_planned_minutes_of_chapters(monkeypatch):
@@ -433,8 +435,8 @@ def test_planned_minutes_of_chapters(monkeypatch):
         tokens = 100 if work.mode == "sft" else 200
         return plan.Plan(work, {}, 65e12 * 0.3, 5 * 10**8, 1, tokens)  # a second a step on a T4
 
-    monkeypatch.setattr(fit, "make_plan", made)
-    rows = {row["chapter"][:2]: row for row in fit.chapter_table("t4", "T4")}
+    monkeypatch.setattr(predict, "make_plan", made)
+    rows = {row["chapter"][:2]: row for row in estimates.chapter_table("t4", "T4")}
     t4 = get_scale("t4")
     steps = t4.tflop / 2 * 1e12 / (6 * t4.sft.batch * 100 * 5e8)
     assert float(rows["03"]["minutes"].replace(",", "")) == pytest.approx(2 * steps / 60, abs=1)
@@ -444,7 +446,7 @@ def test_planned_minutes_of_chapters(monkeypatch):
 
 def test_chapters_train_what_is_planned():
     shares = {1 / 2: "{} / 2", 1 / 3: "{} / 3", 1 / 6: "{} / 6", 0.4: "0.4 * {}"}
-    for chapter, (task, share, *_) in fit.CHAPTERS.items():
+    for chapter, (task, share, *_) in estimates.CHAPTERS.items():
         source = (ROOT / "notebooks" / "source" / f"{chapter}.py").read_text("utf-8")
         whole = "scale.tflop" if task == "gp-l" else f'scale.compute("{task}")'  # others at full
         asked = re.findall(r"\btflop=([^,]+),", source)
@@ -455,8 +457,8 @@ def test_chapters_train_what_is_planned():
 def test_what_fits_is_not_refused(sizes):
     assert check(Work("full", adapter="none"), 165.0) == 0
     assert check(Work("full", adapter="none"), 0) == 0  # a CPU
-    assert advice(plan.make_plan(Work("full")), 165) == ""
-    assert "does not fit either" in advice(plan.make_plan(Work("full")), 4)
+    assert advice(make_plan(Work("full")), 165) == ""
+    assert "does not fit either" in advice(make_plan(Work("full")), 4)
 
 
 @pytest.mark.parametrize(
@@ -540,3 +542,55 @@ def test_a_frozen_tower_looks_once_an_update(
     learner = new_learner(fresh_seeing, settings, 0)
     rl_step(learner, processor, picture_task, shown, settings, 0)
     assert len(seen) == times  # for the values; a trained tower again in each update
+
+
+# --- plans that are kept -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        Work("tiny", "gp-l", "rl"),
+        Work("small", "virl-l", "sft"),
+        Work("t4", "gp-vl", "rl"),
+        Work("full", "gp-l", "eval", "qlora", together=16),
+    ],
+)
+def test_a_kept_plan_is_what_would_be_made(work):
+    """If it is not: ``python -m sftrl_lite.planning.estimates``."""
+    kept, made = plan.kept_plans()[work], make_plan(work)
+    assert list(kept.parts) == list(made.parts)
+    assert kept.parts == pytest.approx(made.parts, rel=1e-4)
+    assert kept.flops == pytest.approx(made.flops, rel=1e-4)
+    assert replace(kept, parts={}, flops=0) == replace(made, parts={}, flops=0)
+
+
+def test_every_scale_and_task_is_kept_as_it_stands():
+    assert set(plan.kept_plans()) == set(plan.standard_works())
+    assert len(set(plan.standard_works())) == 12 + 6 + 2 * 36 * 4
+
+
+def test_a_plan_of_a_scale_that_was_changed_is_made_anew(tmp_path):
+    work = Work("tiny", "gp-l", "sft")
+    line = plan.as_line(plan.kept_plans()[work])
+    older = line.replace(plan.digest(work.scale), "0" * 8)
+    lines = tmp_path / "plans.jsonl"
+    lines.write_text(older)
+    assert plan.kept_plans(lines) == {}
+    assert plan.kept_plans(tmp_path / "nowhere.jsonl") == {}
+    larger = replace(work.scale, rl=replace(work.scale.rl, samples=999))
+    assert plan.digest(larger) != plan.digest(work.scale)
+    assert replace(work, scale=larger) not in plan.kept_plans()
+
+
+def test_a_kept_plan_is_found_without_what_makes_one():
+    """Most of the seconds of a plan go into imports."""
+    code = (
+        "import sys; from sftrl_lite.planning.fit import fitting, kept_or_made; "
+        "from sftrl_lite.planning.work import Work; "
+        "print(fitting(Work('full', 'gp-vl', 'rl', 'qlora'), 80, kept_or_made)); "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "full gp-vl rl, adapter qlora" in done.stdout and "fits: H100 80 GB" in done.stdout

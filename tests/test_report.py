@@ -10,9 +10,11 @@ import pytest
 from conftest import made_up_row
 
 from sftrl_lite.results import intervals, ledger, plots, report, tables, temperature_plots
+from sftrl_lite.results.claims import claims_table
 from sftrl_lite.results.dot_plots import draw_dots
 from sftrl_lite.results.headline_figure import sentence
 from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.results.pretrained import NAME, PREFIX, with_pretrained
 from sftrl_lite.runs.run_config import Run
 
 INIT = {"0": 0.6, "0.3": 0.58, PAPER: 0.5, "1": 0.25}
@@ -195,6 +197,36 @@ def test_the_readmes_table_has_a_line_for_each_recorded_shift(recorded, table):
     assert report.verdict_block().startswith("Not recorded yet: ")
 
 
+def test_the_pretrained_model_has_its_own_column_of_claims(recorded):
+    """By hand: RL from 0.5 to 0.66, SFT to 0.38, a random reward to 0.52; 0.6 greedily at first."""
+    ends = ENDS | {"rl-random": (0.5, 0.5, 0.52, 0.5)}
+    parts = {"rl-ppo": "headline", "sft": "headline", "rl-random": "controls"}
+    look = dict(metrics=("per_step",), ends=ends)
+    found = [
+        run(method, seed, PREFIX + part, **look)
+        for method, part in parts.items()
+        for seed in range(3)
+    ]
+    table = pd.DataFrame([row for one in found for row in one])
+    shown = with_pretrained(claims_table(table), table).set_index("claim")[NAME]
+    told = shown[shown != "–"]
+    assert {says: text.split()[0] for says, text in told.items()} == {
+        "streets in text, rule: RL ends above Init": "+16.0",
+        "streets in text, rule: SFT ends below Init": "-12.0",
+        "streets in text, rule: RL ends above Init at its best temperature": "+6.0",
+        "streets in text: RL with random rewards gains less than 5 points in distribution": "+2.0",
+    }
+    assert all(text.endswith(" points, 3 seeds") for text in told)
+    assert set(with_pretrained(claims_table(table), table.iloc[:0])[NAME]) == {"–"}
+    recorded(table)
+    blocks = report.blocks()
+    assert "3 seeds): SFT - Init -12.0 [" in blocks["small-line"]
+    assert blocks["small"].startswith("| at about equal time | ")
+    assert "| RL - Init | " in blocks["small"] and "small.toml" in blocks["small"]
+    recorded(table[table["experiment"] == f"{PREFIX}controls"])
+    assert report.blocks()["small-line"].startswith("Not recorded yet: ")
+
+
 def test_without_a_headline_there_is_no_figure(recorded, table):
     recorded(table[table["experiment"] == "controls"])
     blocks = report.blocks()
@@ -237,7 +269,7 @@ def test_the_ledgers_page_tells_what_was_run(recorded):
     page = report.ledger_page()
     assert "5\nmeasured values of 2 runs" in page
     assert "| `python -m sftrl_lite sft --lr 0.1` | 0, 1 | 5 | 6.5 | cpu | x |" in page
-    assert "| verdict | p | p (Holm) | after Holm | chapter |" in page
+    assert "| verdict | p | p (Holm) | after Holm | SmolLM2-135M | chapter |" in page
 
 
 @pytest.mark.parametrize("text", ["<!-- a:begin -->", "<!-- b:begin --><!-- b:end -->"])

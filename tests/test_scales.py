@@ -5,9 +5,9 @@ import math
 import pytest
 
 from sftrl_lite.models.loading import load
-from sftrl_lite.planning.fit import duration
+from sftrl_lite.planning.estimates import duration
 from sftrl_lite.planning.plan import Plan
-from sftrl_lite.planning.workload import Work
+from sftrl_lite.planning.work import Work
 from sftrl_lite.runs.recorder import train_hands
 from sftrl_lite.runs.run_config import Run, rl_settings, settings_of
 from sftrl_lite.scales import SCALES, SFTSettings

@@ -11,7 +11,8 @@ from test_cli import call as call  # the command line as a fixture
 
 from sftrl_lite import scales
 from sftrl_lite.models import loading, precision
-from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.planning import estimates, plan, predict, workload
+from sftrl_lite.planning.work import Work
 from sftrl_lite.runs import execute, init, recorder, resume, watch
 from sftrl_lite.runs.execute import train
 from sftrl_lite.runs.run_config import Run, settings_of
@@ -229,21 +230,21 @@ def test_the_configuration_comes_before_the_first_step(call, monkeypatch):
 
 
 def test_an_estimate_is_hours_and_dollars():
-    work = workload.Work("full", "gp-l", "sft", gpus=2)
+    work = Work("full", "gp-l", "sft", gpus=2)
     found = plan.Plan(work, {}, flops=3.6e15 * 989 / 1e3, parameters=10**10, trained=1, tokens=100)
-    line = fit.estimate(found, 1000, 0.0, None, price=2.5, gpu="NVIDIA H100 80GB HBM3")
+    line = estimates.estimate(found, 1000, 0.0, None, price=2.5, gpu="NVIDIA H100 80GB HBM3")
     # 3.56e15 operations a step, over 2 x 989e12 x 0.3 a second: 6 seconds
     assert "1,000 steps, 1.7 hours on 2 x NVIDIA H100 80GB HBM3, 8.3 dollars at 2.5" in line
     spent = 6 * scales.SCALES["full"].sft.batch * 100 * 1e10 / 1e12  # teraflop a step
-    assert "estimate: 10 steps" in fit.estimate(found, 0, 10 * spent, gpu="H100")
-    assert "dollars" not in fit.estimate(found, 1, 0.0, gpu="H100")
-    assert "none, speeds are known of H200" in fit.estimate(found, 1, 0.0, gpu="an abacus")
+    assert "estimate: 10 steps" in estimates.estimate(found, 0, 10 * spent, gpu="H100")
+    assert "dollars" not in estimates.estimate(found, 1, 0.0, gpu="H100")
+    assert "none, speeds are known of H200" in estimates.estimate(found, 1, 0.0, gpu="an abacus")
 
 
 def test_an_estimate_of_rl_has_two_ends():
     s = dataclasses.replace(scales.SCALES["full"].rl, problems=64, samples=2)
-    found = plan.Plan(workload.Work("full", "gp-l", "rl"), {}, 0.0, 10**10, 1, 100)
-    line = fit.estimate(found, 100, 0.0, s, gpu="H100")
+    found = plan.Plan(Work("full", "gp-l", "rl"), {}, 0.0, 10**10, 1, 100)
+    line = estimates.estimate(found, 100, 0.0, s, gpu="H100")
     # two groups of 64, tries x tokens, each 2e10 bytes at a fifth of 3.35e12 a second
     token = 2e10 / (0.2 * 3.35e12)
     worst = 100 * 2 * s.tries * s.max_new_tokens * token / 3600
@@ -271,8 +272,7 @@ def test_everyone_plans_the_same_run(monkeypatch, tmp_path):
     for module in (execute, init):
         monkeypatch.setattr(module, "check_base", lambda *given: None)
         monkeypatch.setattr(module, "check", stopped)
-    for module in (fit, plan):
-        monkeypatch.setattr(module, "make_plan", stopped)
+    monkeypatch.setattr(predict, "make_plan", stopped)
     words = tmp_path / "long.toml"
     sentence = "Reach {target}. "  # 10 characters with its number
     words.write_text(f"prompt = '''{400 * sentence}{{cards}} {{rule}}'''")

@@ -31,16 +31,11 @@ from sftrl_lite.files import ROOT
 from sftrl_lite.models import chats
 from sftrl_lite.models.chats import ask
 from sftrl_lite.models.loading import load
-from sftrl_lite.models.precision import PRETEND, hardware
-from sftrl_lite.planning.fit import device_name, fitting, here
+from sftrl_lite.models.precision import PRETEND, device_name, hardware
+from sftrl_lite.planning.fit import fitting, here
 from sftrl_lite.planning.plan import Plan
-from sftrl_lite.planning.workload import (
-    MODES,
-    Work,
-    config_of,
-    lengths,
-    shown_as,
-)
+from sftrl_lite.planning.work import MODES, Work
+from sftrl_lite.planning.workload import config_of, lengths, shown_as
 from sftrl_lite.processes import one_line
 from sftrl_lite.results.ledger import commit
 from sftrl_lite.scales import ADAPTERS, Scale, get_scale

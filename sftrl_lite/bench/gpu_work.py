@@ -15,16 +15,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import add_fused_lm_head
 
-from sftrl_lite.models.precision import checkpoint_layers, in_float32, mixed
+from sftrl_lite.models.precision import checkpoint_layers, device_name, in_float32, mixed
 from sftrl_lite.models.vision import Processor, encode, tokenizer_of
+from sftrl_lite.planning.estimates import sheet_of
 from sftrl_lite.planning.fake import Live, pictures_like
-from sftrl_lite.planning.fit import device_name, sheet_of
 from sftrl_lite.planning.passes import rl_batch, sft_loss
-from sftrl_lite.planning.workload import (
-    GIB,
-    Work,
-    lengths,
-)
+from sftrl_lite.planning.work import GIB, Work
+from sftrl_lite.planning.workload import lengths
 from sftrl_lite.processes import first_line
 from sftrl_lite.runs.controls import Coin, EachItsOwn
 from sftrl_lite.scales import RLSettings

@@ -85,6 +85,13 @@ def device() -> torch.device:
     return hardware().device
 
 
+def device_name() -> str:
+    """What computes here, in a word: ``cpu`` or the GPU's name."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu as {os.environ[PRETEND]} GPU" if hardware().gpu else "cpu"
+
+
 def precision() -> tuple[torch.dtype, str]:
     """Number format of the forward pass, and the reason for it."""
     return hardware().format, hardware().why

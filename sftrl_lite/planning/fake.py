@@ -29,7 +29,7 @@ from sftrl_lite.models.vision import (
     tower_of,
     vision_modules,
 )
-from sftrl_lite.planning.workload import Work
+from sftrl_lite.planning.work import Work
 
 ATEN = torch.ops.aten
 COSTS = flop_registry | {  # torch does not count its own attention on CPUs

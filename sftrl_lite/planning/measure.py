@@ -14,7 +14,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from sftrl_lite.planning.fake import fake, few_pictures, nothing
 from sftrl_lite.planning.layers import cut
 from sftrl_lite.planning.passes import Played, Trace, glance, play, trace
-from sftrl_lite.planning.workload import EVALUATED, NF4, Work, config_of, lengths, shown_as
+from sftrl_lite.planning.work import NF4, Work
+from sftrl_lite.planning.workload import EVALUATED, config_of, lengths, shown_as
 from sftrl_lite.scales import in_one_pass
 from sftrl_lite.tasks.registry import budget
 from sftrl_lite.training.forward import PART, TILE, TOKENS, ValueHead

@@ -13,6 +13,7 @@ from sftrl_lite.results import ledger, plots
 from sftrl_lite.results.claims import BARS, claims_table
 from sftrl_lite.results.headline_figure import SHOWN, figure, sentence, verdict
 from sftrl_lite.results.measures import TRIES, option
+from sftrl_lite.results.pretrained import BAR, NAME, PREFIX, with_pretrained
 from sftrl_lite.results.tables import (
     COLUMNS,
     JUDGED,
@@ -45,7 +46,8 @@ difference paired by seed with its 95 % interval, which includes the noise of se
 (`sftrl_lite/results/claims.py`; chapter 13 reads it). The verdict follows from the interval
 alone; `open`: it includes zero (+5 points for random rewards). `p (Holm)` is corrected for the
 number of recorded claims, and `after Holm` is what the verdict becomes at 5 %. `Init at its best
-temperature` was picked among four after looking, which favours Init."""
+temperature` was picked among four after looking, which favours Init. The column `SmolLM2-135M` puts
+the claims about streets in text to a pretrained language model (scale `small`, chapter 9)."""
 SHORT = ("SFT - Init", "RL - Init", "RL - Init at its best temperature")
 DECODED = """Answers are sampled as in the paper, at temperature 0.6 with top_p 0.9; greedy is
 temperature 0. `Init at its best temperature` is picked after looking; its temperature stands beside
@@ -65,7 +67,9 @@ def missing(experiments: Iterable[str], rows: pd.DataFrame) -> list[str]:
     return [f"Not recorded yet: {made_by(lost)} ({', '.join(lost)})."] if lost else []
 
 
-def task_block(name: str, columns: Columns, what: str) -> str:
+def task_block(
+    name: str, columns: Columns, what: str, at: str = "at equal training compute"
+) -> str:
     """Results of a task: its table, differences under its shifts, costs, how to make them.
 
     Args:
@@ -73,18 +77,19 @@ def task_block(name: str, columns: Columns, what: str) -> str:
             text, ``grpo``.
         columns: as for ``main_table``.
         what: what the columns mean, a sentence.
+        at: when the methods are compared.
     """
     parts = [f"{name}{part}" for part in ("headline", "push", "controls")]
-    parts += [] if name else ["grpo"]
+    parts = [part for part in parts if made_by([part])] + ([] if name else ["grpo"])
     rows = recorded(*parts)
     if rows.empty:
         return missing(parts, rows)[0]
-    shifts = {s: metric for _, run, s, metric in BARS.values() if run == parts[0]}
+    shifts = {s: metric for _, run, s, metric in (*BARS.values(), BAR) if run == parts[0]}
     most = rows[(rows["metric"] == "success") & (rows["split"] != "train")]["n"].max()
     gaps = gap_table(rows, shifts)
     return "\n\n".join(
         [
-            markdown(main_table(rows, columns), "at equal training compute"),
+            markdown(main_table(rows, columns), at),
             f"Per cent with 95 % intervals over seeds and problems; up to {most:.0f} held-out "
             f"problems per seed and split. {what} {DECODED}",
             *([markdown(gaps, "difference in points, paired by seed")] if len(gaps) else []),
@@ -134,6 +139,21 @@ def short_block() -> str:
     return "\n\n".join([*table, *missing(parts, rows)])
 
 
+def small_line() -> str:
+    """The README's line on the pretrained language model."""
+    _, run, split, metric = BAR
+    rows = recorded(run)
+    if rows.empty:
+        return missing([run], rows)[0]
+    found = {name: gap(rows, split, *PAIRS[name], metric) for name in SHORT}
+    told = [f"{name} {in_words(one)}" for name, one in found.items() if one]
+    seeds = max(one.n for one in found.values() if one)
+    return (
+        f"The same question put to {NAME}-Instruct, which nobody made for this course (streets in "
+        f"text, rule, per step, {seeds} seeds): {'; '.join(told)} points."
+    )
+
+
 def verdict_block() -> str:
     """The sentence below the README's figure."""
     head = recorded("headline")
@@ -153,7 +173,7 @@ def ledger_page() -> str:
     A run's minutes are those until its last row, evaluations included.
     """
     rows = ledger.read()
-    claims = claims_table(rows).set_index("claim")
+    claims = with_pretrained(claims_table(rows), rows).set_index("claim")
     parts = ["# The ledger", PREFACE.format(rows=len(rows), runs=rows["config_hash"].nunique())]
     parts += ["## Claims", CLAIMED, markdown(claims, "claim")]
     rows["command"] = rows["command"].str.replace(r" --seed \d+", "", regex=True)
@@ -207,6 +227,8 @@ def blocks() -> dict[str, str]:
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
         "streets": task_block("virl-l-", STREETS, steps),
         "designs": designs_table(ROOT / "results" / "bases_tried.csv"),
+        "small": task_block(PREFIX, STREETS, steps, "at about equal time"),
+        "small-line": small_line(),
         "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
     }
 

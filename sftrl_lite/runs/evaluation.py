@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from sftrl_lite.models.loading import load
 from sftrl_lite.planning.fit import check
-from sftrl_lite.planning.workload import Work
+from sftrl_lite.planning.work import Work
 from sftrl_lite.results.ledger import decoding_name
 from sftrl_lite.runs.checks import check_words
 from sftrl_lite.runs.recorder import held_out, train_hands

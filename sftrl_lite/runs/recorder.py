@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from sftrl_lite.files import check_summed, remove, write_summed, write_whole
 from sftrl_lite.models.loading import save
+from sftrl_lite.models.precision import device_name
 from sftrl_lite.models.vision import Processor, to_pixels, tokenizer_of
-from sftrl_lite.planning.fit import device_name
 from sftrl_lite.results import ledger
 from sftrl_lite.results.intervals import Estimate, mean_interval
 from sftrl_lite.results.ledger import commit, decoding_name

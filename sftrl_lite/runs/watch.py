@@ -25,7 +25,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import HFValidationError, enable_progress_bars, validate_repo_id
 
 from sftrl_lite.files import whole
-from sftrl_lite.planning import fit, plan, workload
+from sftrl_lite.planning import estimates, fit, workload
 from sftrl_lite.processes import first_line
 from sftrl_lite.runs.growing import AGAIN, GrowingFile
 from sftrl_lite.scales import RLSettings
@@ -262,10 +262,10 @@ def outlook(run: Any, settings: RLSettings | None, price: float = 0.0) -> str:
     if not run.scale.memory:
         return "plan: a model for CPUs; the bar tells how long it takes"
     try:
-        found = plan.make_plan(workload.work_of(run, "rl" if settings else "sft"))
+        found = fit.made(workload.work_of(run, "rl" if settings else "sft"))
     except workload.UnknownModel as error:
         return f"plan: none ({error})"
-    return f"{found}\n{fit.estimate(found, run.steps, run.tflop, settings, price)}"
+    return f"{found}\n{estimates.estimate(found, run.steps, run.tflop, settings, price)}"
 
 
 # --- after it --------------------------------------------------------------------------
