@@ -98,6 +98,10 @@ class Plan:
 # they stand in the table are made once, by ``python -m sftrl_lite.planning.estimates``.
 
 
+ASKED = ("task", "mode", "adapter", "vision", "together")  # of a work, beside its scale
+COUNTS = ("parameters", "trained", "tokens", "together")  # of a plan
+
+
 def standard_works() -> list[Work]:
     """Works whose plans are kept: each scale's tasks and modes.
 
@@ -119,15 +123,13 @@ def digest(scale: Scale) -> str:
 
 
 def as_line(plan: Plan) -> str:
-    """A plan in a line of JSON, sizes to six digits."""
-    w = plan.work
-    kept = dict(scale=w.scale.name, digest=digest(w.scale), task=w.task, mode=w.mode)
-    kept |= dict(
-        adapter=w.adapter, vision=w.vision, asked=w.together, flops=float(f"{plan.flops:.6g}")
-    )
-    kept |= dict(parameters=plan.parameters, trained=plan.trained, tokens=plan.tokens)
-    parts = {name: float(f"{size:.6g}") for name, size in plan.parts.items()}
-    return json.dumps(kept | dict(together=plan.together, parts=parts))
+    """A plan in a line of JSON: what was asked, and the answer with sizes to six digits."""
+    asked = {name: getattr(plan.work, name) for name in ASKED}
+    found = {name: getattr(plan, name) for name in COUNTS}
+    found["flops"] = float(f"{plan.flops:.6g}")
+    found["parts"] = {name: float(f"{size:.6g}") for name, size in plan.parts.items()}
+    scale = plan.work.scale
+    return json.dumps(dict(scale=scale.name, digest=digest(scale), asked=asked, found=found))
 
 
 @cache
@@ -136,9 +138,8 @@ def kept_plans(path: Path = KEPT) -> dict[Work, Plan]:
     plans = {}
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         kept = json.loads(line)
-        scale = SCALES.get(kept.pop("scale"))
-        if scale and digest(scale) == kept.pop("digest"):
-            asked = (kept.pop(name) for name in ("task", "mode", "adapter", "vision"))
-            work = Work(scale, *asked, together=kept.pop("asked"))
-            plans[work] = Plan(work, **kept)
+        scale = SCALES.get(kept["scale"])
+        if scale and digest(scale) == kept["digest"]:
+            work = Work(scale, **kept["asked"])
+            plans[work] = Plan(work, **kept["found"])
     return plans

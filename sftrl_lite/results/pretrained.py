@@ -30,6 +30,5 @@ def with_pretrained(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         found, _ = judge(claim, rows)
         told[claim.says] = f"{in_words(found)} points, {found.n} seeds" if found else "–"
     column = [told.get(says, "–") for says in table["claim"]]
-    wide = table.copy()
-    wide.insert(wide.columns.get_loc("chapter"), NAME, column)
-    return wide
+    before = [name for name in table.columns if name != "chapter"]
+    return table.assign(**{NAME: column})[[*before, NAME, "chapter"]]
