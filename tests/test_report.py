@@ -221,7 +221,7 @@ def test_the_pretrained_model_has_its_own_column_of_claims(recorded):
     recorded(table)
     blocks = report.blocks()
     assert "3 seeds): SFT - Init -12.0 [" in blocks["small-line"]
-    assert blocks["small"].startswith("| at about equal time | ")
+    assert blocks["small"].startswith("| after 16 steps each | ")
     assert "| RL - Init | " in blocks["small"] and "small.toml" in blocks["small"]
     recorded(table[table["experiment"] == f"{PREFIX}controls"])
     assert report.blocks()["small-line"].startswith("Not recorded yet: ")

@@ -227,7 +227,7 @@ def blocks() -> dict[str, str]:
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
         "streets": task_block("virl-l-", STREETS, steps),
         "designs": designs_table(ROOT / "results" / "bases_tried.csv"),
-        "small": task_block(PREFIX, STREETS, steps, "at about equal time"),
+        "small": task_block(PREFIX, STREETS, steps, "after 16 steps each"),
         "small-line": small_line(),
         "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
     }
