@@ -21,7 +21,7 @@ def here() -> float:
 
 
 def kept_or_made(work: Work) -> Plan:
-    """The plan of ``work``: from results/plans.csv if it is kept there, else made now."""
+    """The plan of ``work``: from results/plans.jsonl if it is kept there, else made now."""
     return kept_plans().get(work) or made(work)
 
 
