@@ -554,6 +554,7 @@ def test_a_frozen_tower_looks_once_an_update(
         Work("small", "virl-l", "sft"),
         Work("t4", "gp-vl", "rl"),
         Work("full", "gp-l", "eval", "qlora", together=16),
+        Work("full", "gp-l", "rl", "none", gpus=8),
     ],
 )
 def test_a_kept_plan_is_what_would_be_made(work):
@@ -570,7 +571,7 @@ def test_every_scale_and_task_is_kept_as_it_stands():
     assert set(kept) == set(plan.standard_works())
     for work, found in kept.items():  # a prompt may have grown
         assert (sizes_of(work).tokens, sizes_of(work).together) == (found.tokens, found.together)
-    assert len(set(plan.standard_works())) == 12 + 6 + 2 * 36 * 4
+    assert len(set(plan.standard_works())) == 12 + 6 + 2 * (36 + 8) * 4
 
 
 def test_a_plan_of_a_scale_that_was_changed_is_made_anew(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -98,14 +98,15 @@ class Plan:
 # they stand in the table are made once, by ``python -m sftrl_lite.planning.estimates``.
 
 
-ASKED = ("task", "mode", "adapter", "vision", "together")  # of a work, beside its scale
+ASKED = ("task", "mode", "adapter", "vision", "gpus", "together")  # of a work, beside its scale
 COUNTS = ("parameters", "trained", "tokens", "together")  # of a plan
 
 
 def standard_works() -> list[Work]:
     """Works whose plans are kept: each scale's tasks and modes.
 
-    On GPUs with each adapter, and with the fewer episodes at once that a smaller one has room for.
+    On a GPU with each adapter, on eight with all weights split over them, and with the fewer
+    episodes at once that a smaller one has room for.
     """
     works = []
     for scale in SCALES.values():
@@ -113,7 +114,9 @@ def standard_works() -> list[Work]:
         adapters = ADAPTERS if scale.memory else (scale.adapter,)
         fewer = (0, 32, 16, 8) if scale.memory else (0,)
         for task, mode, adapter, together in product(tasks, MODES, adapters, fewer):
-            works.append(Work(scale, task, mode, adapter, together=together))
+            works.append(work := Work(scale, task, mode, adapter, together=together))
+            if scale.memory and (eight := replace(work, gpus=8)).sharded:
+                works.append(eight)
     return works
 
 
