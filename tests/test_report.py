@@ -139,7 +139,7 @@ def test_every_recorded_row_is_complete():
 
 
 def test_every_recorded_command_names_its_run():
-    kinds = {"int": int, "float": float, "str": str}
+    kinds = {"int": int, "float": float, "str": str, "Scale": str}
     table = ledger.read()
     for config_hash, part in table.groupby("config_hash"):
         words = shlex.split(part["command"].iloc[0])[4:]

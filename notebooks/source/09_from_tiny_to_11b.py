@@ -811,7 +811,8 @@ else:
 # ```
 #
 # Predict before you look: which of the two gains more with the trained words for turns,
-# and what happens with the others?
+# and what happens with the others? *Open* in a title means that the interval of the
+# change includes zero. With this few seeds that says little.
 
 # %% tags=["small-figure"]
 from sftrl_lite.results import plots
@@ -824,12 +825,16 @@ small = recorded(*parts)
 for line in missing(parts, small):
     print(line)
 if len(small):
-    drawn = dict(metric="per_step", splits=("train", "id", "ood-rule"))
-    methods = ("rl-ppo", "sft", "rl-random")
-    titles = [plots.finding(small, "per_step", split, methods) for split in drawn["splits"]]
-    look = dict(ylabel="right per step", titles=titles, methods=methods)
-    fig = plots.curves(small, **drawn, **look)
-    notebook.figure(fig, alt=f"{NAME}: {plots.alt_text(small, **drawn, methods=methods)}")
+    splits, methods = ("train", "id", "ood-rule"), ("rl-ppo", "sft", "rl-random")
+    names = ("steps trained on", "other streets, same words", "other streets, other words")
+    fig = plots.curves(small, "per_step", splits, methods, ylabel="right per step")
+    for axis, split, name in zip(fig.axes, splits, names, strict=True):
+        said = plots.finding(small, "per_step", split, methods)
+        axis.set_title(f"{said.replace('stays level', 'is open')}\n{name}", loc="left")
+    alt = plots.alt_text(small, "per_step", splits, methods=methods)
+    for old, new in {"hands": "steps", "solved": "right", "stays level": "is open"}.items():
+        alt = alt.replace(old, new)
+    notebook.figure(fig, alt=f"{NAME}. {alt}")
 
 # %% [markdown]
 # All of it in numbers: per cent with 95 % intervals over seeds and problems, then
