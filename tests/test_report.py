@@ -220,7 +220,8 @@ def test_the_pretrained_model_has_its_own_column_of_claims(recorded):
     assert set(with_pretrained(claims_table(table), table.iloc[:0])[NAME]) == {"–"}
     recorded(table)
     blocks = report.blocks()
-    assert "3 seeds): SFT - Init -12.0 [" in blocks["small-line"]
+    assert "rule, per step): SFT - Init -12.0 [" in blocks["small-line"]
+    assert blocks["small-line"].endswith("] points, 3 seeds.")
     assert blocks["small"].startswith("| after 16 steps each | ")
     assert "| RL - Init | " in blocks["small"] and "small.toml" in blocks["small"]
     recorded(table[table["experiment"] == f"{PREFIX}controls"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sftrl_lite.results.claims import bars, controls, judge
+from sftrl_lite.results.intervals import Tested
 from sftrl_lite.results.tables import in_words
 
 PREFIX = "small-virl-l-"  # of its experiments
@@ -16,6 +17,13 @@ CLAIMS = [
 NAME = "SmolLM2-135M"
 
 
+def with_seeds(found: Tested | None) -> str:
+    """A difference in points, its interval, and the number of seeds."""
+    if not found:
+        return "–"
+    return f"{in_words(found)} points, {found.n} seed{'s' if found.n > 1 else ''}"
+
+
 def with_pretrained(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The table of claims with a column for SmolLM2-135M: difference, interval, seeds.
 
@@ -25,10 +33,7 @@ def with_pretrained(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
     A dash where the claim was not put to it, or is not recorded.
     """
-    told = {}
-    for claim in CLAIMS:
-        found, _ = judge(claim, rows)
-        told[claim.says] = f"{in_words(found)} points, {found.n} seeds" if found else "–"
+    told = {claim.says: with_seeds(judge(claim, rows)[0]) for claim in CLAIMS}
     column = [told.get(says, "–") for says in table["claim"]]
     before = [name for name in table.columns if name != "chapter"]
     return table.assign(**{NAME: column})[[*before, NAME, "chapter"]]

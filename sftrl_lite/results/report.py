@@ -13,7 +13,7 @@ from sftrl_lite.results import ledger, plots
 from sftrl_lite.results.claims import BARS, claims_table
 from sftrl_lite.results.headline_figure import SHOWN, figure, sentence, verdict
 from sftrl_lite.results.measures import TRIES, option
-from sftrl_lite.results.pretrained import BAR, NAME, PREFIX, with_pretrained
+from sftrl_lite.results.pretrained import BAR, NAME, PREFIX, with_pretrained, with_seeds
 from sftrl_lite.results.tables import (
     COLUMNS,
     JUDGED,
@@ -146,11 +146,10 @@ def small_line() -> str:
     if rows.empty:
         return missing([run], rows)[0]
     found = {name: gap(rows, split, *PAIRS[name], metric) for name in SHORT}
-    told = [f"{name} {in_words(one)}" for name, one in found.items() if one]
-    seeds = max(one.n for one in found.values() if one)
+    told = [f"{name} {with_seeds(one)}" for name, one in found.items() if one]
     return (
         f"The same question put to {NAME}-Instruct, which nobody made for this course (streets in "
-        f"text, rule, per step, {seeds} seeds): {'; '.join(told)} points."
+        f"text, rule, per step): {'; '.join(told)}."
     )
 
 
