@@ -29,8 +29,8 @@
 # - Write LoRA in ten lines, and know what QLoRA adds.
 # - Compute the size of a cache of keys and values.
 # - Trade compute for memory by checkpointing, and measure both sides.
-# - Plan a run for the GPU that you have, and start it there.
-# - Say what a pretrained language model, made by others, shows of the tiny models' findings.
+# - Plan a run for the GPU that you have, start it there, and say what a pretrained model
+#   that others made shows of the tiny models' findings.
 
 # %%
 from sftrl_lite.course import notebook
@@ -826,15 +826,14 @@ for line in missing(parts, small):
     print(line)
 if len(small):
     splits, methods = ("train", "id", "ood-rule"), ("rl-ppo", "sft", "rl-random")
-    names = ("steps trained on", "other streets, same words", "other streets, other words")
+    names = "steps trained on", "other streets, same words", "other streets, other words"
     fig = plots.curves(small, "per_step", splits, methods, ylabel="right per step")
     for axis, split, name in zip(fig.axes, splits, names, strict=True):
         said = plots.finding(small, "per_step", split, methods)
         axis.set_title(f"{said.replace('stays level', 'is open')}\n{name}", loc="left")
     alt = plots.alt_text(small, "per_step", splits, methods=methods)
-    for old, new in {"hands": "steps", "solved": "right", "stays level": "is open"}.items():
-        alt = alt.replace(old, new)
-    notebook.figure(fig, alt=f"{NAME}. {alt}")
+    alt = alt.replace("hands", "steps").replace("solved", "right")
+    notebook.figure(fig, alt=f"{NAME}. {alt.replace('stays level', 'is open')}")
 
 # %% [markdown]
 # All of it in numbers: per cent with 95 % intervals over seeds and problems, then
