@@ -814,7 +814,7 @@ else:
 # and what happens with the others? *Open* in a title means that the interval of the
 # change includes zero. With this few seeds that says little.
 
-# %% tags=["small-figure"]
+# %%
 from sftrl_lite.results import plots
 from sftrl_lite.results.pretrained import NAME, PREFIX, with_pretrained
 from sftrl_lite.results.report import missing, recorded
