@@ -15,6 +15,7 @@ CLAIMS = [
     controls("streets in text", 9, PREFIX, "per_step")[0],  # random rewards
 ]
 NAME = "SmolLM2-135M"
+AT = "after 16 steps each"  # when its runs are compared, not at equal compute
 
 
 def with_seeds(found: Tested | None) -> str:

@@ -13,7 +13,7 @@ from sftrl_lite.results import ledger, plots
 from sftrl_lite.results.claims import BARS, claims_table
 from sftrl_lite.results.headline_figure import SHOWN, figure, sentence, verdict
 from sftrl_lite.results.measures import TRIES, option
-from sftrl_lite.results.pretrained import BAR, NAME, PREFIX, with_pretrained, with_seeds
+from sftrl_lite.results.pretrained import AT, BAR, NAME, PREFIX, with_pretrained, with_seeds
 from sftrl_lite.results.tables import (
     COLUMNS,
     JUDGED,
@@ -148,8 +148,8 @@ def small_line() -> str:
     found = {name: gap(rows, split, *PAIRS[name], metric) for name in SHORT}
     told = [f"{name} {with_seeds(one)}" for name, one in found.items() if one]
     return (
-        f"The same question put to {NAME}-Instruct, which nobody made for this course (streets in "
-        f"text, rule, per step): {'; '.join(told)}."
+        f"The same question put to {NAME}-Instruct, which nobody made for this course, {AT} "
+        f"(streets in text, rule, per step): {'; '.join(told)}."
     )
 
 
@@ -226,7 +226,7 @@ def blocks() -> dict[str, str]:
         "pictures": task_block("vl-", PICTURES, "ID and OOD are black and red suits."),
         "streets": task_block("virl-l-", STREETS, steps),
         "designs": designs_table(ROOT / "results" / "bases_tried.csv"),
-        "small": task_block(PREFIX, STREETS, steps, "after 16 steps each"),
+        "small": task_block(PREFIX, STREETS, steps, AT),
         "small-line": small_line(),
         "street-views": task_block("virl-vl-", STREET_VIEWS, steps),
     }
