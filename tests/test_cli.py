@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line for what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -84,6 +85,17 @@ def test_bad_values_are_one_line(call, args, says):
     assert says in err
     lines = [ln for ln in err.replace("\r", "\n").splitlines() if ln and "|" not in ln]  # no bars
     assert len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def test_a_training_ends_with_a_table_of_what_it_measured(call):
+    few = ("--final-episodes", "4", "--curve-episodes", "0", "--pass-samples", "0")
+    how = ("--steps", "1", "--points", "1", "--hands", "4", *few)
+    status, told, _ = call("sft", *how, "--eval-temperature", "0", "--splits", "train,ood-rule")
+    assert status == 0
+    table = told[told.index("success") :]
+    assert "ood-rule" in table and "train" in table
+    for who in ("Init", "SFT"):
+        assert re.search(rf"^{who} +\S+ \[\S+, \S+\] +\S+ \[", table, re.M), table
 
 
 def test_the_training_split_is_measured_on_training_hands(call, monkeypatch):

@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from sftrl_lite.tasks.cards import FACES, OOD_RULE, Rule
 from sftrl_lite.tasks.environments import GeneralPointsEnv
+from sftrl_lite.tasks.general_points import GeneralPoints
 from sftrl_lite.tasks.verifier import FAILURE
 
 IDS = ("sftrl_lite/GeneralPoints-v0", "sftrl_lite/GeneralPointsOOD-v0")
@@ -106,3 +107,14 @@ def test_in_processes_of_their_own_they_say_the_same(name):
 def test_text_in_shared_memory_is_refused(name):
     with pytest.raises(ValueError, match=r"say vector_kwargs=\{"):
         gym.make_vec(name, 2, vectorization_mode="async")
+
+
+def test_what_the_trained_side_deals_is_new_on_the_other():
+    trained, shifted = (gym.make(name).unwrapped for name in IDS)
+    parts = {env: GeneralPoints(part=part) for env, part in ((trained, "train"), (shifted, "test"))}
+    for env, part in parts.items():
+        hands = [env.reset(seed=seed)[1]["problem"] for seed in range(60)]
+        assert all(part.admits(hand) for hand in hands)
+    names = ("sftrl_lite/Navigation-v0", "sftrl_lite/NavigationOOD-v0")
+    trained, shifted = (set(gym.make(name).unwrapped.task.routes) for name in names)
+    assert trained and not trained & shifted

@@ -8,7 +8,7 @@ import subprocess
 import pandas as pd
 import pytest
 from conftest import made_up_row
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sftrl_lite.results import ledger, report
@@ -71,13 +71,12 @@ ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(ANY, min_size=3))
-@example(["0", "", "", ""])  # two rows alike in one call
 def test_any_text_survives(tmp_path, texts):
     path = tmp_path / "ledger.csv"
-    wanted = [row(experiment=text, command=texts[i - 1]) for i, text in enumerate(texts)]
+    wanted = [row(experiment=x, seed=i, command=texts[i - 1]) for i, x in enumerate(texts)]
     save(wanted[:1], path)
-    ledger.append(wanted, path)
-    assert back(path) == list(dict.fromkeys(wanted))
+    ledger.append([*wanted, wanted[-1]], path)
+    assert back(path) == wanted
 
 
 def test_a_last_line_without_its_end_stays_a_line_of_its_own(tmp_path):
@@ -236,4 +235,13 @@ def test_a_row_is_appended_once_and_another_decoding_is_another_row(tmp_path):
     rows = [row(decoding=way) for way in ("0.6/0.9", "0", "1")]
     for _ in range(2):
         ledger.append(rows, path)
+    found = dict(minutes=9.0, commit="other", device="other")
+    again = [dataclasses.replace(one, **found) for one in rows]
+    ledger.append(again, path)  # the same run, done in another folder
     assert back(path) == rows
+    before = path.read_bytes()
+    with pytest.raises(ValueError) as error:
+        ledger.append([dataclasses.replace(rows[1], value=0.75)], path)
+    where = f"{rows[1].experiment}, configuration {rows[1].config_hash}"
+    assert str(error.value) == f"{path} has other values of {where}; remove its rows first"
+    assert path.read_bytes() == before

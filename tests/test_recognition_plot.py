@@ -88,9 +88,10 @@ def test_seeds_are_averaged_with_the_noise_of_seeds_and_problems():
 def test_alt_text_begins_with_the_finding_and_says_what_is_drawn(table):
     said = recognition_plots.recognition_alt(table)
     assert said.startswith(
-        "fresh hands, trained rule, SFT recognises about as many and solves about as many; "
+        "Against Init: fresh hands, trained rule, SFT recognises no clearly different number and "
+        "solves no clearly different number; "
         "fresh hands, red suits, RL (PPO) recognises more and solves more; "
-        "fresh hands, red suits, SFT recognises fewer and solves fewer than Init. "
+        "fresh hands, red suits, SFT recognises fewer and solves fewer. "
     )
     assert "fresh hands, red suits, SFT: recognised 70 to 50 %, solved 60 to 40 %" in said
     assert "fresh hands, red suits, RL (PPO): recognised 70 to 95 %, solved 60 to 90 %" in said

@@ -220,7 +220,8 @@ def test_the_pretrained_model_has_its_own_column_of_claims(recorded):
     assert set(with_pretrained(claims_table(table), table.iloc[:0])[NAME]) == {"–"}
     recorded(table)
     blocks = report.blocks()
-    assert "rule, per step): SFT - Init -12.0 [" in blocks["small-line"]
+    assert "per step): with the trained words SFT - Init -" in blocks["small-line"]
+    assert "; with the relative words SFT - Init -12.0 [" in blocks["small-line"]
     assert blocks["small-line"].endswith("] points, 3 seeds.")
     assert blocks["small"].startswith("| after 16 steps each | ")
     assert "| RL - Init | " in blocks["small"] and "small.toml" in blocks["small"]
@@ -469,11 +470,27 @@ def test_numbers_at_line_ends_do_not_overlap(heights):
 def test_alt_text_begins_with_the_finding(table):
     said = plots.alt_text(table, methods=("rl-ppo", "sft"))
     assert said.startswith("On fresh hands, shifted rule: SFT falls; RL (PPO) rises. Per cent")
+    assert "Per cent solved at the first try with 95 % intervals" in said
     assert "RL (PPO): training hands, trained rule 66.0 [" in said
     assert "Init at its best temperature: " in said and "own verified" not in said
     assert plots.finding(table, "success@1", "ood-rule") == "RL (PPO) rises; SFT falls"
     same = table.assign(value=0.5)
-    assert plots.finding(same, "success@1", "id") == "RL (PPO) stays level; SFT stays level"
+    assert (
+        plots.finding(same, "success@1", "id")
+        == "RL (PPO) shows no clear change; SFT shows no clear change"
+    )
+
+
+def test_streets_are_named_as_streets(table):
+    streets = table.assign(task="virl-l", metric=table["metric"].replace("success@1", "per_step"))
+    said = plots.alt_text(streets, "per_step", ("id", "ood-rule"), methods=("rl-ppo", "sft"))
+    assert said.startswith("On fresh routes, relative words: SFT falls; RL (PPO) rises. Per cent")
+    assert "Per cent right per step with 95 %" in said and "hands" not in said
+    figure = plots.curves(streets, "per_step", ("id", "ood-rule"))
+    assert figure.axes[0].get_title(loc="left") == "fresh routes, trained words"
+    plt.close(figure)
+    told = temperature_plots.temperature_alt(streets, "per_step")
+    assert ". fresh routes, relative words, per cent right per step: Init" in told
 
 
 def test_temperature_curve(table, no_bootstrap):

@@ -166,6 +166,19 @@ def test_the_episodes_of_an_evaluation_are_the_scales_or_all_there_are():
     wide = dict(task="virl-l", scale=small_scale(eval_episodes=10**6))
     assert Run("sft", **wide).filled().final_episodes == walks
     assert Run("sft", **wide, eval_episodes=9).filled().eval_episodes == 9
+    for name in ("eval_episodes", "final_episodes"):  # said before anything is trained
+        with pytest.raises(ValueError) as error:
+            Run("sft", task="virl-l", **{name: walks + 1}).filled()
+        says = f"--{name.replace('_', '-')} {walks + 1}: virl-l has {walks} test problems"
+        assert str(error.value) == says
+
+
+def test_minutes_go_on_where_a_run_is_resumed(base, tmp_path):
+    run = Run("sft", base=str(base), **BASE_FIELDS | dict(steps=1, points=1, splits=("id",)))
+    first = train(run, tmp_path)
+    recorder.write_rows(tmp_path, [dataclasses.replace(row, minutes=60.0) for row in first])
+    again = recorder_of(run, tmp_path).row(2, "id", "success", "0.6/0.9", first[0])
+    assert 60 <= again.minutes < 61
 
 
 def test_imitating_oneself_needs_a_right_answer(base, tmp_path):

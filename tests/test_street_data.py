@@ -295,6 +295,11 @@ BAD = {
              .replace("2 (north)", "two (north)")),
         "block 1: to_next_intersection_heading",
     ),
+    "word": (
+        _set("milestone_info", ",".join([block(i, h) for i, h in enumerate((1, 2, 3))])
+             .replace("2 (north)", "2 (south)")),
+        "block 1: to_next_intersection_heading is '2 (south)': degrees and word differ",
+    ),
     "nan": (
         _set("route_results", "geocode_list", 1, [float("nan"), 20.0]),
         "route_results.geocode_list[1] is [nan, 20.0]",

@@ -18,7 +18,7 @@
 # rule that it never trained on. Here both train live, from one 0.95-million-parameter
 # model on the same hands. Eight recorded seeds and the controls follow below.
 #
-# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells.
+# > **Runtime** at `tiny`: @@MINUTES@@ on two CPU cores, @@MEMORY@@ of memory. `t4` and `full` run the same cells. @@PLANNED@@
 #
 # @@BADGES@@
 #
@@ -158,13 +158,14 @@ print(sentence(table))
 
 # %%
 from sftrl_lite.results import plots
+from sftrl_lite.results.names import CARDS
 from sftrl_lite.results.measures import measured
 
 for method, guesses in predicted.items():
     for split, guess in guesses.items():
         share = measured(table, "success", method, split)["value"].mean()
         said = "no prediction" if guess is None else f"predicted {guess:.0f} %"
-        name = f"{plots.LOOKS[method][3]}, {plots.NAMES[split]}"
+        name = f"{plots.LOOKS[method][3]}, {CARDS[split]}"
         print(f"{name:40} {share:4.0%}   {said}")
 
 # %% [markdown]
@@ -172,7 +173,7 @@ for method, guesses in predicted.items():
 #
 # From left to right the test gets harder: the training hands, fresh hands under the
 # trained rule, fresh hands under the shifted rule. The title of a panel says which
-# method ends above or below Init, and "stays level" where the 95 % interval of the
+# method ends above or below Init, and "no clear change" where the 95 % interval of the
 # difference includes zero. Bands are intervals over hands. The number at the end of a
 # line is its last value in per cent.
 

@@ -441,7 +441,7 @@ shares.map("{:.1%}".format).to_frame("share of face-card hands")
 id_hands = sum(n for (_, id_ok, _), n in census.items() if id_ok)
 no_face = census[False, True, True] / id_hands
 show(
-    f"**{no_face:.1%}** of the training problems hold no face card. "
+    f"**{no_face:.1%}** of the problems under the trained rule hold no face card. "
     "They can be solved without reading the rule, under any rule."
 )
 
@@ -611,7 +611,7 @@ with exercise("1.3"):
 # <details><summary>Hint</summary>
 #
 # Which operation of school arithmetic is forbidden for one particular value? Make that
-# value from two or three of the cards: 2 + 8 is a start.
+# value from three of the cards: 2 + 8 is a start.
 #
 # </details>
 #
@@ -796,7 +796,7 @@ print(conversation)
 #
 # $$G = \sum_{t=1}^{T} \gamma^{\,t-1} r_t,$$
 #
-# where a last try that fails costs `task.over_budget` on top of its own reward. This is
+# where a last try that fails adds `task.over_budget`, a negative number, to its own reward. This is
 # what reinforcement learning will maximise in chapter 4.
 
 # %%

@@ -853,9 +853,9 @@ for split, name in names.items():
 tables.main_table(table, columns)
 
 # %% [markdown]
-# *SFT memorises* is a statement about the first four columns. For Init, training hands
-# and fresh hands do not differ: both were dealt at random. A gap between them that
-# opens in training is memorised. The shift comes on top of that.
+# *SFT memorises* is a statement about the first four columns. Init was fine-tuned on none
+# of these hands; where its training hands and fresh hands differ, one lot is easier by
+# luck. The gap that *opens* in training is memorised. The shift comes on top of that.
 
 # %%
 from sftrl_lite.results.measures import compare, measured
@@ -882,7 +882,7 @@ pd.DataFrame(gaps).T
 # %% [markdown]
 # ## The figure of this chapter
 #
-# The title of a panel says which method ends above or below Init, and "stays level"
+# The title of a panel says which method ends above or below Init, and "no clear change"
 # where the 95 % interval of the difference includes zero. Dashed: Init. Dotted: Init at
 # the best of its four decodings, the control for mere sharpening. One seed; bands are
 # intervals over hands.

@@ -1326,8 +1326,8 @@ notebook.show(
 # ## A live run, with its control
 #
 # We train with half of the scale's training compute and one seed. On the other core
-# runs the control, `rl-random`: the same PPO, the same hands, the same number of
-# samples, but a fair coin instead of the verifier. Heads is +1 and ends the episode,
+# runs the control, `rl-random`: the same PPO, the same hands, as many samples a hand and
+# the same compute, but a fair coin instead of the verifier. Heads is +1 and ends the episode,
 # tails is −1 and allows another try. The rewards have mean zero and do not depend on
 # the answer, so whatever the control gains or loses does not come from the verifier. If
 # you run the cell again, it only reads what it stored.
@@ -1477,8 +1477,9 @@ pd.DataFrame({name: {f"trained with {t}": growth(t, metric) for t in (1, 3, 5, 1
 # %% [markdown]
 # Rows are budgets in training, columns budgets in the evaluation. The cells show points
 # of shifted success gained over Init at equal compute, at the paper's decoding; a dash
-# means not recorded. Look at the number of seeds before you rank the rows. Chapter 10 maps the same over bases, temperatures and messages, at
-# equal compute and at equal numbers of steps.
+# means not recorded. Each cell is over five seeds: compare intervals before you rank the
+# rows. Chapter 10 maps the same over bases, temperatures and messages, at equal compute and
+# at equal numbers of steps.
 #
 # ## The figure of this chapter
 #

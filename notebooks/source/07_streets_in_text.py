@@ -533,7 +533,7 @@ def play_walk(
 
     At each step the walker reads the prompt; at the next try the prompt, its answer
     and the verifier's message, joined by empty lines. After ``tries`` wrong answers at
-    a step the walk is over and costs ``task.over_budget`` on top of their rewards.
+    a step the walk is over, and ``task.over_budget``, which is negative, is added.
     """
     raise NotImplementedError
 
@@ -971,8 +971,7 @@ if parts[0] in set(rows["experiment"]):
     fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
     said = plots.finding(rows, "per_step", "ood-rule", drawn["methods"])
     fig.axes[0].set_title(f"relative words: {said}", fontsize=10)
-    told = alt.replace("fresh hands, shifted rule, per cent solved", "per cent right")
-    notebook.figure(fig, alt=told)
+    notebook.figure(fig, alt=alt)
 
 # %% [markdown]
 # What the claims of chapter 13 say about streets in text, before and after Holm's correction

@@ -338,8 +338,8 @@ print(tasks["unseen cities"].prompt(here))
 
 # %% [markdown]
 # Earlier places of the walk are given in words; only the present one has to be seen.
-# The history does not contain the answer, but it helps. The blindfold below shows how
-# much.
+# The history does not contain the answer. The blindfold below shows how much can be done
+# with history and instruction alone.
 #
 # ## What Init sees
 #
@@ -785,8 +785,7 @@ if experiments[0] in set(rows["experiment"]):
     fig = temperature_plots.temperature_curve(rows, ylabel="right per step", **drawn)
     told_here = plots.finding(rows, "per_step", "ood-visual", drawn["methods"])
     fig.axes[0].set_title(f"unseen cities: {told_here}", fontsize=10)
-    said = alt.replace("fresh hands, red suits, per cent solved", "per cent right")
-    notebook.figure(fig, alt=said)
+    notebook.figure(fig, alt=alt)
 
 # %% [markdown]
 # What the claims of chapter 13 say about streets in pictures, before and after Holm's

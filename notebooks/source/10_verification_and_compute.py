@@ -367,7 +367,7 @@ for (name, feedback), episodes in played.items():
 # %% [markdown]
 # Information that is offered need not be used: compare the lines of `leaky` with their
 # advice above. All four verifiers occur in the pre-training corpus, `binary` most often
-# (chapter 2).
+# (`any_feedback` in `sftrl_lite/training/corpus.py`).
 #
 # ## Does the message teach?
 #
@@ -856,8 +856,8 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # equal steps removes the compute. The lines printed above say in which regimes tries
 # pay, and in which comparison.
 #
-# At equal compute the paper's rise does not appear here in any regime. Growth *falls* with
-# the budget in most of them, and most clearly on the hasty base. There ten tries of Init
+# At equal compute the paper's rise does not appear here in any regime. Where growth changes
+# clearly with the budget it *falls*, and most clearly on the hasty base. There ten tries of Init
 # already solve four times as many hands as one, so little is left to gain. Two more
 # reasons suggest themselves: longer episodes buy fewer updates (table above), and with
 # more tries ahead a wrong first one costs less.
@@ -866,9 +866,9 @@ revision_viewer(long or played[last, "leaky"], models[last][1])
 # updates there, and growth at its own budget falls on the hasty base as much as before,
 # while tested at five or ten tries all policies have grown alike: what differs is how
 # much Init leaves to gain at the budget of the *test*. Tested at one try, the loss that
-# came with fewer updates is gone at temperature 0.2. At temperature 1 some of it stays:
-# trained with more tries, a policy improves its first one less, as it would if a
-# mistake cost less. The paper's Init solves few hands within any budget, which may be
+# came with fewer updates is gone at temperature 0.2. At temperature 1 some of it stays
+# on the hasty base: trained with more tries, a policy improves its first one less, as it
+# would if a mistake cost less. On the main base the interval includes zero. The paper's Init solves few hands within any budget, which may be
 # what its rise needs.
 #
 # Compute at inference also pays without any training or verifier. Sampling from a *sharpened*

@@ -339,8 +339,9 @@ notebook.show(
 # We run eight steps of PPO from Init and from the last checkpoint, with the scale's
 # settings, on the hands of SFT. From the last checkpoint we run it once more on *fresh*
 # training hands, which share no numbers with those of SFT. This is the control: if RL gains
-# more there, the training set was exhausted; if it gains as little, the policy is the
-# obstacle.
+# more there, the training set was exhausted. If it gains as little, look at the signal
+# first: where rewards still differ, either the policy is the obstacle or eight steps are
+# too few.
 
 # %% tags=["rl-from-both"]
 from sftrl_lite.training.rl import rl_step
@@ -446,6 +447,7 @@ notebook.show(
 
 # %%
 from sftrl_lite.results import ledger, plots
+from sftrl_lite.results.names import CARDS
 from sftrl_lite.results.claims import claims_table
 from sftrl_lite.results.measures import compare, option, times, value
 from sftrl_lite.results.report import missing, recorded
@@ -498,7 +500,7 @@ def differences(split: str) -> pd.DataFrame:
 
 print(f"seeds: {rows.groupby('experiment')['seed'].nunique().to_dict()}")
 for split in ("id", "ood-rule") if len(rows) else ():
-    notebook.show(f"{plots.NAMES[split]}, change in points")
+    notebook.show(f"{CARDS[split]}, change in points")
     display(differences(split))
 
 # %% [markdown]
@@ -726,12 +728,19 @@ explorer(live, as_html)
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The left edge is arithmetic: where all samples of a problem earn the same reward, no answer is
-# favoured. The right edge has two possible causes with different remedies. If the *training
-# set* is exhausted, because the memorised hands are always solved, fresh hands reopen the
-# window. If the *policy* is, answers that SFT has made improbable are rarely sampled, and an
-# answer that is not sampled is not rewarded. The column `gain, fresh - same` and the right
-# panel of the figure distinguish the two.
+# At random weights the left edge is arithmetic: where all samples of a problem earn the same
+# reward, no answer is favoured. After 128 steps of SFT from random weights four fifths of the
+# groups differ in reward, and still nothing is gained: they differ among failures (format,
+# numbers). A signal is necessary, not sufficient.
+#
+# The right edge has two possible causes with different remedies. If the *training set* is
+# exhausted, because the memorised hands are always solved, fresh hands reopen the window. If
+# the *policy* is, the answers that SFT has made improbable are rarely sampled, and fresh hands
+# do not help. The right panel confirms the first half: on the same hands almost no group
+# differs in reward, on fresh ones over nine in ten do. Yet RL gains little there, too. That is
+# no proof of the second cause: episodes on fresh hands fail more often and are longer, so that
+# equal compute buys 12 updates instead of 24 to 30 (the cost table has the means). These runs
+# do not separate a policy that resists from one that was trained too briefly.
 #
 # "RL heals" (Jin et al.) and "RL does not recover" (the paper's section 5.4) contradict each
 # other less than they seem to: the first is about checkpoints within the window, the second

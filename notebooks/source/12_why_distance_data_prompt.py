@@ -31,7 +31,7 @@
 # - Turn a verifier into training data by rejection sampling (on-policy SFT).
 # - Derive the gradients of three SFT losses, and add a KL penalty to a loss yourself.
 # - Compare forgetting at matched task success, and notice when the comparison is vacuous.
-# - Test whether KL predicts forgetting, in both directions and within methods.
+# - Test whether KL predicts forgetting, in both directions, over methods and within.
 
 # %%
 from sftrl_lite.course import notebook
@@ -152,6 +152,7 @@ import pandas as pd
 from sftrl_lite.results import ledger, plots
 from sftrl_lite.results.claims import claims_table
 from sftrl_lite.results.measures import at_decoding, measured, option, times
+from sftrl_lite.results.names import CARDS
 from sftrl_lite.results.report import missing, recorded
 from sftrl_lite.results.tables import cost_table, in_words, main_table
 
@@ -807,7 +808,7 @@ if len(steps):
     for axis, split in zip(axes, ("train", "id"), strict=True):
         said = draw(axis, split)
         draw_init(axis, split)
-        axis.set(title=plots.NAMES[split], xlabel="solved at the first try")
+        axis.set(title=CARDS[split], xlabel="solved at the first try")
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes[0].set_ylabel("solved under the shifted rule")
@@ -975,7 +976,7 @@ def points_of(rows: pd.DataFrame) -> pd.DataFrame:
     since = wide - wide.groupby(keys[:-1]).transform("first")
     out = wide[list(BESIDE)].join(100 * since[list(CHANGES)])
     out = out.rename(columns=BESIDE | CHANGES).dropna().reset_index()
-    return out[out["step"] > 0].drop(columns=["experiment", "config_hash", "step"])
+    return out[out["step"] > 0].drop(columns=["experiment", "config_hash"])
 
 points = points_of(ends)
 print(f"{len(points)} evaluations of {points['method'].nunique()} methods, "
@@ -984,27 +985,32 @@ print(f"{len(points)} evaluations of {points['method'].nunique()} methods, "
 # %% [markdown]
 # $R^2$ is the share of variance that a fit explains; Shenfeld et al. fit a polynomial of second
 # degree and report 0.96 on a toy task, 0.71 for language models. It shows whether KL separates
-# *methods*. If KL is the cause, it should also separate runs of *one* method: `within methods`
-# subtracts each method's means first. Intervals are over seeds: each is left out once
-# (jackknife), so that runs of one seed do not count as independent.
+# *methods*. If KL is the cause, it should also separate runs of *one* method: *within methods*
+# subtracts each method's means first. But runs of a method differ in length, too (SFT at 1e-3
+# from 8 to 512 steps), and longer training raises distance and forgetting together. *Within
+# method and length* subtracts the means of each pair of the two; what is left are runs that
+# differ by their seed alone. Intervals are over seeds: each is left out once (jackknife), so
+# that runs of one seed do not count as independent.
 
 # %%
 from scipy.stats import t as student
 
-def r_squared(x: pd.Series, y: pd.Series, groups: pd.Series | None = None) -> float:
+WITHIN = {"over all": [], "within methods": ["method"],
+          "within method and length": ["method", "step"]}
+
+def r_squared(some: pd.DataFrame, x: str, y: str, *groups: str) -> float:
     """Share of y's variance explained by a parabola in x; within ``groups``."""
-    data = pd.DataFrame({"x": x, "x2": x**2, "y": y})
-    data -= data.mean() if groups is None else data.groupby(groups).transform("mean")
+    data = pd.DataFrame({"x": some[x], "x2": some[x] ** 2, "y": some[y]})
+    by = [some[name] for name in groups]
+    data -= data.groupby(by).transform("mean") if by else data.mean()
     curve, aim = data[["x", "x2"]].to_numpy(), data["y"].to_numpy()
     rest = aim - curve @ np.linalg.lstsq(curve, aim, rcond=None)[0]
     return 1 - rest @ rest / (aim @ aim) if aim @ aim else math.nan
 
-def r_interval(x: str, y: str, within: bool) -> tuple[float, float, float]:
+def r_interval(x: str, y: str, *groups: str) -> tuple[float, float, float]:
     """R squared of two columns of ``points``, with a jackknife interval over seeds."""
-    def fit(some: pd.DataFrame) -> float:
-        return r_squared(some[x], some[y], some["method"] if within else None)
-    seeds, r = points["seed"].unique(), fit(points)
-    without = [fit(points[points["seed"] != seed]) for seed in seeds]
+    seeds, r = points["seed"].unique(), r_squared(points, x, y, *groups)
+    without = [r_squared(points[points["seed"] != one], x, y, *groups) for one in seeds]
     error = math.sqrt((len(seeds) - 1) * np.var(without))
     half = student.ppf(0.975, len(seeds) - 1) * error
     return r, max(r - half, 0.0), min(r + half, 1.0)
@@ -1012,50 +1018,52 @@ def r_interval(x: str, y: str, within: bool) -> tuple[float, float, float]:
 # %%
 def picture(x: str, y: str) -> tuple[plt.Figure, str]:
     """A scatter of two columns of ``points``, and its R squared in words."""
-    over = r_squared(points[x], points[y])
-    inside = r_squared(points[x], points[y], points["method"])
+    found = [f"{r_squared(points, x, y, *by):.2f} {told}"
+             for told, by in WITHIN.items()]
     fig, axis = plt.subplots(figsize=(8, 5.2))
     for method, part in points.groupby("method"):
         colour, marker, _, label = plots.LOOKS[method]
         axis.plot(part[x], part[y], marker, color=colour, label=label, alpha=0.8)
     names = [f"{n}, {'nats' if 'KL' in n else 'change in points'}" for n in (x, y)]
     axis.set(xlabel=names[0], ylabel=names[1])
-    axis.set_title(f"R² {over:.2f} over all runs, {inside:.2f} within methods")
+    axis.set_title(f"R² {', '.join(found)}")
     axis.axhline(0, color="#555555", lw=1, ls=":")
     plots.legend_below(fig)
-    return fig, f"{y} against {x}: R² {over:.2f} over all, {inside:.2f} within methods"
+    return fig, f"{y} against {x}: R² {', '.join(found)}"
 
 # %% tags=["distance-figure"]
-R_SQUARED = ("R² over all", "R² within methods")
 several, fits = points["seed"].nunique() > 1, {}
 for x in ("KL(Init || model)", "KL(model || Init)") if several else ():
     for y in ("first try", "greedy"):
-        fits[x, y] = [r_interval(x, y, within) for within in (False, True)]
+        fits[x, y] = {told: r_interval(x, y, *by) for told, by in WITHIN.items()}
     fig, said = picture(x, "first try")
     notebook.figure(fig, alt=f"{said}. All recorded evaluations, a point each.")
 shown = {
     " against ".join(names[::-1]): {
-        told: f"{r:.2f} [{low:.2f}, {high:.2f}]"
-        for told, (r, low, high) in zip(R_SQUARED, fit, strict=True)}
+        f"R² {told}": f"{r:.2f} [{low:.2f}, {high:.2f}]"
+        for told, (r, low, high) in fit.items()}
     for names, fit in fits.items()}
 if shown:
     display(pd.DataFrame(shown).T)
 
 # %%
 if several:
-    (over, low, high), (inside, _, top) = fits["KL(Init || model)", "first try"]
+    fit = fits["KL(Init || model)", "first try"]
+    (over, low, high), (inside, _, top) = fit["over all"], fit[list(WITHIN)[-1]]
     place = "above" if low > 0.71 else "below" if high < 0.71 else "no different from"
-    part = ("is lower: part of what KL predicts are differences between methods"
-            if top < low else "cannot be told from it with these seeds")
+    part = ("is lower: part of what KL predicts are differences between methods and lengths"
+            if top < low else "has too wide an interval to say more")
     notebook.show(
         f"**Does it replicate?** In the direction of RL's razor, first try: R² "
         f"{over:.2f} over all runs, {place} the published 0.71 by its interval. Within "
-        f"methods R² is {inside:.2f}, which {part}.")
+        f"methods R² is {fit['within methods'][0]:.2f}; within method and length "
+        f"{inside:.2f}, which {part}.")
 
 # %% [markdown]
 # Compare lines for the direction of KL, and columns for the claim. An $R^2$ that is high over all
-# runs and low within methods shows that KL separates methods, not that moving further makes a
-# model forget. And "forgetting" has a sign here: success under the shifted rule can also *rise*
+# runs and low within method and length shows that KL separates methods and durations, not that
+# moving further makes a model forget; noise of the evaluation lowers it as well, and most where
+# runs are alike. And "forgetting" has a sign here: success under the shifted rule can also *rise*
 # with distance.
 #
 # ## A place to play
@@ -1065,8 +1073,8 @@ if several:
 #
 # <details><summary>How to tell</summary>
 #
-# Compare $R^2$ *within methods*: over all runs, any quantity that differs between methods
-# predicts well. For reading, look at the vertical axis first: where all points lie within a few
+# Compare $R^2$ *within method and length*: over all runs, any quantity that differs between
+# methods, or grows with training, predicts well. For reading, look at the vertical axis first: where all points lie within a few
 # points of zero, there is little variance to explain, and $R^2$ describes noise.
 #
 # </details>
@@ -1087,7 +1095,7 @@ def as_html(x: str, y: str) -> tuple[str, str]:
     return f'<img alt="{said}" src="data:image/png;base64,{png}">', f"{said}."
 
 if several:
-    explorer(points.drop(columns="seed"), as_html)
+    explorer(points.drop(columns=["seed", "step"]), as_html)
 
 # %% [markdown]
 # ## How many weights changed?

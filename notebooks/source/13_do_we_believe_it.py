@@ -627,8 +627,8 @@ looks
 # sampled at temperature 1 instead of as in the paper, the random-reward control paid
 # for failing, and intervals over three seeds left out the variance between problems. So
 # the hypotheses were not formed blind, and every repetition of an experiment is another
-# look. On the other hand, no learning rate but one was chosen on a reported seed, and
-# every sign is reported as it came out. The exception is RL on cards in pictures: it
+# look. On the other hand, no learning rate of the tiny models but one was chosen on a reported seed,
+# and every sign is reported as it came out. The exception is RL on cards in pictures: it
 # was lowered from 1e-4 to 3e-5 because one of the eight reported seeds collapsed at
 # 1e-4, on its training hands (`vl-rl-push` keeps those runs). The results hold for
 # these bases; only other bases can show how far they extend.

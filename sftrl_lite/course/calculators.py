@@ -14,6 +14,7 @@ from sftrl_lite.course.widgets import BOX, picture_html, present, without_tags
 from sftrl_lite.results import plots, recognition_plots
 from sftrl_lite.results.intervals import power
 from sftrl_lite.results.memory_plots import PARTS
+from sftrl_lite.results.names import CARDS
 
 # --- a training, step by step ------------------------------------------------------------
 
@@ -35,7 +36,7 @@ def training_table(points: pd.DataFrame) -> str:
                 interval = f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
                 cells.append(f"{100 * row['mean']:.1f} {interval}")
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    names = ["method", "of its training", *map(plots.NAMES.get, points["split"].unique())]
+    names = ["method", "of its training", *map(CARDS.get, points["split"].unique())]
     head = "".join(f"<th>{name}</th>" for name in names)
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 

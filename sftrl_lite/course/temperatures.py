@@ -10,7 +10,8 @@ import pandas as pd
 from sftrl_lite.course import notebook
 from sftrl_lite.course.widgets import picture_html, present
 from sftrl_lite.results import tables, temperature_plots
-from sftrl_lite.results.plots import INIT, LABELS, NAMES, TEMPERATURES, per_cent
+from sftrl_lite.results.names import CARDS
+from sftrl_lite.results.plots import INIT, LABELS, TEMPERATURES, per_cent
 
 METRIC, METHODS = "success@1", ("rl-ppo", "sft")
 RULES = {"shifted rule": "ood-rule", "trained rule": "id"}
@@ -40,7 +41,7 @@ def compared_words(rows: pd.DataFrame, split: str, decoding: str) -> str:
     for who, row in rows.iterrows():
         ends = [f"{row[name]} points {name}" for name in rows.columns[1:] if row[name] != "–"]
         said.append(", ".join([f"{who} {row['solved']}", *ends]))
-    return f"{named(decoding)}, {NAMES[split]}, first try: {'; '.join(said)}."
+    return f"{named(decoding)}, {CARDS[split]}, first try: {'; '.join(said)}."
 
 
 def moment(table: pd.DataFrame, split: str, decoding: str) -> str:

@@ -98,11 +98,12 @@ def estimate(
 # What a chapter trains: task, share of the scale's compute, runs of SFT and of RL. The others read
 # what was recorded, or train for moments.
 CHAPTERS = {
+    "00_the_result_in_five_minutes": ("gp-l", 1.0, 1, 1),
     "03_sft_memorises": ("gp-l", 1 / 2, 2, 0),
     "04_rl_with_verification_iterations": ("gp-l", 1 / 2, 0, 2),
     "05_ood_analysis": ("gp-l", 1.0, 1, 1),
     "06_cards_in_pictures": ("gp-vl", 1 / 2, 2, 2),
-    "07_streets_in_text": ("virl-l", 0.4, 2, 2),
+    "07_streets_in_text": ("virl-l", 0.4, 3, 2),
     "08_streets_in_pictures": ("virl-vl", 1 / 3, 2, 2),
     "12_why_distance_data_prompt": ("gp-l", 1 / 6, 2, 0),
 }

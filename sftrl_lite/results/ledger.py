@@ -68,6 +68,7 @@ class Row:
 
 
 COLUMNS = [f.name for f in fields(Row)]
+FOUND = ("value", "n", "low", "high", "commit", "device", "minutes", "command")
 TYPES = {f.name: {"str": str, "int": int, "float": float}[str(f.type)] for f in fields(Row)}
 
 
@@ -75,21 +76,32 @@ def append(rows: list[Row], path: Path = LEDGER) -> None:
     """Append rows, each once however often it is asked for, under a lock.
 
     A run that is killed between recording and its own last note records again when it is
-    resumed: lines that are there already are left out.
+    resumed, and the same run may be done twice: what is there already is left out.
 
     Raises:
-        ValueError: the file has other columns (a ledger of another version).
+        ValueError: the file has other columns (a ledger of another version), or has another value
+            of something that is appended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         read(path)  # raises if it is not ours
         old = path.read_bytes().decode() if path.exists() else _line(COLUMNS)
-        known = set(map(tuple, csv.reader(io.StringIO(old, newline=""))))
-        asked = dict.fromkeys(tuple(_record(row)) for row in rows)
-        new = [line for line in asked if line not in known]
+        known = dict(map(_told, filter(None, csv.reader(io.StringIO(old, newline="")))))
+        asked = {_told(line)[0]: line for line in map(_record, rows)}
+        for key, line in asked.items():
+            if known.get(key, value := _told(line)[1]) != value:
+                where = f"{line[0]}, configuration {line[COLUMNS.index('config_hash')]}"
+                raise ValueError(f"{path} has other values of {where}; remove its rows first")
+        new = [line for key, line in asked.items() if key not in known]
         old += "" if old.endswith("\n") else "\n"  # an editor may have dropped it
         with whole(path) as draft:
             draft.write_text(old + "".join(map(_line, new)), "utf-8", newline="")
+
+
+def _told(line: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """What a line is about, and the value; no one needs to know when and where it was found."""
+    about = [x for name, x in zip(COLUMNS, line, strict=True) if name not in FOUND]
+    return tuple(about), line[COLUMNS.index("value")]
 
 
 def text(rows: Sequence[Row]) -> str:

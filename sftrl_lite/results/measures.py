@@ -18,6 +18,7 @@ Setting = int | float | str | bool | tuple[int | float | str, ...]
 TRIES = ("tries", "tries-steps")
 NATS = ("kl", "kl_init", "entropy")
 FEWEST = 5  # seeds of a verdict: with fewer, p-values far below 5 % promise too much
+FEW = 30  # problems: a temperature that is measured on fewer is not compared with the others
 
 
 def decoding_of(metric: str, decoding: str = PAPER) -> str:
@@ -87,16 +88,18 @@ def best_start(rows: pd.DataFrame, metric: str, method: str, split: str) -> pd.D
     """Init at its best temperature: of all recorded decodings that with the largest mean.
 
     It is picked after looking, on the reported problems, which favours Init. A decoding that
-    some of the seeds lack is left out: its mean is over other runs.
+    some of the seeds lack is left out: its mean is over other runs. So is one that was measured
+    on fewer than ``FEW`` problems a seed: the best of several such means is mostly luck, and the
+    few are no fair sample of the problems on which the methods are measured.
 
     Returns:
-        as ``measured``; empty if fewer than two decodings are recorded.
+        as ``measured``; empty if fewer than two decodings are left.
     """
     kept = (rows["method"] == method) & (rows["metric"] == metric) & (rows["split"] == split)
     decodings = rows.loc[kept, "decoding"].unique()
     ways = [measured(rows, metric, method, split, "start", way) for way in decodings]
     most = max(map(len, ways), default=0)
-    ways = [way for way in ways if len(way) == most]
+    ways = [way for way in ways if len(way) == most and (way["n"] >= FEW).all()]
     best = max(ways, key=lambda way: way["value"].mean(), default=rows.iloc[:0])
     return best if len(ways) > 1 else best.iloc[:0]
 

@@ -25,6 +25,7 @@ from sftrl_lite.results import intervals
 from sftrl_lite.results.intervals import Estimate, Tested, wilson
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.measures import at_decoding, best_start, compare, measured, problems
+from sftrl_lite.results.names import share_name, split_name
 
 STYLE = Path(__file__).parents[1] / "house.mplstyle"
 LOOKS = {  # colour, marker, line: three ways to tell methods apart
@@ -40,14 +41,6 @@ LOOKS = {  # colour, marker, line: three ways to tell methods apart
     "rl-random": ("#767676", "v", ":", "RL, random reward"),
 }
 LABELS = {method: label for method, (*_, label) in LOOKS.items()}
-NAMES = {
-    "train": "training hands, trained rule",
-    "id": "fresh hands, trained rule",
-    "ood-rule": "fresh hands, shifted rule",
-    "ood-visual": "fresh hands, red suits",
-    "dev-rule": "fresh hands, development rule",
-    "dev-visual": "fresh hands, green and blue suits",
-}
 TEMPERATURES = {"0": 0.0, "0.3": 0.3, PAPER: 0.6, "1": 1.0}  # measured at both ends of a run
 INIT, BEST = "Init", "Init at its best temperature"
 ALL = [*LOOKS.values(), ("#222222", "*", "-", INIT)]
@@ -148,7 +141,7 @@ def finding(
     decoding: str = PAPER,
 ) -> str:
     """Which methods end above or below their Init, by intervals clear of zero; "" if none ran."""
-    ways = {1: "rises", -1: "falls", 0: "stays level"}
+    ways = {1: "rises", -1: "falls", 0: "shows no clear change"}
     found = {method: change(table, metric, method, split, decoding) for method in methods}
     return "; ".join(f"{LABELS[m]} {ways[direction(f)]}" for m, f in found.items() if f)
 
@@ -255,7 +248,7 @@ def curves(
                 best = best_of_init(table, metric, split)
                 labels += draw_init(axis, first["mean"].tolist(), best)
             write_ends(axis, labels)
-            name = NAMES.get(split, split)
+            name = split_name(split, table)
             said = [textwrap.fill(titles[i], 36)] if titles else []
             axis.set_title("\n".join([*said, name]))
             axis.set(xlabel="training compute (TFLOP)", ylabel=ylabel, ylim=(0, 1.04))
@@ -342,9 +335,9 @@ def alt_text(
     said = finding(table, metric, splits[-1], LOOKS, decoding)
     wide = summary_table(table, [metric], splits, decoding)[metric]
     lines = [
-        f"{who}: " + ", ".join(f"{NAMES.get(split, split)} {value}" for split, value in row.items())
+        f"{who}: " + ", ".join(f"{split_name(split, table)} {v}" for split, v in row.items())
         for who, row in wide.iterrows()
     ]
-    first = f"On {NAMES.get(splits[-1], splits[-1])}: {said}. " if said else ""
-    numbers = "Per cent solved with 95 % intervals, at the end of training: "
+    first = f"On {split_name(splits[-1], table)}: {said}. " if said else ""
+    numbers = f"Per cent {share_name(metric)} with 95 % intervals, at the end of training: "
     return first + numbers + "; ".join(lines) + "."

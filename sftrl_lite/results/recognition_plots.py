@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sftrl_lite.results.ledger import PAPER
+from sftrl_lite.results.names import CARDS, split_name
 from sftrl_lite.results.plots import (
     DRAWN,
     INIT,
     LABELS,
-    NAMES,
     STYLE,
     change,
     direction,
@@ -29,6 +29,7 @@ from sftrl_lite.results.plots import (
 # --- success against recognition (paper, figure 8) ----------------------------------------
 
 SEEN = ("id", "ood-rule", "ood-visual")
+WAYS = {1: "more", -1: "fewer", 0: "no clearly different number"}
 
 
 def paths(
@@ -90,7 +91,7 @@ def recognition_path(
                 cross(axis, start, metric, "#222222", 0.5)
                 at = start["recognised", "mean"], start[metric, "mean"]
                 axis.plot(*at, "*", color="#222222", ms=13, mec="white", zorder=5, label=INIT)
-            axis.set_title(NAMES.get(split, split))
+            axis.set_title(split_name(split, table))
             axis.set(xlabel="hands recognised", ylabel=ylabel)
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.grid(True, axis="both")
@@ -145,11 +146,11 @@ def recognition_alt(
                 start, end = 100 * run[name, "mean"].iloc[[0, -1]]
                 way = direction(change(table, name, method, split, decoding))
                 numbers.append(f"{start:.0f} to {end:.0f} %")
-                ways.append(f"{word} {('about as many', 'more', 'fewer')[way]}")
-            who = f"{NAMES.get(split, split)}, {LABELS[method]}"
+                ways.append(f"{word} {WAYS[way]}")
+            who = f"{split_name(split, table)}, {LABELS[method]}"
             said.append(f"{who} {' and '.join(ways)}")
             lines.append(f"{who}: recognised {numbers[0]}, solved {numbers[1]}")
-    return f"{'; '.join(said)} than Init. From Init to the end: {'; '.join(lines)}."
+    return f"Against Init: {'; '.join(said)}. From Init to the end: {'; '.join(lines)}."
 
 
 # --- a training as far as it has come -----------------------------------------------------
@@ -209,7 +210,7 @@ def moment(points: pd.DataFrame, share: float) -> Figure:
             draw_lines(axis, done, "share", **bare)
             now = done.groupby("who").tail(1)
             draw_lines(axis, now, "share", err_style="bars", ms=9)
-            axis.set_title(NAMES.get(split, split))
+            axis.set_title(CARDS.get(split, split))
             axis.set(xlabel="share of the training", xlim=(-0.05, 1.07), ylim=(0, 1.02))
             axis.set_ylabel("solved at the first try")
             axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
@@ -228,5 +229,5 @@ def moment_words(points: pd.DataFrame, share: float) -> str:
         for method, run in upto(part, share).groupby("method", sort=False):
             mean, low, high = 100 * run[["mean", "low", "high"]].iloc[-1]
             numbers.append(f"{LABELS[str(method)]} {mean:.1f} [{low:.1f}, {high:.1f}] %")
-        said.append(f"{NAMES.get(str(split), split)}: {', '.join(numbers)}")
+        said.append(f"{CARDS.get(str(split), split)}: {', '.join(numbers)}")
     return f"After {100 * share:.0f} % of the training, solved at the first try. {'; '.join(said)}."

@@ -145,11 +145,14 @@ def small_line() -> str:
     rows = recorded(run)
     if rows.empty:
         return missing([run], rows)[0]
-    found = {name: gap(rows, split, *PAIRS[name], metric) for name in SHORT}
-    told = [f"{name} {with_seeds(one)}" for name, one in found.items() if one]
+    told = []
+    for where, words in (("id", "trained words"), (split, "relative words")):
+        found = {name: gap(rows, where, *PAIRS[name], metric) for name in SHORT}
+        gaps = [f"{name} {with_seeds(one)}" for name, one in found.items() if one]
+        told.append(f"with the {words} {', '.join(gaps)}")
     return (
         f"The same question put to {NAME}-Instruct, which nobody made for this course, {AT} "
-        f"(streets in text, rule, per step): {'; '.join(told)}."
+        f"(streets in text, fresh routes, per step): {'; '.join(told)}."
     )
 
 

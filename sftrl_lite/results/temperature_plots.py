@@ -11,10 +11,10 @@ from matplotlib.ticker import PercentFormatter
 
 from sftrl_lite.results.ledger import PAPER
 from sftrl_lite.results.measures import measured
+from sftrl_lite.results.names import share_name, split_name
 from sftrl_lite.results.plots import (
     INIT,
     LABELS,
-    NAMES,
     STYLE,
     TEMPERATURES,
     change,
@@ -85,7 +85,7 @@ def temperature_curve(
         ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
         shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
         axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
-        ylabel = ylabel or f"{NAMES.get(split, split)},\nsolved at the first try"
+        ylabel = ylabel or f"{split_name(split, table)},\nsolved at the first try"
         axis.set_title("\n".join(against_init(points)))
         axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
         axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
@@ -116,4 +116,5 @@ def temperature_alt(
         ways = zip(part["decoding"], part["mean"], strict=True)
         lines.append(f"{label} " + ", ".join(f"{spoken(w)} {100 * m:.1f}" for w, m in ways))
     finding = f"{'; '.join(against_init(points))} temperatures, by intervals clear of zero"
-    return f"{finding}. {NAMES.get(split, split)}, per cent solved: {'; '.join(lines)}."
+    where = f"{split_name(split, table)}, per cent {share_name(metric)}"
+    return f"{finding}. {where}: {'; '.join(lines)}."

@@ -34,7 +34,7 @@ from sftrl_lite.training.compute import flops, picture_tokens
 from sftrl_lite.training.engine import TRAINING, check_engine, open_engine
 from sftrl_lite.training.health import check_health
 from sftrl_lite.training.rl import rl_step
-from sftrl_lite.training.sft import train_sft
+from sftrl_lite.training.sft import between_checkpoints, train_sft
 from sftrl_lite.training.sft_examples import Given, training_rows, verified
 from sftrl_lite.training.updates import new_learner
 
@@ -219,7 +219,7 @@ def _train_sft(
             steps=steps,
             hook=hook,
             at=range(1, steps + 1),
-            save_every=max(steps // 4, 1),
+            save_every=between_checkpoints(steps),
             progress=False,
             pixels=pixels,
             loss="dft" if run.method == "sft-dft" else "nll",

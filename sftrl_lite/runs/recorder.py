@@ -70,7 +70,8 @@ class Recorder:
             model  # what is evaluated and saved: a whole copy where ``model`` is split
         )
         self.init = init_of(run, model)
-        self.began = time.time()
+        spent = max((row.minutes for row in read_rows(out)), default=0.0)  # before it was resumed
+        self.began = time.time() - 60 * spent
         self.pictured = run.make("train").picture(train[0]) is not None
         self.parameters = text_parameters(model, self.pictured)
         self.init_said: dict[str, list[Episode]] = {}  # by split: Init's own first answers

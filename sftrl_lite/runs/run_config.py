@@ -207,12 +207,14 @@ class Run:
         )
 
     def filled(self) -> Run:
-        """The same run with every 0 or empty field taken from its scale.
+        """The same run with its 0 and empty fields taken from its scale.
 
-        The sizes of a step stay 0 where they are the scale's: ``settings_of`` has them.
+        The sizes of a step stay 0 where they are the scale's: ``settings_of`` has them. Adapter,
+        vision and picture stay empty: they are the scale's at the time of the run.
 
         Raises:
-            ValueError: the scale's base has to be made an Init first, and was not.
+            ValueError: the scale's base has to be made an Init first, and was not; or a split has
+                fewer test problems than are asked for.
         """
         scale = self.scale
         family = "sft" if self.method.startswith("sft") else "rl"
@@ -226,6 +228,10 @@ class Run:
         splits = self.splits or reported(self.task, self.folder)
         there = min((self.make(split).population for split in splits), default=0)
         most = int(min(scale.eval_episodes, there))
+        for name in ("eval_episodes", "final_episodes"):
+            if (asked := getattr(self, name)) > there:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} {asked}: {self.task} has {there} test problems")
         usual: dict[str, Any] = {n: 0 for n in SIZES if getattr(self, n) == getattr(scale.rl, n)}
         return replace(
             self,

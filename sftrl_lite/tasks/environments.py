@@ -3,7 +3,9 @@
 Importing this module registers both sides of each rule shift in Chu et al. 2025, section
 5.1: ``sftrl_lite/GeneralPoints-v0`` (J=Q=K=10) and ``sftrl_lite/GeneralPointsOOD-v0`` (11,
 12, 13 with at least one face card); ``sftrl_lite/Navigation-v0`` (absolute directions) and
-``sftrl_lite/NavigationOOD-v0`` (relative ones). Several at once: ``gym.make_vec(name, 4)``, and
+``sftrl_lite/NavigationOOD-v0`` (relative ones). The first of each pair deals training hands or
+routes, the second reserved ones, so that what was trained on one is new in the other; settings
+``part`` and ``split`` choose others. Several at once: ``gym.make_vec(name, 4)``, and
 in processes of their own with ``vectorization_mode="async",
 vector_kwargs={"shared_memory": False}``.
 """
@@ -52,7 +54,8 @@ class GeneralPointsEnv(gym.Env[str, str]):
     """Sequential revision: the same hand until it is solved or the tries are used up.
 
     The observation is the conversation so far (question, answers, verifier messages),
-    the action is an answer, the reward is the verdict's. Solving terminates. Using up
+    the action is an answer, the reward is the verdict's (training adds ``task.over_budget`` to
+    that of a last failed try). Solving terminates. Using up
     the tries truncates: the budget is a limit from outside that the question does not
     announce, and the hand on the table is no more final than before. Each of the
     ``tries`` answers is judged; none is spent on a turn that cannot score.
@@ -61,6 +64,7 @@ class GeneralPointsEnv(gym.Env[str, str]):
         rule: what J, Q and K count as, a ``Rule`` or text for ``parse_rule``.
         tries: verification budget (5 in the paper, appendix A.3).
         target, n_cards, dealing, face, feedback: as in ``GeneralPoints``.
+        part: hands that are dealt: ``train``, ``test`` or ``all``, as in ``GeneralPoints``.
         render_mode: ``ansi`` makes ``render`` return the conversation.
 
     Raises:
@@ -79,6 +83,7 @@ class GeneralPointsEnv(gym.Env[str, str]):
         dealing: str = "uniform",
         face: bool = False,
         feedback: str = "binary",
+        part: str = "train",
         render_mode: str | None = None,
     ) -> None:
         if tries < 1:
@@ -86,7 +91,7 @@ class GeneralPointsEnv(gym.Env[str, str]):
         if render_mode not in (None, "ansi"):
             raise ValueError(f"unknown render_mode {render_mode!r}; choose ansi")
         rule = parse_rule(rule) if isinstance(rule, str) else rule
-        self.task = GeneralPoints(rule, target, n_cards, dealing, face, feedback)
+        self.task = GeneralPoints(rule, target, n_cards, dealing, face, feedback, part=part)
         self.tries = tries
         self.render_mode = render_mode
         self.action_space = Text(MAX_SHOWN, min_length=0, charset=CHARACTERS)
@@ -138,7 +143,8 @@ class NavigationEnv(gym.Env[str, str]):
 
     The observation is the conversation at the current step (question, answers, verifier
     messages). A right action moves the walker on; the right action at the destination
-    terminates. Using up the tries at a step truncates: the walk is over, as in the paper.
+    terminates. Using up the tries at a step truncates: the walk is over, as in the paper. The
+    reward is the verdict's; training adds ``task.over_budget`` to that of a last failed try.
 
     Args:
         split: of ``navigation``; ignored where ``task`` is given.
@@ -157,7 +163,7 @@ class NavigationEnv(gym.Env[str, str]):
 
     def __init__(
         self,
-        split: str = "id",
+        split: str = "train",
         tries: int = 2,
         task: Navigation | None = None,
         render_mode: str | None = None,
@@ -241,7 +247,7 @@ gym.register("sftrl_lite/GeneralPoints-v0", "sftrl_lite.tasks.environments:Gener
 gym.register(
     "sftrl_lite/GeneralPointsOOD-v0",
     "sftrl_lite.tasks.environments:GeneralPointsEnv",
-    kwargs={"rule": "11-12-13", "face": True},
+    kwargs={"rule": "11-12-13", "face": True, "part": "test"},
 )
 gym.register("sftrl_lite/Navigation-v0", "sftrl_lite.tasks.environments:NavigationEnv")
 gym.register(

@@ -93,13 +93,17 @@ def _place(value: Any, field: str) -> Place:
 
 
 def _heading(block: dict[str, str], field: str) -> float:
-    """The degrees of ``"91 (east)"``; the word in it is checked against them."""
+    """The degrees of ``"91 (east)"``; the word may be that of a neighbouring eighth."""
     value = re.fullmatch(r"\s*(-?\d{1,4}(?:\.\d*)?)\s*\(([a-z]+)\)\s*", block.get(field, ""))
     if value is None:
         raise ValueError(f'{field} is {short(block.get(field))}, not like "91 (east)"')
     if value[2] not in ABSOLUTE.words:
         raise ValueError(f"{field} is {short(block[field])}, no compass direction")
-    return float(value[1]) % 360
+    degrees = float(value[1]) % 360
+    apart = ABSOLUTE.words.index(value[2]) - ABSOLUTE.words.index(ABSOLUTE.word(0, degrees))
+    if apart % len(ABSOLUTE.words) not in (0, 1, len(ABSOLUTE.words) - 1):
+        raise ValueError(f"{field} is {short(block[field])}: degrees and word differ")
+    return degrees
 
 
 def _landmark(block: dict[str, str]) -> str | None:

@@ -146,8 +146,13 @@ def look_back(learner: Learner, batch: Batch, settings: RLSettings) -> tuple[flo
 def with_advantages(batch: Batch, settings: RLSettings) -> Batch:
     """The batch with its advantages: PPO's by GAE, with targets for the values, or those of
     GRPO and REINFORCE, returns minus a mean.
+
+    Raises:
+        ValueError: REINFORCE in several processes; its mean is over the whole batch.
     """
     s = settings
+    if s.method == "rl-reinforce" and distributed.world() > 1:
+        raise ValueError("rl-reinforce runs in one process; train with rl-ppo or rl-grpo")
     if s.method == "rl-ppo":
         advantages, targets = ppo_targets(batch, batch.values, s.gamma, s.lam)
         return replace(batch, advantages=advantages, targets=targets)

@@ -36,6 +36,7 @@ from sftrl_lite.training.health import Healthy
 from sftrl_lite.training.sft_examples import NEW, OLD, Collator, Draw, tokenized
 
 CHECKPOINTING = NEW if hasattr(TrainingArguments, NEW) else OLD
+LOGGED = 10  # steps between two lines of the log
 
 
 class AtSteps(TrainerCallback):
@@ -218,6 +219,15 @@ class PenaltyTrainer(ResumableTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
+def between_checkpoints(steps: int) -> int:
+    """Steps between the checkpoints of a training: a quarter of it.
+
+    Where losses are logged, whole intervals of them: the trainer forgets the losses since the last
+    one when it is resumed, and the first mean after that would be of fewer steps.
+    """
+    return steps // 4 // LOGGED * LOGGED or (LOGGED if steps >= LOGGED else max(steps // 4, 1))
+
+
 def train_sft(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -287,7 +297,7 @@ def train_sft(
         warmup_steps=max(round(0.03 * steps), 1) if cosine else 10,
         max_length=None,  # trl's 1024 would cut answers off long walks, without a word
         weight_decay=0.0,
-        logging_steps=10,
+        logging_steps=LOGGED,
         save_strategy="steps" if save_every else "no",
         save_steps=save_every or steps,
         seed=seed,
