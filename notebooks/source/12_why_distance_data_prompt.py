@@ -1051,7 +1051,8 @@ if several:
     fit = fits["KL(Init || model)", "first try"]
     (over, low, high), (inside, _, top) = fit["over all"], fit[list(WITHIN)[-1]]
     place = "above" if low > 0.71 else "below" if high < 0.71 else "no different from"
-    part = ("is lower: part of what KL predicts are differences between methods and lengths"
+    part = ("is lower: part of what KL predicts are differences between methods "
+            "and lengths"
             if top < low else "has too wide an interval to say more")
     notebook.show(
         f"**Does it replicate?** In the direction of RL's razor, first try: R² "
