@@ -834,6 +834,9 @@ if len(small):
     notebook.figure(fig, alt=f"{NAME}. {alt}")
 
 # %% [markdown]
+# *RL, random reward* is the same PPO with a coin instead of the verifier. Where it does
+# not rise, RL's gain comes from the verifier and not from training as such.
+#
 # All of it in numbers: per cent with 95 % intervals over seeds and problems, then
 # differences in points, paired by seed. Greedy and the other temperatures were measured on
 # twelve steps only, too few to pick Init's best temperature from, so that this control of
