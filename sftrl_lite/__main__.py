@@ -94,9 +94,9 @@ def train_command(
         go(progress=show, record=ledger.LEDGER if record else None, watch=seen)
     if not distributed.is_main():
         return
-    run, rows = run.filled(), ledger.read(out / "rows.csv")
+    rows, splits = ledger.read(out / "rows.csv"), run.filled().splits
     decoding = ledger.decoding_name(run.eval_temperature, run.eval_top_p)
-    typer.echo(plots.summary_table(rows, splits=run.splits, decoding=decoding).to_string())
+    typer.echo(plots.summary_table(rows, splits=splits, decoding=decoding).to_string())
     typer.echo(f"rows: {out / 'rows.csv'}   model: {out / 'model'}")
     if push_to_hub:
         typer.echo(f"pushed: {watch.push(out / 'model', push_to_hub)}")

@@ -71,7 +71,7 @@ def temperature_curve(
 
     Args:
         table: rows in the form of the ledger; bars are 95 % intervals.
-        ylabel: what is measured; if empty, success at the first try, and on which split.
+        ylabel: what is measured; if empty, the metric in words, and on which split.
     """
     points = by_temperature(table, metric, split, methods)
     with plt.style.context(STYLE):
@@ -85,7 +85,7 @@ def temperature_curve(
         ticks = {"0": "0\ngreedy", PAPER: "0.6\ntop_p 0.9"}
         shown = [way for way in TEMPERATURES if way in set(points["decoding"])]
         axis.set_xticks([TEMPERATURES[w] for w in shown], [ticks.get(w, w) for w in shown])
-        ylabel = ylabel or f"{split_name(split, table)},\nsolved at the first try"
+        ylabel = ylabel or f"{split_name(split, table)},\n{share_name(metric)}"
         axis.set_title("\n".join(against_init(points)))
         axis.set(xlabel="sampling temperature", ylabel=ylabel, ylim=(0, 1.04), xlim=(-0.06, 1.06))
         axis.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
